@@ -1,0 +1,46 @@
+"""Puts the dispatch process together."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+from types import FrameType
+
+from dispatch.dispatcher import Dispatcher
+from shared.config import Settings
+from shared.errors import NewerEnvelope
+from shared.events import emit
+from shared.store import Store
+
+
+def run(settings: Settings) -> int:
+    """Dispatch until SIGTERM or SIGINT; a second one ends the process at once. Returns the exit status."""
+    stop = _StopSignal()
+    consumer = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+    store = Store.connect(settings.redis_url)
+    emit("process.ready", process="dispatch", name=consumer)
+    try:
+        Dispatcher(store, consumer, settings, stop.requested).run()
+    except NewerEnvelope as error:
+        emit("process.failed", process="dispatch", error=str(error))
+        return 1
+    finally:
+        store.close()
+    emit("process.stopped", process="dispatch")
+    return 0
+
+
+class _StopSignal:
+    def __init__(self) -> None:
+        self._requested = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def requested(self) -> bool:
+        return self._requested
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._requested = True
+        signal.signal(number, signal.SIG_DFL)

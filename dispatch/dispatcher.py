@@ -1,0 +1,104 @@
+"""The loop of dispatch: read, decide, place; for ever, through outages of Redis."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+from dispatch.inbox import Inbox
+from dispatch.placing import Entry, decide
+from dispatch.triggers import TriggerVersions
+from shared.backoff import full_jitter
+from shared.clock import iso_utc
+from shared.config import Settings
+from shared.errors import NewerEnvelope, StoreUnavailable
+from shared.events import emit
+from shared.scripts.dispatch import Placement, place, retire_consumers
+from shared.store import Store
+
+RETIRE_EVERY_S = 60.0
+RETIRE_IDLE_MS = 3_600_000
+AWAY_INITIAL_S = 0.1
+AWAY_MAX_S = 2.0
+
+
+class Dispatcher:
+    """Places what is in the inbox until `stopping()` says so.
+
+    Killed at any moment, it leaves its entries pending: it, or another dispatcher, places them later. Stalled, it
+    places nothing that another has placed meanwhile, because `place` goes by the acknowledgement.
+    """
+
+    def __init__(self, store: Store, consumer: str, settings: Settings, stopping: Callable[[], bool]) -> None:
+        self._store = store
+        self._settings = settings.dispatch
+        self._dead_max = settings.retention.dead_max
+        self._stopping = stopping
+        self._inbox = Inbox(store, consumer, self._settings.batch)
+        self._versions = TriggerVersions(store)
+        self._take_over_at = time.monotonic() + self._settings.claim_idle_ms / 1000
+        self._retire_at = time.monotonic() + RETIRE_EVERY_S
+
+    def run(self) -> None:
+        """Returns when asked to stop. Raises NewerEnvelope: this release must not go on."""
+        away = 0
+        while not self._stopping():
+            try:
+                self._inbox.ensure_group()
+                while own := self._inbox.read_own():
+                    self._place(own)
+                if away:
+                    emit("store.available")
+                    away = 0
+                self._serve()
+            except StoreUnavailable as error:
+                if not away:
+                    emit("store.unavailable", error=error.message)
+                away += 1
+                wait_s = full_jitter(away, AWAY_INITIAL_S, AWAY_MAX_S, random.random)
+                time.sleep(wait_s)
+
+    def _serve(self) -> None:
+        while not self._stopping():
+            entries = self._inbox.read_new(self._settings.block_ms)
+            if entries:
+                self._place(entries)
+            self._look_after_others()
+
+    def _look_after_others(self) -> None:
+        now = time.monotonic()
+        if now >= self._take_over_at:
+            self._take_over_at = now + self._settings.claim_idle_ms / 1000
+            while entries := self._inbox.take_over(self._settings.claim_idle_ms):
+                emit("inbox.entries_taken_over", entries=len(entries), idle_ms=self._settings.claim_idle_ms)
+                self._place(entries)
+        if now >= self._retire_at:
+            self._retire_at = now + RETIRE_EVERY_S
+            self._store.run(retire_consumers(RETIRE_IDLE_MS))
+
+    def _place(self, entries: list[Entry]) -> None:
+        """Settle entries; those before one of a newer release are settled first."""
+        now_ns = time.time_ns()
+        placements: list[Placement] = []
+        newer: NewerEnvelope | None = None
+        for entry in entries:
+            try:
+                placements.append(decide(entry, self._versions, now_ns // 1_000_000))
+            except NewerEnvelope as error:
+                newer = error
+                emit("inbox.newer_envelope", entry=entry.id.decode(), version=error.fields["version"])
+                break
+        if placements:
+            self._store.run(place(placements, iso_utc(now_ns), now_ns // 1000, self._dead_max))
+            _report(placements)
+        if newer is not None:
+            raise newer
+
+
+def _report(placements: list[Placement]) -> None:
+    for placement in placements:
+        if placement.verdict == "poisoned":
+            emit("inbox.poisoned", entry=placement.entry.decode())
+        elif placement.verdict == "unrouted":
+            emit("message.unrouted", trigger=placement.trigger)

@@ -1,0 +1,94 @@
+"""What becomes of an inbox entry: pure. An entry is decoded, routed, and turned into the runs to be made of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+import msgspec
+
+from dispatch.router import CompiledTrigger, Route
+from shared import keys
+from shared.dead import HEAD_BYTES, LETTER_VERSION, DeadLetter, Reason, encode_letter
+from shared.envelope import Envelope, decode_envelope, publisher_key, run_id, split_key
+from shared.errors import EnvelopeError, NewerEnvelope
+from shared.runs import RunSpec, encode_job
+from shared.scripts.dispatch import NewRun, Placement
+
+UNKNOWN_TRIGGER = "?"
+DESCRIPTION_LENGTH = 120
+
+Lookup = Callable[[str], CompiledTrigger | None]
+"""Trigger version → what it was compiled to; None where there is no such version."""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """An entry of the inbox as read: stream id, idempotency key, encoded envelope."""
+
+    id: bytes
+    key: bytes
+    envelope: bytes
+
+
+def decide(entry: Entry, lookup: Lookup, now_ms: int) -> Placement:
+    """How to settle an entry. Raises NewerEnvelope, and nothing else: what cannot be read is poisoned."""
+    try:
+        key = entry.key.decode()
+        split_key(key)
+        envelope = decode_envelope(entry.envelope)
+    except NewerEnvelope:
+        raise
+    except (EnvelopeError, UnicodeDecodeError) as error:
+        return Placement(entry.id, UNKNOWN_TRIGGER, "poisoned", letter=_poisoned(entry, str(error), now_ms))
+    compiled = lookup(envelope.trigger_version)
+    routes = compiled.route(envelope) if compiled else []
+    if not routes:
+        return _unrouted(entry, envelope, known=compiled is not None, now_ms=now_ms)
+    own = publisher_key(envelope) if envelope.qos == 1 else None
+    return Placement(
+        entry.id,
+        envelope.trigger,
+        "run",
+        [_new_run(entry, envelope, key, own or key, index, route) for index, route in enumerate(routes)],
+        published=_published(envelope.trigger, own) if own else "",
+    )
+
+
+def _new_run(entry: Entry, envelope: Envelope, key: str, idempotency_key: str, index: int, route: Route) -> NewRun:
+    runnable = route.runnable
+    spec = RunSpec(envelope.trigger, runnable.path, runnable.version, idempotency_key, route.captures, entry.envelope)
+    description = f"{runnable.path} on {envelope.topic}"[:DESCRIPTION_LENGTH]
+    return NewRun(run_id(envelope.qos, key, index), encode_job(spec), description, runnable.timeout_s)
+
+
+def _published(trigger: str, own: str) -> str:
+    return keys.published(trigger, hashlib.blake2b(own.encode(), digest_size=16).hexdigest())
+
+
+def _unrouted(entry: Entry, envelope: Envelope, *, known: bool, now_ms: int) -> Placement:
+    if envelope.qos == 0:
+        return Placement(entry.id, envelope.trigger, "unrouted")
+    detail = (
+        f"no topic of trigger {envelope.trigger} (version {envelope.trigger_version}) asks for {envelope.topic}"
+        if known
+        else f"version {envelope.trigger_version} of trigger {envelope.trigger} is not deployed"
+    )
+    letter = _letter("unrouted", envelope, entry, detail, now_ms)
+    return Placement(entry.id, envelope.trigger, "unrouted", letter=encode_letter(letter))
+
+
+def _letter(reason: Reason, envelope: Envelope, entry: Entry, detail: str, now_ms: int) -> DeadLetter:
+    payload = envelope.payload
+    return DeadLetter(
+        LETTER_VERSION, reason, envelope.trigger, envelope.topic, envelope.qos, payload[:HEAD_BYTES], len(payload),
+        hashlib.blake2b(payload, digest_size=8).hexdigest(), envelope.properties, now_ms, detail, entry.envelope,
+    )  # fmt: skip
+
+
+def _poisoned(entry: Entry, detail: str, now_ms: int) -> bytes:
+    blob = entry.envelope
+    digest = hashlib.blake2b(blob, digest_size=8).hexdigest()
+    letter = DeadLetter(
+        LETTER_VERSION, "poisoned", UNKNOWN_TRIGGER, "", 0, blob[:HEAD_BYTES], len(blob), digest, None, now_ms, detail
+    )
+    return encode_letter(letter)

@@ -1,0 +1,50 @@
+"""Which runnables a message is for: pure.
+
+A trigger is compiled once per version; its topic filters are in a trie. A message runs each runnable that its filters
+name once, however many of its filters match.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from shared.definitions import Runnable, Trigger
+from shared.envelope import Envelope
+from shared.topics import TopicFilter, TopicTrie, captures, matches, parse_filter
+
+
+class Route(msgspec.Struct, frozen=True):
+    """A runnable that a message is for, and the named levels of the filter that led there."""
+
+    runnable: Runnable
+    captures: dict[str, str]
+
+
+class CompiledTrigger:
+    """A trigger version ready for routing."""
+
+    def __init__(self, trigger: Trigger) -> None:
+        self.trigger = trigger
+        self._filters: list[TopicFilter] = []
+        self._trie: TopicTrie[int] = TopicTrie()
+        for index, topic in enumerate(trigger.topics):
+            parsed = parse_filter(topic.topic)
+            self._filters.append(parsed)
+            self._trie.add(parsed, index)
+
+    def route(self, envelope: Envelope) -> list[Route]:
+        """The runnables for this message, best filter first; empty: nothing in this version asks for its topic.
+
+        The filters that the broker named with the delivery count; where it named none, all that match the topic.
+        """
+        topic = envelope.topic
+        delivered = [
+            index for index in envelope.filters if index < len(self._filters) and matches(self._filters[index], topic)
+        ]
+        routes: dict[str, Route] = {}
+        for index in delivered or self._trie.match(topic):
+            path = self.trigger.topics[index].runnable or self.trigger.runnable
+            runnable = self.trigger.runnables.get(path)
+            if runnable is not None and path not in routes:
+                routes[path] = Route(runnable, captures(self._filters[index], topic))
+        return list(routes.values())

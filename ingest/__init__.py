@@ -1,0 +1,1 @@
+"""From broker to inbox: MQTT sessions that acknowledge a message when it is stored, and not before."""

@@ -1,0 +1,108 @@
+"""Every Redis key, in one place.
+
+| key | type | writer | reader | life |
+|---|---|---|---|---|
+| `headrace:inbox` | stream `k`, `e`; group `dispatch` | admit | dispatch | until placed |
+| `headrace:session:<sid>` | hash: fence, call, epoch, connection, admitted, … and what the session reports | ingest | ingest, status | the session's |
+| `headrace:session:<sid>:inflight` | hash packet id → digests and connections | admit | session_open | PUBLISH … PUBREL |
+| `headrace:lease:<sid>` | string `<token> <holder>`, expiring | lease_* | ingest, status | lease time |
+| `headrace:sessions` | set of session ids | session_open | status | for ever |
+| `headrace:counters:<trigger>` | hash of the identities' cells | admit, place, start, finish, sweep | status | for ever |
+| `headrace:counters` | set of triggers that have counters | admit | status | for ever |
+| `headrace:published:<trigger>:<digest>` | string, expiring: a publisher's own id was seen | place | place | 24 h |
+| `headrace:dead` | zset dead letter id → epoch ms | admit, place, finish, sweep | dead | `dead_max` |
+| `headrace:dead:letters` | hash dead letter id → record (messages that never became a run) | admit, place | dead | as above |
+| `headrace:deployment` | hash: id, number | push | all | for ever |
+| `headrace:deployed` | hash `<kind>:<path>` → version | push | all | for ever |
+| `headrace:definitions` | hash version → JSON | push | all | for ever (immutable) |
+| `headrace:deployments` | list of deployment records, newest first | push | history | for ever |
+| `headrace:runs` | zset run id → queued at (epoch ms) | place | runs | retention |
+| `headrace:runs:<trigger>` | the same per trigger | place | runs | retention |
+| `headrace:workers` | set of worker names | worker_beat | sweep, status | until swept |
+| `headrace:worker:<name>` | string, expiring: alive | worker_beat | sweep | lease time |
+| `headrace:worker:<name>:claims` | hash run id → `<execution id> claimed` or `… started` | claim, start | finish, sweep | until finished |
+| `rq:…` | RQ's own data model (job hash, queue, registries, results) | place, claim, start, finish, sweep | RQ's tools | retention |
+"""
+
+from __future__ import annotations
+
+PREFIX = "headrace:"
+GROUP = "dispatch"
+QUEUE = "headrace"
+
+INBOX = PREFIX + "inbox"
+SESSIONS = PREFIX + "sessions"
+COUNTERS = PREFIX + "counters"
+DEAD = PREFIX + "dead"
+DEAD_LETTERS = PREFIX + "dead:letters"
+DEPLOYMENT = PREFIX + "deployment"
+DEPLOYED = PREFIX + "deployed"
+DEFINITIONS = PREFIX + "definitions"
+DEPLOYMENTS = PREFIX + "deployments"
+RUNS = PREFIX + "runs"
+WORKERS = PREFIX + "workers"
+
+RQ_QUEUES = "rq:queues"
+RQ_QUEUE = "rq:queue:" + QUEUE
+RQ_STARTED = "rq:wip:" + QUEUE
+RQ_FINISHED = "rq:finished:" + QUEUE
+RQ_FAILED = "rq:failed:" + QUEUE
+RQ_CANCELED = "rq:canceled:" + QUEUE
+RQ_SUSPENDED = "rq:suspended"
+RQ_WORKERS = "rq:workers"
+RQ_QUEUE_WORKERS = "rq:workers:" + QUEUE
+
+
+def session(session_id: str) -> str:
+    """What a session must not forget."""
+    return f"{PREFIX}session:{session_id}"
+
+
+def inflight(session_id: str) -> str:
+    """Packet ids between PUBLISH and PUBREL."""
+    return f"{PREFIX}session:{session_id}:inflight"
+
+
+def lease(session_id: str) -> str:
+    """Who may act for the session."""
+    return f"{PREFIX}lease:{session_id}"
+
+
+def counters(trigger: str) -> str:
+    """The trigger's cells of the identities."""
+    return f"{PREFIX}counters:{trigger}"
+
+
+def published(trigger: str, digest: str) -> str:
+    """A publisher's own id, remembered."""
+    return f"{PREFIX}published:{trigger}:{digest}"
+
+
+def runs(trigger: str) -> str:
+    """The trigger's runs in order."""
+    return f"{PREFIX}runs:{trigger}"
+
+
+def worker(name: str) -> str:
+    """There while the worker is alive."""
+    return f"{PREFIX}worker:{name}"
+
+
+def claims(name: str) -> str:
+    """What the worker has taken and not yet finished."""
+    return f"{PREFIX}worker:{name}:claims"
+
+
+def job(run_id: str) -> str:
+    """RQ's job hash, which is the run's record."""
+    return "rq:job:" + run_id
+
+
+def results(run_id: str) -> str:
+    """RQ's results stream: one entry per attempt that ended."""
+    return "rq:results:" + run_id
+
+
+def rq_worker(name: str) -> str:
+    """RQ's worker hash."""
+    return "rq:worker:" + name

@@ -1,0 +1,62 @@
+"""The verbs of dispatch: placing what is in the inbox."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from shared import keys
+from shared.scripts.call import Arg, Call
+
+Verdict = Literal["run", "unrouted", "poisoned"]
+PUBLISHER_KEY_TTL_S = 24 * 3600
+
+
+class NewRun(msgspec.Struct, frozen=True):
+    """A run to be made: RQ job id, RQ job data, text for RQ's tools, seconds it may take."""
+
+    id: str
+    data: bytes
+    description: str
+    timeout_s: int
+
+
+class Placement(msgspec.Struct, frozen=True):
+    """What becomes of one inbox entry. `published`: key of the publisher's own id; `letter`: dead letter record."""
+
+    entry: bytes
+    trigger: str
+    verdict: Verdict
+    runs: Sequence[NewRun] = ()
+    published: str = ""
+    letter: bytes = b""
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """`gone`: entries that another dispatcher had already placed."""
+
+    settled: int
+    gone: int
+    runs: int
+
+
+def place(placements: Sequence[Placement], now_iso: str, now_us: int, dead_max: int) -> Call[Placed]:
+    """Settle inbox entries, in one step. Idempotent: an entry is settled only by the call whose XACK removed it."""
+    args: list[Arg] = [keys.GROUP, now_iso, now_us, dead_max, PUBLISHER_KEY_TTL_S, keys.QUEUE]
+    for item in placements:
+        args += (item.entry, item.trigger, item.published, item.verdict, item.letter, len(item.runs))
+        for run in item.runs:
+            args += (run.id, run.data, run.description, run.timeout_s)
+    return Call(
+        "place",
+        [keys.INBOX, keys.RQ_QUEUE, keys.RQ_QUEUES, keys.RUNS, keys.DEAD, keys.DEAD_LETTERS],
+        args,
+        lambda reply: Placed(*reply),
+    )
+
+
+def retire_consumers(idle_ms: int) -> Call[int]:
+    """Remove idle consumers that hold nothing; how many."""
+    return Call("retire_consumers", [keys.INBOX], [keys.GROUP, idle_ms], int)

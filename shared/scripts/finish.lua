@@ -1,0 +1,70 @@
+-- Record how started runs ended.
+-- KEYS  1 claims  2 RQ queue  3 RQ started  4 RQ finished  5 RQ failed  6 RQ canceled  7 RQ worker  8 dead  9 dead letters
+-- ARGV  1 worker  2 now (ISO)  3 now in ms  4 max_crashes  5 dead_max  6 seconds worked
+--       then per run: id, execution id, outcome (succeeded | failed | crashed | stopped), result (base64 msgpack, '' none),
+--       traceback (base64 zlib, '' none), error (JSON, '' none), log ('' none)
+-- -> {the new state, '' where the run was no longer ours and nothing was changed, ...}
+-- invariant: only the execution that started a run ends it; a repeat (lost reply) changes nothing; one that was already written off
+-- (lost, interrupted) becomes what it was, unless it has been re-driven. cost: O(runs)
+local now_iso, now_ms = ARGV[2], tonumber(ARGV[3])
+local at = {now_iso = now_iso, now_ms = now_ms, max_crashes = tonumber(ARGV[4]), dead_max = tonumber(ARGV[5]),
+  queue = KEYS[2], started = KEYS[3], failed = KEYS[5], dead = KEYS[8], letters = KEYS[9]}
+local STATUS = {succeeded = 'finished', failed = 'failed', stopped = 'stopped'}
+local TYPE = {succeeded = '1', failed = '2', crashed = '2', stopped = '3'}
+local out, done, bad = {}, 0, 0
+
+local function attempt(i, job)
+  local fields = {'type', TYPE[ARGV[i + 2]], 'worker_name', ARGV[1], 'execution_id', ARGV[i + 1], 'started_at', job.started_at, 'ended_at', now_iso,
+    'log', ARGV[i + 6]}
+  for offset, name in pairs({[3] = 'return_value', [4] = 'exc_string', [5] = 'error'}) do
+    if ARGV[i + offset] ~= '' then fields[#fields + 1] = name; fields[#fields + 1] = ARGV[i + offset] end
+  end
+  return fields
+end
+
+local function record(i, job, from)
+  local outcome = ARGV[i + 2]
+  local state = outcome == 'stopped' and 'cancelled' or outcome
+  redis.call('HSET', job.key, 'status', STATUS[outcome], 'state', state, 'ended_at', now_iso)
+  if ARGV[i + 3] ~= '' or ARGV[i + 4] ~= '' or ARGV[i + 5] ~= '' or ARGV[i + 6] ~= '' then
+    redis.call('XADD', 'rq:results:' .. job.id, 'MAXLEN', 10, '*', unpack(attempt(i, job)))
+  end
+  local registry = outcome == 'succeeded' and KEYS[4] or outcome == 'failed' and KEYS[5] or KEYS[6]
+  redis.call('ZADD', registry, FAR + now_ms / 1000, job.id)
+  if outcome == 'failed' then bury(KEYS[8], KEYS[9], job.id, now_ms, at.dead_max, job.trigger) end
+  if outcome == 'succeeded' then done = done + 1 else bad = bad + 1 end
+  move(job, from, state)
+  return state
+end
+
+for i = 7, #ARGV, 7 do
+  local id, exec, outcome = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local job = read_job(id)
+  local claim = redis.call('HGET', KEYS[1], id)
+  local state = ''
+  if claim == exec .. ' started' then
+    redis.call('HDEL', KEYS[1], id)
+    if outcome == 'crashed' then
+      state = crash(job, exec, at, attempt(i, job))
+      bad = bad + 1
+    else
+      redis.call('ZREM', KEYS[3], id .. ':' .. exec)
+      state = record(i, job, 'running')
+    end
+  elseif job.execution == exec and outcome ~= 'crashed' then
+    if job.state == 'lost' or job.state == 'interrupted' then
+      redis.call('ZREM', KEYS[5], id)
+      redis.call('ZREM', KEYS[8], id)
+      state = record(i, job, job.state)
+    elseif not claim and job.status ~= 'queued' and job.status ~= 'started' then
+      state = job.state
+    end
+  end
+  if state == '' then bump(job.trigger, 'late', 1) end
+  out[#out + 1] = state
+end
+if done > 0 then redis.call('HINCRBY', KEYS[7], 'successful_job_count', done) end
+if bad > 0 then redis.call('HINCRBY', KEYS[7], 'failed_job_count', bad) end
+redis.call('HINCRBYFLOAT', KEYS[7], 'total_working_time', ARGV[6])
+flush()
+return out

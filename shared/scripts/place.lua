@@ -1,0 +1,46 @@
+-- Inbox entries become runs (RQ jobs), or are counted and buried, each only if its acknowledgement removed it from the group.
+-- KEYS  1 inbox  2 RQ queue  3 RQ queues  4 runs  5 dead  6 dead letters
+-- ARGV  1 group  2 now (ISO)  3 now in us  4 dead_max  5 seconds that a publisher's own id is remembered  6 RQ queue's name
+--       then per entry: stream id, trigger, key of the publisher's id ('' none), verdict (run | unrouted | poisoned), dead letter ('' none),
+--       count of runs, then per run: id, data, description, time-out in s
+-- -> {entries placed or settled, entries that were no longer ours, runs}
+-- invariant: an entry's acknowledgement and its runs are one step, so that however many dispatchers hold it, it is placed once. cost: O(entries)
+local now_us, dead_max = tonumber(ARGV[3]), tonumber(ARGV[4])
+local settled, gone, queued, removed = 0, 0, {}, {}
+local i = 7
+while i <= #ARGV do
+  local entry, trigger, published, verdict, letter, runs = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], tonumber(ARGV[i + 5])
+  i = i + 6
+  if redis.call('XACK', KEYS[1], ARGV[1], entry) == 0 then
+    gone = gone + 1
+  else
+    settled = settled + 1
+    removed[#removed + 1] = entry
+    bump(trigger, 'inbox', -1)
+    if published ~= '' and not redis.call('SET', published, entry, 'NX', 'EX', ARGV[5]) then
+      bump(trigger, 'repeated', 1)
+    elseif verdict == 'run' then
+      bump(trigger, 'placed', 1)
+      bump(trigger, 'runs', runs)
+      bump(trigger, 'queued', runs)
+      for r = 0, runs - 1 do
+        local id, a = ARGV[i + 4 * r], i + 4 * r
+        redis.call('HSET', 'rq:job:' .. id, 'created_at', ARGV[2], 'enqueued_at', ARGV[2], 'origin', ARGV[6], 'data', ARGV[a + 1],
+          'description', ARGV[a + 2], 'timeout', ARGV[a + 3], 'status', 'queued', 'state', 'queued', 'trigger', trigger)
+        local score = now_us + #queued
+        redis.call('ZADD', KEYS[4], score, id)
+        redis.call('ZADD', KEYS[4] .. ':' .. trigger, score, id)
+        queued[#queued + 1] = id
+      end
+    else
+      bump(trigger, verdict, 1)
+      if letter ~= '' then bury(KEYS[5], KEYS[6], 'm-' .. entry, math.floor(now_us / 1000), dead_max, trigger, letter) end
+    end
+  end
+  i = i + 4 * runs
+end
+for from = 1, #queued, 5000 do redis.call('RPUSH', KEYS[2], unpack(queued, from, math.min(from + 4999, #queued))) end
+for from = 1, #removed, 5000 do redis.call('XDEL', KEYS[1], unpack(removed, from, math.min(from + 4999, #removed))) end
+if #queued > 0 then redis.call('SADD', KEYS[3], KEYS[2]) end
+flush()
+return {settled, gone, #queued}

@@ -1,0 +1,20 @@
+-- Forget the oldest ended runs: those over the count, and those over the age. One small step per call.
+-- KEYS  1 an RQ registry of ended runs  2 runs  3 dead
+-- ARGV  1 keep at most this many  2 ended before (epoch s)  3 at most this many per call
+-- -> how many were forgotten
+-- invariant: counters are not touched: retention does not lower them. cost: O(step)
+local old = redis.call('ZRANGE', KEYS[1], 0, tonumber(ARGV[3]) - 1, 'WITHSCORES')
+local excess = redis.call('ZCARD', KEYS[1]) - tonumber(ARGV[1])
+local forgotten = 0
+for i = 1, #old, 2 do
+  local id, ended = old[i], tonumber(old[i + 1]) - FAR
+  if forgotten >= excess and ended >= tonumber(ARGV[2]) then break end
+  local trigger = redis.call('HGET', 'rq:job:' .. id, 'trigger')
+  redis.call('UNLINK', 'rq:job:' .. id, 'rq:results:' .. id)
+  redis.call('ZREM', KEYS[1], id)
+  redis.call('ZREM', KEYS[2], id)
+  redis.call('ZREM', KEYS[3], id)
+  if trigger then redis.call('ZREM', KEYS[2] .. ':' .. trigger, id) end
+  forgotten = forgotten + 1
+end
+return forgotten

@@ -1,0 +1,182 @@
+"""The verbs of the worker: claim, start, finish, and settling what dead workers leave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from shared import keys
+from shared.scripts.call import Arg, Call
+
+Outcome = Literal["succeeded", "failed", "crashed", "stopped"]
+_CLAIM_FIELDS = 5
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A run that this worker holds. `stage` is `claimed` or `started`; `attempts` counts recorded starts so far."""
+
+    run_id: str
+    execution: str
+    data: bytes
+    timeout_s: float | None
+    attempts: int
+    stage: str = "claimed"
+
+
+class Claims(msgspec.Struct, frozen=True):
+    """`state`: taken | suspended (by RQ's tool) | lapsed (the worker must beat first)."""
+
+    state: Literal["taken", "suspended", "lapsed"]
+    claims: list[Claim]
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """How a started run ended; texts are empty where there is nothing to say."""
+
+    run_id: str
+    execution: str
+    outcome: Outcome
+    result: str = ""
+    traceback: str = ""
+    error: str = ""
+    log: str = ""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """`max_crashes`: recorded starts of a QoS 1 run; `dead_max`: dead letters kept."""
+
+    max_crashes: int
+    dead_max: int
+
+
+class Swept(msgspec.Struct, frozen=True):
+    """What a sweep settled. `workers` -1: the sweeper itself is not known to live."""
+
+    workers: int
+    queued: int
+    lost: int
+    interrupted: int
+    failed: int
+
+
+def beat(worker: str, ttl_ms: int) -> Call[bool]:
+    """The worker lives; False when its lease had lapsed (or at its first beat)."""
+    return Call("worker_beat", [keys.worker(worker), keys.WORKERS], [worker, ttl_ms], lambda reply: reply == 1)
+
+
+def claim(worker: str, prefix: str, count: int, max_bytes: int) -> Call[Claims]:
+    """Take up to `count` runs. After a lost reply: `read_claims`."""
+
+    def decode(reply: list[Any]) -> Claims:
+        if reply[0] != 1:
+            return Claims("suspended" if reply[0] == 0 else "lapsed", [])
+        flat = reply[1:]
+        rows = (flat[i : i + _CLAIM_FIELDS] for i in range(0, len(flat), _CLAIM_FIELDS))
+        return Claims("taken", [Claim(r[0].decode(), r[1].decode(), r[2], _seconds(r[3]), r[4]) for r in rows])
+
+    return Call(
+        "claim",
+        [keys.RQ_QUEUE, keys.claims(worker), keys.RQ_SUSPENDED, keys.worker(worker)],
+        [prefix, count, max_bytes],
+        decode,
+    )
+
+
+def read_claims(worker: str) -> Call[list[Claim]]:
+    """Everything that the worker holds."""
+
+    def decode(flat: list[Any]) -> list[Claim]:
+        found = []
+        for i in range(0, len(flat), _CLAIM_FIELDS):
+            run_id, held, data, timeout, attempts = flat[i : i + _CLAIM_FIELDS]
+            execution, stage = held.decode().split(" ")
+            found.append(Claim(run_id.decode(), execution, data, _seconds(timeout), attempts, stage))
+        return found
+
+    return Call("read_claims", [keys.claims(worker)], [], decode)
+
+
+def start(worker: str, now_iso: str, claims: Iterable[Claim]) -> Call[list[bool] | None]:
+    """Record starts, in order: True may run, False is no longer this worker's. None: the worker must beat first.
+
+    Idempotent for the same execution ids.
+    """
+    args: list[Arg] = [worker, now_iso]
+    for item in claims:
+        args += (item.run_id, item.execution)
+    return Call(
+        "start",
+        [keys.claims(worker), keys.RQ_STARTED, keys.worker(worker)],
+        args,
+        lambda reply: None if reply[:1] == [-1] else [answer == 1 for answer in reply],
+    )
+
+
+def release(worker: str, claims: Iterable[Claim]) -> Call[int]:
+    """Put claimed runs that were not started back to the front of the queue."""
+    args: list[Arg] = []
+    for item in claims:
+        args += (item.run_id, item.execution)
+    return Call("release", [keys.claims(worker), keys.RQ_QUEUE], args, int)
+
+
+def finish(
+    worker: str, now_iso: str, now_ms: int, limits: Limits, worked_s: float, endings: Sequence[Ending]
+) -> Call[list[str]]:
+    """Record how runs ended; the reply is each run's new state, empty where it was no longer this worker's.
+
+    Idempotent for the same execution ids.
+    """
+    args: list[Arg] = [worker, now_iso, now_ms, limits.max_crashes, limits.dead_max, worked_s]
+    for item in endings:
+        args += (item.run_id, item.execution, item.outcome, item.result, item.traceback, item.error, item.log)
+    return Call(
+        "finish",
+        [
+            keys.claims(worker),
+            keys.RQ_QUEUE,
+            keys.RQ_STARTED,
+            keys.RQ_FINISHED,
+            keys.RQ_FAILED,
+            keys.RQ_CANCELED,
+            keys.rq_worker(worker),
+            keys.DEAD,
+            keys.DEAD_LETTERS,
+        ],
+        args,
+        lambda reply: [state.decode() for state in reply],
+    )
+
+
+def sweep(
+    sweeper: str, now_iso: str, now_ms: int, limits: Limits, most: int, error: str, traceback: str
+) -> Call[Swept]:
+    """Settle up to `most` runs of dead workers. Callers have held their own lease without a gap for twice its time."""
+    return Call(
+        "sweep",
+        [
+            keys.WORKERS,
+            keys.RQ_QUEUE,
+            keys.RQ_STARTED,
+            keys.RQ_FAILED,
+            keys.RQ_CANCELED,
+            keys.DEAD,
+            keys.DEAD_LETTERS,
+            keys.worker(sweeper),
+            keys.RQ_WORKERS,
+            keys.RQ_QUEUE_WORKERS,
+        ],
+        [now_iso, now_ms, limits.max_crashes, limits.dead_max, most, error, traceback],
+        lambda reply: Swept(*reply),
+    )
+
+
+def prune(registry: str, keep: int, ended_before_s: float, step: int) -> Call[int]:
+    """Forget the oldest ended runs of an RQ registry, at most `step`; how many."""
+    return Call("prune", [registry, keys.RUNS, keys.DEAD], [keep, ended_before_s, step], int)
+
+
+def _seconds(text: bytes) -> float | None:
+    return float(text) if text else None
