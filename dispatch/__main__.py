@@ -1,5 +1,7 @@
 """`python -m dispatch` is `headrace dispatch`."""
 
+import sys
+
 from shared.cli import main
 
-main(["dispatch"])
+sys.exit(main(["dispatch", *sys.argv[1:]]))

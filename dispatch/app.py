@@ -10,21 +10,22 @@ from types import FrameType
 
 from dispatch.dispatcher import Dispatcher
 from shared.config import Settings
+from shared.config_keys import public_url
 from shared.errors import NewerEnvelope
 from shared.events import emit
 from shared.store import Store
 
 
-def run(settings: Settings) -> int:
+def run_dispatch(settings: Settings) -> int:
     """Dispatch until SIGTERM or SIGINT; a second one ends the process at once. Returns the exit status."""
     stop = _StopSignal()
     consumer = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     store = Store.connect(settings.redis_url)
-    emit("process.ready", process="dispatch", name=consumer)
+    emit("process.ready", process="dispatch", name=consumer, redis=public_url(settings.redis_url))
     try:
         Dispatcher(store, consumer, settings, stop.requested).run()
     except NewerEnvelope as error:
-        emit("process.failed", process="dispatch", error=str(error))
+        emit("process.failed", process="dispatch", error=error)
         return 1
     finally:
         store.close()

@@ -54,7 +54,7 @@ class Dispatcher:
                 self._serve()
             except StoreUnavailable as error:
                 if not away:
-                    emit("store.unavailable", error=error.message)
+                    emit("store.unavailable", error=error)
                 away += 1
                 wait_s = full_jitter(away, AWAY_INITIAL_S, AWAY_MAX_S, random.random)
                 time.sleep(wait_s)
@@ -84,7 +84,7 @@ class Dispatcher:
         newer: NewerEnvelope | None = None
         for entry in entries:
             try:
-                placements.append(decide(entry, self._versions, now_ns // 1_000_000))
+                placements.append(decide(entry, self._versions, self._versions.owner, now_ns // 1_000_000))
             except NewerEnvelope as error:
                 newer = error
                 emit("inbox.newer_envelope", entry=entry.id.decode(), version=error.fields["version"])

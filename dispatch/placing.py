@@ -21,6 +21,9 @@ DESCRIPTION_LENGTH = 120
 Lookup = Callable[[str], CompiledTrigger | None]
 """Trigger version → what it was compiled to; None where there is no such version."""
 
+Owner = Callable[[str], str | None]
+"""Session id → path of the trigger that it is for; None where there is no such session."""
+
 
 class Entry(msgspec.Struct, frozen=True):
     """An entry of the inbox as read: stream id, idempotency key, encoded envelope."""
@@ -30,16 +33,18 @@ class Entry(msgspec.Struct, frozen=True):
     envelope: bytes
 
 
-def decide(entry: Entry, lookup: Lookup, now_ms: int) -> Placement:
+def decide(entry: Entry, lookup: Lookup, owner: Owner, now_ms: int) -> Placement:
     """How to settle an entry. Raises NewerEnvelope, and nothing else: what cannot be read is poisoned."""
+    session = None
     try:
         key = entry.key.decode()
-        split_key(key)
+        session, _, _ = split_key(key)
         envelope = decode_envelope(entry.envelope)
     except NewerEnvelope:
         raise
     except (EnvelopeError, UnicodeDecodeError) as error:
-        return Placement(entry.id, UNKNOWN_TRIGGER, "poisoned", letter=_poisoned(entry, str(error), now_ms))
+        trigger = (session and owner(session)) or UNKNOWN_TRIGGER
+        return Placement(entry.id, trigger, "poisoned", letter=_poisoned(entry, trigger, str(error), now_ms))
     compiled = lookup(envelope.trigger_version)
     routes = compiled.route(envelope) if compiled else []
     if not routes:
@@ -85,10 +90,10 @@ def _letter(reason: Reason, envelope: Envelope, entry: Entry, detail: str, now_m
     )  # fmt: skip
 
 
-def _poisoned(entry: Entry, detail: str, now_ms: int) -> bytes:
+def _poisoned(entry: Entry, trigger: str, detail: str, now_ms: int) -> bytes:
     blob = entry.envelope
     digest = hashlib.blake2b(blob, digest_size=8).hexdigest()
     letter = DeadLetter(
-        LETTER_VERSION, "poisoned", UNKNOWN_TRIGGER, "", 0, blob[:HEAD_BYTES], len(blob), digest, None, now_ms, detail
+        LETTER_VERSION, "poisoned", trigger, "", 0, blob[:HEAD_BYTES], len(blob), digest, None, now_ms, detail
     )
     return encode_letter(letter)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dispatch.router import CompiledTrigger
+from shared import keys
 from shared.definitions import Trigger
 from shared.deployment import definition_command, read_definition
 from shared.store import Store
@@ -23,6 +24,11 @@ class TriggerVersions:
         """The compiled trigger; None where no such version was deployed."""
         found = self._compiled.get(version)
         return found if found is not None else self._load(version)
+
+    def owner(self, session: str) -> str | None:
+        """The trigger that a session is for."""
+        found: bytes | None = self._store.command("HGET", keys.session(session), "trigger")
+        return found.decode() if found else None
 
     def _load(self, version: str) -> CompiledTrigger | None:
         trigger = read_definition(self._store.command(*definition_command(version)), Trigger)

@@ -23,6 +23,7 @@ TRANSITIONS: Final[dict[str, dict[str, str]]] = {
     "running": {
         "finish": "succeeded",
         "fail": "failed",
+        "stop": "cancelled",
         "crash QoS 0": "lost",
         "crash QoS 1": "queued",
         "crash QoS 1, last": "failed",

@@ -28,7 +28,11 @@ _OPTIONS: dict[str, Any] = {
     "protocol": 2,
 }
 # Failures after which the same request may work later: the connection, or Redis that is loading, failing over or full.
-_UNAVAILABLE = ("LOADING", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "OOM", "MISCONF", "BUSY", "NOREPLICAS")
+_UNAVAILABLE = frozenset(
+    {"LOADING", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "OOM", "MISCONF", "BUSY", "NOREPLICAS"}
+)
+
+_REFUSED = frozenset({"WRONGPASS", "NOAUTH", "NOPERM"})
 
 
 def _evalsha(call: Call[Any]) -> list[Arg]:
@@ -39,8 +43,9 @@ def _translate(error: Exception, what: str) -> HeadraceError:
     if isinstance(error, HeadraceError):
         return error
     text = str(error)
-    if isinstance(error, ResponseError) and not text.startswith(_UNAVAILABLE):
-        if text.startswith(("WRONGPASS", "NOAUTH", "NOPERM")):
+    code = text.partition(" ")[0]
+    if isinstance(error, ResponseError) and code not in _UNAVAILABLE:
+        if code in _REFUSED:
             return StoreUnavailable(f"Redis refuses us: {text}", hint="check user and password in REDIS_URL", verb=what)
         return ScriptError(f"{what} failed in Redis: {text}", verb=what)
     return StoreUnavailable(

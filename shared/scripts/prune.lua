@@ -3,7 +3,7 @@
 -- ARGV  1 keep at most this many  2 ended before (epoch s)  3 at most this many per call
 -- -> how many were forgotten
 -- invariant: counters are not touched: retention does not lower them. cost: O(step)
-local old = redis.call('ZRANGE', KEYS[1], 0, tonumber(ARGV[3]) - 1, 'WITHSCORES')
+local old = redis.call('ZRANGEBYSCORE', KEYS[1], FAR, '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[3]) -- what RQ has cancelled is below until a sweep adopts it
 local excess = redis.call('ZCARD', KEYS[1]) - tonumber(ARGV[1])
 local forgotten = 0
 for i = 1, #old, 2 do

@@ -1,9 +1,12 @@
 -- Settle what dead workers have left: claimed runs go back (QoS 0: lost), started ones follow the crash policy. Adopt what RQ's tools have cancelled.
 -- KEYS  1 workers  2 RQ queue  3 RQ started  4 RQ failed  5 RQ canceled  6 dead  7 dead letters  8 the sweeper's worker key  9 RQ workers  10 RQ workers of the queue
 -- ARGV  1 now (ISO)  2 now in ms  3 max_crashes  4 dead_max  5 at most this many runs  6 error (JSON) of a crashed attempt  7 its traceback (base64 zlib)
--- -> {dead workers settled, back in the queue, lost, interrupted, failed}; {-1} when the sweeper itself is not known to live
+--       8 the sweeper's generation  9 ms that the sweeper's lease must still last
+-- -> {dead workers settled, back in the queue, lost, interrupted, failed}; {-1} when the sweeper itself is not known to live, or is no longer the one that asked
 -- invariant: a run is settled once, because settling removes the claim; callers have held their own lease without a gap for twice its time. cost: O(workers + runs)
-if redis.call('EXISTS', KEYS[8]) == 0 then return {-1, 0, 0, 0, 0} end
+-- A request may lie in Redis' socket while Redis stands still, and be carried out when every lease has run out: then the sweeper's own is old, or, if it has come
+-- back by another connection, is of another generation.
+if redis.call('GET', KEYS[8]) ~= ARGV[8] or redis.call('PTTL', KEYS[8]) < tonumber(ARGV[9]) then return {-1, 0, 0, 0, 0} end
 local at = {now_iso = ARGV[1], now_ms = tonumber(ARGV[2]), max_crashes = tonumber(ARGV[3]), dead_max = tonumber(ARGV[4]),
   queue = KEYS[2], started = KEYS[3], failed = KEYS[4], dead = KEYS[6], letters = KEYS[7]}
 local budget = tonumber(ARGV[5])

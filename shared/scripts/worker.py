@@ -61,9 +61,14 @@ class Swept(msgspec.Struct, frozen=True):
     failed: int
 
 
-def beat(worker: str, ttl_ms: int) -> Call[bool]:
-    """The worker lives; False when its lease had lapsed (or at its first beat)."""
-    return Call("worker_beat", [keys.worker(worker), keys.WORKERS], [worker, ttl_ms], lambda reply: reply == 1)
+def beat(worker: str, ttl_ms: int, generation: int = 1) -> Call[bool]:
+    """The worker lives; False when its lease had lapsed (or at its first beat).
+
+    `generation` grows whenever the worker has lost touch with Redis: sweeps it asked for before are then void.
+    """
+    return Call(
+        "worker_beat", [keys.worker(worker), keys.WORKERS], [worker, ttl_ms, generation], lambda reply: reply == 1
+    )
 
 
 def claim(worker: str, prefix: str, count: int, max_bytes: int) -> Call[Claims]:
@@ -150,10 +155,23 @@ def finish(
     )
 
 
-def sweep(
-    sweeper: str, now_iso: str, now_ms: int, limits: Limits, most: int, error: str, traceback: str
+def sweep(  # noqa: PLR0913 - one argument per part of the atomic step
+    sweeper: str,
+    now_iso: str,
+    now_ms: int,
+    limits: Limits,
+    most: int,
+    error: str,
+    traceback: str,
+    *,
+    generation: int = 1,
+    fresh_ms: int = 0,
 ) -> Call[Swept]:
-    """Settle up to `most` runs of dead workers. Callers have held their own lease without a gap for twice its time."""
+    """Settle up to `most` runs of dead workers. Callers have held their own lease without a gap for twice its time.
+
+    Nothing is done when, at the moment that Redis carries it out, the sweeper's lease is not of this generation or
+    lasts for less than `fresh_ms`.
+    """
     return Call(
         "sweep",
         [
@@ -168,7 +186,7 @@ def sweep(
             keys.RQ_WORKERS,
             keys.RQ_QUEUE_WORKERS,
         ],
-        [now_iso, now_ms, limits.max_crashes, limits.dead_max, most, error, traceback],
+        [now_iso, now_ms, limits.max_crashes, limits.dead_max, most, error, traceback, generation, fresh_ms],
         lambda reply: Swept(*reply),
     )
 

@@ -22,7 +22,8 @@ def placement(envelope: Envelope | bytes, *, key: bytes = KEY, known: bool = Tru
     """Decide about an entry with this envelope, with the trigger's version deployed or not."""
     blob = envelope if isinstance(envelope, bytes) else encode_envelope(envelope)
     compiled = CompiledTrigger(make_trigger(Topic("demo/{name}", 1)))
-    return decide(Entry(b"1-1", key, blob), lambda version: compiled if known and version == VERSION else None, 1000)
+    lookup = {VERSION: compiled} if known else {}
+    return decide(Entry(b"1-1", key, blob), lookup.get, {"abcdefgh": TRIGGER}.get, 1000)
 
 
 def test_a_message_becomes_a_run_with_an_id_made_of_qos_and_key() -> None:
@@ -80,17 +81,18 @@ def test_a_topic_that_nothing_asks_for_is_a_dead_letter_from_qos_1_on() -> None:
 
 @pytest.mark.parametrize("blob", [b"", b"\xc1", b"not an envelope", msgspec.msgpack.encode([1, "x"])])
 def test_bytes_that_are_no_envelope_are_poison(blob: bytes) -> None:
-    """They are buried, and stop nobody."""
+    """They are buried, on the account of the trigger that their session is for."""
     found = placement(blob)
 
-    assert found.verdict == "poisoned"
+    assert (found.verdict, found.trigger) == ("poisoned", TRIGGER)
     assert decode_letter(found.letter).payload == blob
 
 
 @pytest.mark.parametrize("key", [b"", b"abc", b"a-b-c", b"\xff-1-1"])
 def test_an_entry_without_a_proper_key_is_poison(key: bytes) -> None:
     """No run id can be made of it."""
-    assert placement(make_envelope(), key=key).verdict == "poisoned"
+    found = placement(make_envelope(), key=key)
+    assert (found.verdict, found.trigger) == ("poisoned", "?")
 
 
 def test_an_envelope_of_a_newer_release_stops_this_one() -> None:

@@ -1,0 +1,278 @@
+"""Every setting of Headrace, in one tree, and how its values are found.
+
+The tree is parser, checker and reference page at once: a field's type holds its range and its description, and
+`docs/reference/configuration.md` is rendered from it. Sections hold keys, and keys only.
+
+Sources, each wins over the one before: the default; `headrace.toml` in the folder where the process starts, or the file
+that HEADRACE_CONFIG names; the environment. `max_payload` of section `ingest` is HEADRACE_INGEST__MAX_PAYLOAD.
+"""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from shared.config_keys import PREFIX, Key, describe, keys_of, section_of
+from shared.errors import ConfigError
+
+FILE_NAME = "headrace.toml"
+
+OTHER_VARIABLES = {
+    "REDIS_URL": "As HEADRACE_REDIS_URL, which wins where both are set.",
+    "HEADRACE_CONFIG": "File to read instead of headrace.toml; it has to exist.",
+    "HEADRACE_MOSQUITTO": "The mosquitto program that `headrace broker` starts; without it the one on the PATH.",
+    "HEADRACE_SECRET_KEY": "Key that secret variables of the workspace are encrypted with.",
+}
+"""Variables that Headrace reads and that are no keys of the tree."""
+
+MIB = 1024 * 1024
+
+
+class LogSettings(msgspec.Struct, frozen=True):
+    """What is written to stderr."""
+
+    format: Annotated[Literal["console", "json"], Meta(description="For people, or one JSON object per line.")] = (
+        "console"
+    )
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="The least important events that are shown.")
+    ] = "info"
+    runs: Annotated[bool, Meta(description="Show a line for each finished run, whatever the level.")] = False
+
+
+class IngestSettings(msgspec.Struct, frozen=True):
+    """The process that holds the MQTT sessions. A trigger may override what it names itself."""
+
+    max_payload: Annotated[
+        int,
+        Meta(ge=1, le=268_435_455, description="Largest payload in bytes; a larger one goes to the dead letters."),
+    ] = 16 * MIB
+    receive_maximum: Annotated[
+        int, Meta(ge=1, le=65_535, description="QoS 1 and 2 messages that a broker may send ahead of our answers.")
+    ] = 1000
+    keep_alive_s: Annotated[
+        int, Meta(ge=1, le=65_535, description="Seconds of silence after which broker and session check each other.")
+    ] = 60
+    connect_timeout_s: Annotated[
+        float, Meta(gt=0, description="Seconds that a broker has to accept a connection and answer CONNECT.")
+    ] = 10.0
+    lease_ttl_ms: Annotated[
+        int,
+        Meta(ge=500, description="Milliseconds after which a session whose process has died may be taken over."),
+    ] = 6000
+    max_batches_in_flight: Annotated[
+        int, Meta(ge=1, description="Batches of one session that may be on their way to Redis at once.")
+    ] = 8
+    max_buffered_bytes: Annotated[
+        int, Meta(ge=1, description="Bytes of one session not yet stored in Redis, above which reading pauses.")
+    ] = 32 * MIB
+    max_inbox: Annotated[
+        int, Meta(ge=1, description="Messages stored and not yet dispatched, above which reading pauses.")
+    ] = 1_000_000
+    reconnect_initial_s: Annotated[
+        float, Meta(gt=0, description="Longest wait in seconds before the first try to reconnect; it then doubles.")
+    ] = 0.5
+    reconnect_max_s: Annotated[
+        float, Meta(gt=0, description="Longest wait in seconds between two tries to reconnect.")
+    ] = 60.0
+    refused_min_s: Annotated[
+        float, Meta(gt=0, description="Shortest wait in seconds after a refusal that a person has to mend.")
+    ] = 60.0
+    refused_max_s: Annotated[
+        float, Meta(gt=0, description="Longest wait in seconds after a refusal that a person has to mend.")
+    ] = 300.0
+    drain_timeout_s: Annotated[
+        float, Meta(gt=0, description="Seconds that hand-offs under way have to finish when the process is stopped.")
+    ] = 10.0
+
+    def __post_init__(self) -> None:
+        _check_order("ingest", self, "reconnect_initial_s", "reconnect_max_s")
+        _check_order("ingest", self, "refused_min_s", "refused_max_s")
+
+
+class DispatchSettings(msgspec.Struct, frozen=True):
+    """The process that turns stored messages into runs."""
+
+    batch: Annotated[int, Meta(ge=1, le=10_000, description="Messages that are read and placed at once.")] = 512
+    block_ms: Annotated[
+        int, Meta(ge=1, description="Milliseconds that an idle dispatcher waits for a message before it looks round.")
+    ] = 500
+    claim_idle_ms: Annotated[
+        int, Meta(ge=1, description="Milliseconds after which a message that a dispatcher left lying is taken over.")
+    ] = 5000
+
+
+class WorkerSettings(msgspec.Struct, frozen=True):
+    """The process that runs the code."""
+
+    batch_max: Annotated[int, Meta(ge=1, le=10_000, description="Most runs that are claimed at once.")] = 64
+    batch_target_ms: Annotated[
+        float, Meta(gt=0, description="Milliseconds of work that a claim aims at; slow code is claimed one by one.")
+    ] = 5.0
+    lease_ttl_ms: Annotated[
+        int, Meta(ge=500, description="Milliseconds after which the runs of a worker that has died are dealt with.")
+    ] = 6000
+    default_timeout_s: Annotated[
+        float, Meta(gt=0, description="Seconds that code may run where the script does not say.")
+    ] = 300.0
+    max_crashes: Annotated[
+        int, Meta(ge=1, description="Starts of a QoS 1 run that ended in a crash before it goes to the dead letters.")
+    ] = 3
+    poll_ms: Annotated[
+        int, Meta(ge=1, description="Milliseconds that an idle worker waits for a run before it looks for due retries.")
+    ] = 500
+    runner_memory_mib: Annotated[
+        int, Meta(ge=0, description="Memory in MiB that a runner may use; 0 means no limit.")
+    ] = 0
+    python: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="The interpreter that runs Python scripts.",
+            examples=["/usr/bin/python3.12"],
+            extra={"default": "the interpreter that runs Headrace"},
+        ),
+    ] = msgspec.field(default_factory=lambda: sys.executable)
+
+
+class RetentionSettings(msgspec.Struct, frozen=True):
+    """How long ended runs and dead letters are kept. Counters are not affected."""
+
+    runs_max: Annotated[int, Meta(ge=0, description="Ended runs that are kept; the oldest go first.")] = 100_000
+    runs_max_age_s: Annotated[float, Meta(gt=0, description="Seconds that an ended run is kept.")] = 604_800.0
+    dead_max: Annotated[int, Meta(ge=0, description="Dead letters that are kept; the oldest go first.")] = 10_000
+    prune_step: Annotated[int, Meta(ge=1, description="Runs that are removed in one step.")] = 200
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """Where the parts find each other."""
+
+    redis_url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(redis|rediss|unix)://",
+            description="The Redis (7.0 or later) or Valkey that holds all state. REDIS_URL is read too.",
+            examples=["redis://user:password@redis.example:6379/0", "unix:///run/redis.sock"],
+        ),
+    ] = "redis://127.0.0.1:16379/0"
+    broker: Annotated[
+        str,
+        Meta(
+            pattern=r"^(mqtt|mqtts|ws|wss)://",
+            description="The broker that `headrace broker` serves and `headrace publish` speaks to.",
+            examples=["mqtt://127.0.0.1:1883", "mqtts://user:password@mqtt.example:8883"],
+        ),
+    ] = "mqtt://127.0.0.1:11883"
+    data: Annotated[
+        Path,
+        Meta(
+            description="Folder for what the embedded Redis and broker keep and for caches;"
+            " a relative one starts where the process does.",
+        ),
+    ] = Path(".headrace")
+    log: LogSettings = msgspec.field(default_factory=LogSettings)
+    ingest: IngestSettings = msgspec.field(default_factory=IngestSettings)
+    dispatch: DispatchSettings = msgspec.field(default_factory=DispatchSettings)
+    worker: WorkerSettings = msgspec.field(default_factory=WorkerSettings)
+    retention: RetentionSettings = msgspec.field(default_factory=RetentionSettings)
+
+    @property
+    def cache(self) -> Path:
+        """Folder for what can be made again: unpacked scripts and their environments."""
+        return self.data / "cache"
+
+
+KEYS = keys_of(Settings)
+_VARIABLES = {key.variable: key for key in KEYS.values()} | {"REDIS_URL": KEYS["redis_url"]}
+_SECTIONS = {field.name: section for field in msgspec.structs.fields(Settings) if (section := section_of(field))}
+
+
+def load_settings(env: Mapping[str, str], cwd: Path) -> Settings:
+    """The settings for a process with this environment, started in this folder.
+
+    Reads one file and nothing else. An empty variable counts as not set. `data` is absolute in what is returned.
+    Raises ConfigError, naming file or variable and key, for an unknown key, a wrong type, a value out of range, and a
+    file that was asked for and cannot be read.
+    """
+    env = {name: value for name, value in env.items() if value}
+    asked_for = env.get("HEADRACE_CONFIG")
+    from_file = _from_file(cwd / (asked_for or FILE_NAME), required=asked_for is not None)
+    settings = _assemble(from_file | _from_environment(env))
+    return msgspec.structs.replace(settings, data=cwd / settings.data)
+
+
+def _from_file(path: Path, *, required: bool) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not required:
+            return {}
+        hint = "HEADRACE_CONFIG names the file; without it headrace.toml is read where there is one"
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", hint=hint, file=str(path)) from error
+    except ValueError as error:
+        hint = "the file is TOML in UTF-8: sections like [ingest], lines like max_payload = 1048576"
+        raise ConfigError(f"{path} is not TOML: {error}", hint=hint, file=str(path)) from error
+    values: dict[str, Any] = {}
+    for name, raw in _flat(document):
+        if (key := KEYS.get(name)) is None:
+            hint = f"write its keys under [{name}]" if name in _SECTIONS else _suggest(name, [*KEYS, *_SECTIONS])
+            raise ConfigError(f"{path}: {name} is not a setting", hint=hint, file=str(path), key=name)
+        values[name] = _convert(key, raw, f"{path}: {name}", text=False)
+    return values
+
+
+def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    ours_last = sorted(env, key=lambda name: (name.startswith(PREFIX), name))
+    for variable in ours_last:
+        if key := _VARIABLES.get(variable):
+            values[key.path] = _convert(key, env[variable], variable, text=True)
+        elif variable.startswith(PREFIX) and variable not in OTHER_VARIABLES:
+            hint = _suggest(variable, [*_VARIABLES, *OTHER_VARIABLES])
+            raise ConfigError(f"environment variable {variable} is not a setting", hint=hint, variable=variable)
+    return values
+
+
+def _assemble(values: Mapping[str, Any]) -> Settings:
+    own: dict[str, Any] = {}
+    inner: dict[str, dict[str, Any]] = {name: {} for name in _SECTIONS}
+    for path, value in values.items():
+        section, _, name = path.rpartition(".")
+        (inner[section] if section else own)[name] = value
+    own |= {name: _SECTIONS[name](**keys) for name, keys in inner.items()}
+    return Settings(**own)
+
+
+def _flat(document: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    for name, value in document.items():
+        if name in _SECTIONS and isinstance(value, dict):
+            yield from ((f"{name}.{inner}", each) for inner, each in value.items())
+        else:
+            yield name, value
+
+
+def _convert(key: Key, raw: object, where: str, *, text: bool) -> Any:
+    try:
+        return key.convert(raw, text=text)
+    except msgspec.ValidationError as error:
+        message = f"{where} is {describe(raw)}, expected {key.expected}"
+        raise ConfigError(message, hint=key.description, key=key.path) from error
+
+
+def _suggest(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, n=1, cutoff=0.6)
+    return (f"did you mean {close[0]}? " if close else "") + "All settings: docs/reference/configuration.md"
+
+
+def _check_order(section: str, settings: msgspec.Struct, low: str, high: str) -> None:
+    lowest, highest = getattr(settings, low), getattr(settings, high)
+    if lowest > highest:
+        message = f"{section}.{low} is {lowest:g}, more than {section}.{high}, which is {highest:g}"
+        raise ConfigError(message, hint=f"raise {high} or lower {low}")

@@ -1,0 +1,189 @@
+"""MQTT triggers: `<path>.mqtt_trigger.yaml`, with Windmill's keys and some of ours (which Windmill ignores)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from shared.definitions import Retained, Topic, Trigger
+from shared.envelope import QoS
+from shared.errors import TopicError
+from shared.topics import TopicFilter, common_topic, parse_filter
+from shared.workspace.problems import Problems
+from shared.workspace.scripts import MAX_TIMEOUT_S
+from shared.workspace.yaml_lines import Table, read_yaml
+
+SUFFIX = ".mqtt_trigger.yaml"
+
+_QOS: dict[str | int, QoS] = {"qos0": 0, "qos1": 1, "qos2": 2, 0: 0, 1: 1, 2: 2}
+_RETAINED: dict[str | int, Retained] = {"run": "run", "skip": "skip"}
+_MODES: dict[str | int, str] = {mode: mode for mode in ("enabled", "disabled", "suspended")}
+_VERSIONS: dict[str | int, Literal["v3", "v5"]] = {"v5": "v5", "v3": "v3"}
+_NOTHING_TO_DO = ("summary", "description", "labels", "permissioned_as", "has_permissioned_as")
+_NOT_YET = ("retry", "error_handler_path", "error_handler_args", "on_behalf_of_email")
+_UINT16, _UINT32 = 65_535, 4_294_967_295
+_MAX_REMAINING_LENGTH = 268_435_455  # MQTT 5 §2.1.4
+
+
+class TriggerFile(msgspec.Struct, frozen=True):
+    """A trigger as its file describes it.
+
+    `trigger` has no session yet, no versions of its runnables, and a client id only if the file gives one.
+    `runnables` are the paths that it names, each with the line where it does.
+    """
+
+    file: str
+    trigger: Trigger
+    runnables: dict[str, int]
+    timeout_s: int | None
+    broker_line: int
+    client_id_line: int
+
+
+class _Protocol(msgspec.Struct, frozen=True):
+    """The part of a trigger that says how to speak MQTT."""
+
+    client_version: Literal["v3", "v5"] | None
+    clean_start: bool | None
+    session_expiry_interval: int | None
+    topic_alias_maximum: int
+
+
+def read_trigger(file: str, text: str, problems: Problems) -> TriggerFile | None:
+    """The trigger that a file describes; None, and problems, where it says too little."""
+    if (table := read_yaml(file, text, problems)) is None:
+        return None
+    _refuse_flow(table)
+    script, broker = table.text("script_path", required=True), table.text("mqtt_resource_path", required=True)
+    protocol = _protocol(table)
+    topics, runnables = _topics(table, protocol)
+    client_id, enabled = table.text("client_id"), _enabled(table)
+    timeout_s = table.integer("timeout", 1, MAX_TIMEOUT_S)
+    receive_maximum = table.integer("receive_maximum", 1, _UINT16)
+    keep_alive_s = table.integer("keep_alive", 1, _UINT16)
+    max_payload = table.integer("max_payload", 1, _MAX_REMAINING_LENGTH)
+    table.allow(*_NOTHING_TO_DO)
+    table.not_yet(*_NOT_YET)
+    table.close()
+    if script is None or broker is None or not topics:
+        return None
+    trigger = Trigger(
+        path=file.removesuffix(SUFFIX), session="", client_id=client_id or "", broker=broker, runnable=script,
+        runnables={}, topics=topics, enabled=enabled, client_version=protocol.client_version,
+        clean_start=protocol.clean_start, session_expiry_interval=protocol.session_expiry_interval,
+        topic_alias_maximum=protocol.topic_alias_maximum, receive_maximum=receive_maximum, keep_alive_s=keep_alive_s,
+        max_payload=max_payload,
+    )  # fmt: skip
+    _warn_of_loss(table, trigger)
+    lines = {script: table.line("script_path")} | runnables
+    return TriggerFile(file, trigger, lines, timeout_s, table.line("mqtt_resource_path"), table.line("client_id"))
+
+
+def _refuse_flow(table: Table) -> None:
+    if table.flag("is_flow"):
+        table.error("is_flow", "flows are not executed yet", "name a script, and write is_flow: false")
+
+
+def _enabled(table: Table) -> bool:
+    """`mode` wins over the older `enabled`, as in Windmill; without either the trigger is enabled."""
+    older = table.flag("enabled")
+    if not table.given("mode"):
+        return older is not False
+    mode = table.choice("mode", _MODES)
+    if mode == "suspended":
+        hint = "write disabled: the broker keeps QoS 1 and 2 messages for the session meanwhile"
+        table.error("mode", "suspended triggers are not supported yet", hint)
+    return mode == "enabled"
+
+
+def _protocol(table: Table) -> _Protocol:
+    version = table.choice("client_version", _VERSIONS)
+    v5, v3 = table.table("v5_config"), table.table("v3_config")
+    clean_start = clean_session = expiry = None
+    aliases = 0
+    if v5 is not None:
+        clean_start = v5.flag("clean_start")
+        expiry = v5.integer("session_expiry_interval", 0, _UINT32)
+        aliases = v5.integer("topic_alias_maximum", 0, _UINT16) or 0
+        v5.close()
+    if v3 is not None:
+        clean_session = v3.flag("clean_session")
+        v3.close()
+    if version == "v3":
+        if v5 is not None:
+            table.warn("v5_config", "not used, because client_version is v3")
+        return _Protocol(version, clean_session, None, 0)
+    if v3 is not None:
+        table.warn("v3_config", "not used: the trigger speaks MQTT 5", "write client_version: v3 to speak 3.1.1")
+    return _Protocol(version, clean_start, expiry, aliases)
+
+
+def _topics(table: Table, protocol: _Protocol) -> tuple[list[Topic], dict[str, int]]:
+    """The entries of `subscribe_topics`, and the runnables that they name with their lines."""
+    default = table.choice("retained", _RETAINED) or "run"
+    entries = table.tables("subscribe_topics")
+    if not entries:
+        table.error("subscribe_topics", "no topics", "write at least one entry, with topic and qos")
+    topics: list[Topic] = []
+    filters: list[tuple[TopicFilter, Table]] = []
+    runnables: dict[str, int] = {}
+    for entry in entries:
+        topic, qos = entry.text("topic", required=True), entry.choice("qos", _QOS, required=True)
+        runnable, retained = entry.text("runnable"), entry.choice("retained", _RETAINED) or default
+        entry.close()
+        if runnable is not None:
+            runnables.setdefault(runnable, entry.line("runnable"))
+        if topic is not None:
+            topics.append(Topic(topic, qos or 0, runnable, retained))
+            _add_filter(topic, entry, filters)
+    if protocol.client_version == "v3":
+        _warn_of_overlaps(filters)
+    return topics, runnables
+
+
+def _add_filter(topic: str, entry: Table, filters: list[tuple[TopicFilter, Table]]) -> None:
+    try:
+        topic_filter = parse_filter(topic)
+    except TopicError as error:
+        entry.error("topic", error.message, error.hint)
+        return
+    for other, other_entry in filters:
+        if other.subscription == topic_filter.subscription:
+            hint = "a broker keeps one subscription for each filter: keep one entry"
+            entry.error("topic", f"the same filter as on line {other_entry.line('topic')}", hint)
+    filters.append((topic_filter, entry))
+
+
+def _warn_of_overlaps(filters: list[tuple[TopicFilter, Table]]) -> None:
+    for index, (first, first_entry) in enumerate(filters):
+        for second, entry in filters[index + 1 :]:
+            if first.subscription != second.subscription and (example := common_topic(first, second)):
+                entry.warn(
+                    "topic",
+                    f"overlaps {first.text!r} on line {first_entry.line('topic')}: "
+                    f"a message on {example!r} may come and run twice",
+                    "MQTT 3.1.1 does not tell the copies apart: use client_version v5, or filters that do not overlap",
+                )
+
+
+def _warn_of_loss(table: Table, trigger: Trigger) -> None:
+    """Settings that are honoured, and that lose messages which the QoS promises to deliver."""
+    qos = max(topic.qos for topic in trigger.topics)
+    if qos == 0:
+        return
+    if trigger.clean_start:
+        key, name = ("v3_config", "clean_session") if trigger.client_version == "v3" else ("v5_config", "clean_start")
+        table.warn(
+            key,
+            f"{name} is true: the broker forgets the session at every connect, "
+            f"so QoS {qos} messages that come while Headrace is not connected are lost",
+            f"write {name}: false, or leave it out",
+        )
+    if trigger.session_expiry_interval == 0:
+        table.warn(
+            "v5_config",
+            "session_expiry_interval is 0: the broker ends the session with the connection, "
+            f"so QoS {qos} messages that come until the next one are lost",
+            "leave it out (7 days), or write the seconds that an outage may last",
+        )

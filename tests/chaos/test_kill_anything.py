@@ -1,0 +1,186 @@
+"""Invariant: through kill -9 of any process at any moment, QoS 2 runs once, QoS 1 at least once, QoS 0 at most once."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.support.burst import Publisher
+from tests.support.eventually import eventually
+from tests.support.mosquitto import Mosquitto
+from tests.support.pipeline import Pipeline
+from tests.support.valkey import ValkeyServer
+from tests.support.workspaces import RECORDER, trigger_yaml, write_workspace
+
+MESSAGES = 3000
+SAME = "21.5"
+PROCESSES = ("ingest", "dispatch", "worker", "worker-2")
+
+
+class Chaos:
+    """A pipeline under load whose parts are killed at random, and what really ran according to the script itself."""
+
+    def __init__(self, folder: Path, valkey: ValkeyServer, mosquitto: Mosquitto, version: str) -> None:
+        self.log = folder / "executed"
+        self.log.touch()
+        self.pipeline = Pipeline(folder, valkey.url)
+        self.mosquitto = mosquitto
+        self.random = random.Random(version)
+        workspace = write_workspace(
+            folder / "workspace",
+            mosquitto.port,
+            {f"q{qos}": trigger_yaml("record", (f"chaos/q{qos}/#", qos), version=version) for qos in range(3)},
+            {"record": RECORDER.replace("@LOG@", str(self.log))},
+        )
+        self.pipeline.push(workspace)
+        self.pipeline.start(*PROCESSES)
+        self.pipeline.wait_connected("f/t/q0", "f/t/q1", "f/t/q2")
+
+    def publish(self) -> None:
+        """MESSAGES per QoS, half of them with the same payload, in small bursts over some seconds."""
+        publisher = Publisher(self.mosquitto.port)
+        payloads = [SAME if n % 2 else str(n) for n in range(MESSAGES)]
+        for start in range(0, MESSAGES, 100):
+            for qos in range(3):
+                publisher.publish(f"chaos/q{qos}/{start // 100}", payloads[start : start + 100], qos)
+            time.sleep(0.1)
+        publisher.close()
+
+    def kill_one(self) -> None:
+        """Kill -9 of a process or a runner, and a new one in its place."""
+        victim = self.random.choice([*PROCESSES, "runner"])
+        if victim == "runner":
+            for runner in self.pipeline.runners()[:1]:
+                with suppress(psutil.NoSuchProcess):
+                    runner.kill()
+            return
+        self.pipeline.kill(victim)
+        self.pipeline.start(victim)
+
+    def while_publishing(self, disturb: Callable[[], None]) -> None:
+        """Disturb again and again until everything is published."""
+        failures: list[BaseException] = []
+
+        def publish() -> None:
+            try:
+                self.publish()
+            except BaseException as error:  # noqa: BLE001 - told to the test's own thread
+                failures.append(error)
+
+        thread = threading.Thread(target=publish)
+        thread.start()
+        while thread.is_alive():
+            disturb()
+            time.sleep(self.random.uniform(0.1, 0.5))
+        thread.join()
+        assert not failures, failures
+
+    def settle(self) -> dict[str, Any]:
+        """Wait until nothing is under way any more and the number of runs no longer grows; the status then."""
+        seen: list[int] = []
+
+        def settled() -> dict[str, Any] | None:
+            self.pipeline.restart_dead()
+            status = self.pipeline.status()
+            cells = status["counters"]["total"]
+            live = status["inbox_length"] + cells.get("queued", 0) + cells.get("running", 0)
+            connected = all(session["state"] == "connected" for session in status["sessions"])
+            seen.append(cells.get("runs", 0) if connected and not live else -1)
+            return status if len(seen) > 6 and len(set(seen[-6:])) == 1 and seen[-1] >= 0 else None
+
+        return eventually(settled, timeout_s=90, interval_s=0.5)
+
+    def executed(self) -> dict[int, Counter[str]]:
+        """Per QoS: how often the code of each run was executed."""
+        found: dict[int, Counter[str]] = {0: Counter(), 1: Counter(), 2: Counter()}
+        for line in self.log.read_text().splitlines():
+            run = line.split(" ")[0]
+            found[int(run[1])][run] += 1
+        return found
+
+    def payloads(self, qos: int) -> Counter[str]:
+        """How many runs were executed per payload."""
+        lines = {line.split(" ")[0]: line.split(" ")[2] for line in self.log.read_text().splitlines()}
+        return Counter(payload for run, payload in lines.items() if run[1] == str(qos))
+
+    def check(self, status: dict[str, Any]) -> None:
+        """The promise, by what the script itself has recorded; and the books."""
+        executed = self.executed()
+        runs = {qos: status["counters"]["triggers"][f"f/t/q{qos}"] for qos in range(3)}
+        unique = {str(n) for n in range(0, MESSAGES, 2)}
+
+        assert runs[2]["runs"] == MESSAGES, "QoS 2: each message is triggered exactly once"
+        assert max(executed[2].values()) == 1, "QoS 2: no run's code is started twice"
+        assert runs[2].get("succeeded", 0) + runs[2].get("interrupted", 0) == MESSAGES, (
+            "QoS 2: every run is accounted for"
+        )
+        assert len(executed[2]) >= runs[2].get("succeeded", 0), "QoS 2: what succeeded was executed"
+
+        assert runs[1]["runs"] >= MESSAGES, "QoS 1: no message is lost"
+        assert runs[1].get("succeeded", 0) + runs[1].get("failed", 0) == runs[1]["runs"], "QoS 1: every run has ended"
+        if not runs[1].get("failed", 0):
+            assert unique <= set(self.payloads(1)), "QoS 1: every message was executed"
+
+        assert runs[0].get("runs", 0) <= MESSAGES, "QoS 0: no message is triggered twice"
+        assert max(executed[0].values(), default=1) == 1, "QoS 0: no run's code is started twice"
+        assert max((n for p, n in self.payloads(0).items() if p != SAME), default=1) == 1, "QoS 0: nor any message"
+        assert all(identity["holds"] for identity in status["identities"]), status["identities"]
+
+
+@pytest.fixture(params=["v5", "v3"])
+def chaos(
+    request: pytest.FixtureRequest, tmp_path: Path, own_valkey: ValkeyServer, mosquitto: Mosquitto
+) -> Iterator[Chaos]:
+    """A running pipeline, by MQTT 5 and by 3.1.1."""
+    made = Chaos(tmp_path, own_valkey, mosquitto, request.param)
+    yield made
+    made.pipeline.close()
+
+
+@pytest.mark.timeout(300)
+def test_kill_9_of_every_process_and_runner_keeps_the_promise(chaos: Chaos) -> None:
+    """ingest, dispatch, both workers and their runners die again and again under load."""
+    chaos.while_publishing(chaos.kill_one)
+
+    chaos.check(chaos.settle())
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("chaos", ["v5"], indirect=True)
+def test_kill_9_of_redis_keeps_the_promise(chaos: Chaos, own_valkey: ValkeyServer) -> None:
+    """The server comes back from its append-only file; nothing is swept wrongly meanwhile."""
+
+    def kill_redis() -> None:
+        own_valkey.kill9()
+        own_valkey.start()
+        time.sleep(chaos.random.uniform(0.5, 1.5))
+
+    chaos.while_publishing(kill_redis)
+    status = chaos.settle()
+
+    chaos.check(status)
+    assert status["counters"]["total"].get("interrupted", 0) == 0
+    assert status["counters"]["total"].get("lost", 0) == 0
+
+
+@pytest.mark.timeout(300)
+def test_a_restarted_broker_keeps_the_promise(chaos: Chaos) -> None:
+    """Stopped by SIGTERM, with messages under way, it saves its sessions; they are resumed."""
+    ingest = chaos.pipeline.processes["ingest"]
+    ingest.sigstop()
+    chaos.publish()
+    ingest.sigcont()
+    eventually(lambda: chaos.pipeline.status()["counters"]["total"].get("admitted", 0) > 0)
+    chaos.mosquitto.sigterm()
+    chaos.mosquitto.start()
+
+    chaos.check(chaos.settle())

@@ -1,0 +1,1 @@
+"""What tests share: servers and processes to start and to kill, and ways to wait for them."""

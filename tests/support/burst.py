@@ -1,0 +1,33 @@
+"""A burst of messages from a client that is not ours (paho), each confirmed by the broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import paho.mqtt.client as mqtt
+
+CONFIRM_S = 60.0
+
+
+class Publisher:
+    """A connected paho client."""
+
+    def __init__(self, port: int) -> None:
+        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+        self._client.max_inflight_messages_set(50)
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+
+    def publish(self, topic: str, payloads: Iterable[str], qos: int) -> int:
+        """Publish each payload and wait until the broker has confirmed all; how many."""
+        sent = [self._client.publish(topic, payload, qos=qos) for payload in payloads]
+        for message in sent:
+            message.wait_for_publish(CONFIRM_S)
+            if not message.is_published():
+                raise AssertionError(f"the broker did not confirm message {message.mid} in {CONFIRM_S} s")
+        return len(sent)
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._client.disconnect()
+        self._client.loop_stop()
