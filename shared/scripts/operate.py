@@ -1,9 +1,11 @@
-"""The verbs of the operator: deploy, re-drive."""
+"""The verbs of the operator: deploy, re-drive, look."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
+
+import msgspec
 
 from shared import keys
 from shared.scripts.call import Arg, Call
@@ -13,6 +15,63 @@ _RETRIED: dict[int, Literal["queued", "not ended badly", "unknown"]] = {
     0: "not ended badly",
     -1: "unknown",
 }
+
+Hash = dict[str, str]
+
+
+class SessionSnapshot(msgspec.Struct, frozen=True):
+    """What Redis holds of a session. `lease` is `<token> <holder>`, empty when nobody holds it."""
+
+    fields: Hash
+    lease: str
+    inflight: int
+
+
+class WorkerSnapshot(msgspec.Struct, frozen=True):
+    """A worker: whether its lease is held, what it has claimed and not started, what it runs, RQ's record of it."""
+
+    name: str
+    alive: bool
+    claimed: int
+    started: int
+    fields: Hash
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """Everything at one instant. Texts are empty where there is nothing."""
+
+    now_us: int
+    counters: dict[str, dict[str, int]]
+    sessions: dict[str, SessionSnapshot]
+    workers: list[WorkerSnapshot]
+    inbox: int
+    inbox_oldest: str
+    queue: int
+    queue_head_at: str
+    started: int
+    dead: int
+    deployment: Hash
+    deployed: Hash
+
+
+def snapshot() -> Call[Snapshot]:
+    """Read everything that status shows, in one step."""
+    return Call(
+        "snapshot",
+        [
+            keys.COUNTERS,
+            keys.SESSIONS,
+            keys.WORKERS,
+            keys.INBOX,
+            keys.RQ_QUEUE,
+            keys.RQ_STARTED,
+            keys.DEAD,
+            keys.DEPLOYMENT,
+            keys.DEPLOYED,
+        ],
+        [],
+        _read_snapshot,
+    )
 
 
 def retry(run_id: str, now_iso: str) -> Call[Literal["queued", "not ended badly", "unknown"]]:
@@ -35,3 +94,38 @@ def deploy(
         args += (name, version)
     args += deleted
     return Call("deploy", [keys.DEPLOYMENT, keys.DEPLOYED, keys.DEFINITIONS, keys.DEPLOYMENTS], args, int)
+
+
+def _read_snapshot(reply: list[Any]) -> Snapshot:
+    now_us, counters, sessions, workers, inbox, oldest, queue, head_at, started, dead, deployment, deployed = reply
+    return Snapshot(
+        now_us=now_us,
+        counters={
+            trigger.decode(): {cell: int(count) for cell, count in _hash(cells).items()}
+            for trigger, cells in _rows(counters, 2)
+        },
+        sessions={
+            sid.decode(): SessionSnapshot(_hash(fields), lease.decode(), inflight)
+            for sid, fields, lease, inflight in _rows(sessions, 4)
+        },
+        workers=[
+            WorkerSnapshot(name.decode(), alive == 1, claimed, running, _hash(fields))
+            for name, alive, claimed, running, fields in _rows(workers, 5)
+        ],
+        inbox=inbox,
+        inbox_oldest=oldest.decode(),
+        queue=queue,
+        queue_head_at=head_at.decode(),
+        started=started,
+        dead=dead,
+        deployment=_hash(deployment),
+        deployed=_hash(deployed),
+    )
+
+
+def _rows(flat: list[Any], width: int) -> list[list[Any]]:
+    return [flat[i : i + width] for i in range(0, len(flat), width)]
+
+
+def _hash(flat: list[bytes]) -> Hash:
+    return {name.decode(): value.decode("utf-8", "replace") for name, value in _rows(flat, 2)}

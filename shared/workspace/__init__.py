@@ -34,7 +34,11 @@ class Workspace(msgspec.Struct, frozen=True):
 def read_workspace(folder: Path) -> Workspace:
     """Read and check a folder. Raises WorkspaceError, which tells every problem with file, line and key."""
     problems = Problems()
-    files = read_folder(folder, SUFFIXES, problems)
+    return check_files(read_folder(folder, SUFFIXES, problems), str(folder), problems)
+
+
+def check_files(files: Files, folder: str, problems: Problems) -> Workspace:
+    """The workspace that these files describe. Pure. Raises WorkspaceError as `read_workspace`."""
     _check_paths(files, problems)
     brokers, others = _brokers(files, problems)
     python = scripts.read_scripts(files.texts, problems)
@@ -47,7 +51,7 @@ def read_workspace(folder: Path) -> Workspace:
     skipped = sorted([*files.skipped, *others, *lonely])
     check_references(found, python, brokers, files.texts, skipped, problems)
     check_client_ids(found, brokers, problems)
-    problems.check(str(folder))
+    problems.check(folder)
     if not (found or python.scripts or brokers):
         raise WorkspaceError(
             f"{folder} holds nothing to deploy",

@@ -66,7 +66,10 @@ class CuttingProxy:
         return len(self._links)
 
     def cut_replies(self, count: int = 1, *, after: bytes = b"") -> None:
-        """Forward the next `count` requests that contain `after`, and end the connection when the reply comes."""
+        """Forward the next `count` requests that contain `after`, and end the connection when the reply comes.
+
+        What a client says by itself on a new connection is a request too.
+        """
         self._do(lambda: self._set_cuts(count, after))
 
     def drop(self) -> None:
@@ -120,12 +123,14 @@ class CuttingProxy:
         self._started.set()
         self._loop.run_forever()
         server.close()
-        self._drop_all()
-        tasks = asyncio.all_tasks(self._loop)
-        for task in tasks:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self._loop.run_until_complete(self._let_go())
         self._loop.close()
+
+    async def _let_go(self) -> None:
+        self._set_mode("pass")
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            self._drop_all()
+            await asyncio.wait(others, timeout=0.1)
 
     async def _serve(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         if self._mode == "refuse":

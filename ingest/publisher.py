@@ -1,0 +1,245 @@
+"""A small client that publishes and knows what became of it: for `headrace publish` and `headrace demo`.
+
+It keeps nothing over a connection's end: what was not confirmed by then is not repeated, so that nothing is published
+twice behind the caller's back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from ingest.codec import (
+    ConnAckPacket,
+    ConnAckReasonCode,
+    ConnectPacket,
+    Decoder,
+    DisconnectPacket,
+    Inbound,
+    MalformedPacket,
+    Packet,
+    PingReqPacket,
+    Protocol,
+    PubAckPacket,
+    PubCompPacket,
+    PublishPacket,
+    PubRecPacket,
+    PubRelPacket,
+    QoS,
+    encode,
+)
+from ingest.transport import broker_url, open_transport
+from shared.definitions import Broker
+from shared.errors import PeerError, UserError
+
+KEEP_ALIVE_S = 30
+WINDOW = 50
+"""Unconfirmed messages at once, unless the broker allows fewer."""
+_CLOSE_S = 2.0
+_LINGER_S = 0.3
+_FAILED = 0x80
+_NO_SUBSCRIBERS = 0x10
+_MAX_PAYLOAD = 1 << 20
+
+
+class Message(msgspec.Struct, frozen=True):
+    """What is published. `properties` are user properties (MQTT 5)."""
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = False
+    properties: Sequence[tuple[str, str]] = ()
+
+
+class Refused(PeerError):
+    """The broker does not take the connection or the message."""
+
+
+class ConnectionLost(PeerError):
+    """The connection ended before everything was confirmed: messages under way may or may not have arrived."""
+
+
+class Publisher(asyncio.Protocol):
+    """One connection. Made by `connect`."""
+
+    def __init__(self, broker: Broker, protocol: Protocol) -> None:
+        self.broker = broker
+        self.protocol = protocol
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._decoder = Decoder(protocol, _MAX_PAYLOAD)
+        self._connack: asyncio.Future[ConnAckPacket] = self._loop.create_future()
+        self._ended = asyncio.Event()
+        self._pending: dict[int, asyncio.Future[int]] = {}
+        self._window = asyncio.Semaphore(WINDOW)
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._last_id = 0
+        self._why = ""
+        self._ping: asyncio.TimerHandle | None = None
+
+    @classmethod
+    async def connect(cls, broker: Broker, protocol: Protocol | None, timeout_s: float) -> Publisher:
+        """Connect with this protocol; None: MQTT 5, and 3.1.1 where the broker does not speak it.
+
+        Raises Refused, ConnectionLost, and what `open_transport` does.
+        """
+        publisher = cls(broker, protocol or Protocol.V5)
+        answer = await publisher._open(timeout_s)
+        if protocol is None and answer.reason_code == ConnAckReasonCode.UNSUPPORTED_PROTOCOL_VERSION:
+            publisher = cls(broker, Protocol.V311)
+            answer = await publisher._open(timeout_s)
+        if answer.reason_code != ConnAckReasonCode.SUCCESS:
+            raise Refused(
+                f"{broker_url(broker)} refuses the connection: {_said(answer)}", hint="check user, password and version"
+            )
+        return publisher
+
+    async def publish(self, message: Message) -> asyncio.Future[int]:
+        """Send a message once there is room for it. The future gives the broker's last word: a reason code below 0x80.
+
+        QoS 0 has no last word: its future is done at once. The future raises Refused and ConnectionLost; so does this
+        method. Raises UserError for what this connection's protocol cannot say.
+        """
+        if message.properties and self.protocol is Protocol.V311:
+            raise UserError("user properties need MQTT 5, and this connection speaks 3.1.1", hint="leave them out")
+        await self._writable.wait()
+        if message.qos:
+            await self._window.acquire()
+        if self._ended.is_set():
+            raise self._lost(None)
+        done: asyncio.Future[int] = self._loop.create_future()
+        packet_id = self._free_id() if message.qos else None
+        if packet_id is None:
+            done.set_result(0)
+        else:
+            self._pending[packet_id] = done
+        packet = PublishPacket(message.topic, message.payload, qos=QoS(message.qos), retain=message.retain,
+                               packet_id=packet_id, user_properties=list(message.properties))  # fmt: skip
+        self._send(packet)
+        return done
+
+    async def close(self) -> None:
+        """Say good-bye and wait until the broker has read everything. Never raises."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self.protocol is Protocol.V311:
+            # amqtt drops what it has confirmed but not yet passed on when the publisher leaves.
+            await asyncio.sleep(_LINGER_S)
+        self._send(DisconnectPacket())
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await self._ended.wait()
+        except TimeoutError:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Packets from the broker."""
+        for packet in self._decoder.feed(data):
+            self._receive(packet)
+        if self._decoder.error is not None:
+            self._abandon(self._decoder.error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Whoever waits learns that it will not come."""
+        self._ended.set()
+        self._writable.set()
+        if self._ping is not None:
+            self._ping.cancel()
+        waiting: list[asyncio.Future[Any]] = [self._connack, *self._pending.values()]
+        self._pending.clear()
+        for future in waiting:
+            self._window.release()
+            if not future.done():
+                future.set_exception(self._lost(exc))
+                future.exception()  # one that nobody awaits any more is no error
+
+    def pause_writing(self) -> None:
+        """The broker does not read as fast as we write."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self._writable.set()
+
+    async def _open(self, timeout_s: float) -> ConnAckPacket:
+        self._transport = await open_transport(self.broker, self, timeout_s)
+        password = None if self.broker.password is None else self.broker.password.encode()
+        client_id = f"headrace-publish-{secrets.token_hex(4)}"
+        self._send(ConnectPacket(client_id, username=self.broker.username, password=password, clean_start=True,
+                                 keep_alive=KEEP_ALIVE_S))  # fmt: skip
+        try:
+            async with asyncio.timeout(timeout_s):
+                answer = await self._connack
+        except TimeoutError:
+            self._transport.abort()
+            raise Refused(f"{broker_url(self.broker)} did not answer CONNECT within {timeout_s:g} s") from None
+        if answer.reason_code == ConnAckReasonCode.SUCCESS:
+            self._keep_alive()
+        else:
+            self._transport.abort()
+        return answer
+
+    def _receive(self, packet: Inbound) -> None:
+        match packet:
+            case ConnAckPacket() if not self._connack.done():
+                self._window = asyncio.Semaphore(min(WINDOW, packet.receive_max))
+                self._connack.set_result(packet)
+            case PubRecPacket(packet_id=packet_id) if int(packet.reason_code) < _FAILED:
+                self._send(PubRelPacket(packet_id))
+            case PubAckPacket() | PubRecPacket() | PubCompPacket():
+                self._confirm(packet)
+            case DisconnectPacket():
+                self._why = _said(packet)
+
+    def _confirm(self, packet: PubAckPacket | PubRecPacket | PubCompPacket) -> None:
+        done = self._pending.pop(packet.packet_id, None)
+        if done is None:
+            return
+        self._window.release()
+        if done.done():
+            return
+        if int(packet.reason_code) < _FAILED or isinstance(packet, PubCompPacket):
+            done.set_result(int(packet.reason_code))
+        else:
+            done.set_exception(Refused(f"the broker refuses the message: {_said(packet)}"))
+
+    def _free_id(self) -> int:
+        while True:
+            self._last_id = self._last_id % 65535 + 1
+            if self._last_id not in self._pending:
+                return self._last_id
+
+    def _send(self, packet: Packet) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(encode(packet, self.protocol))
+
+    def _keep_alive(self) -> None:
+        self._send(PingReqPacket())
+        self._ping = self._loop.call_later(KEEP_ALIVE_S / 2, self._keep_alive)
+
+    def _abandon(self, error: MalformedPacket) -> None:
+        self._why = error.message
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _lost(self, exc: Exception | None) -> ConnectionLost:
+        why = self._why or (str(exc) if exc else "") or "the broker closed it"
+        return ConnectionLost(
+            f"the connection to {broker_url(self.broker)} ended: {why}",
+            hint="what was not confirmed may or may not have arrived",
+        )
+
+
+def _said(packet: ConnAckPacket | PubAckPacket | PubRecPacket | DisconnectPacket) -> str:
+    return packet.reason_str or packet.reason_code.name.replace("_", " ").lower()
+
+
+def had_no_subscribers(reason: int) -> bool:
+    """Whether the broker said that nobody has subscribed to the topic (MQTT 5 §3.4.2.1)."""
+    return reason == _NO_SUBSCRIBERS

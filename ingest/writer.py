@@ -1,0 +1,204 @@
+"""The ordered writer: what a session asks of the store, carried out in order and exactly once.
+
+One round trip is under way at a time, and while it is, what comes gathers for the next. Adjacent batches become one
+call, several calls one round trip. Every call has a number; a round trip that brought no answer is repeated with the
+same calls until it is answered, so that nothing is carried out twice or left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from ingest.admission import BATCH_BYTES, BATCH_MESSAGES
+from ingest.session_events import Admit, BeginEpoch, RecordSubscriptions, StoreRequest
+from ingest.store_watch import StoreWatch
+from shared import keys
+from shared.backoff import full_jitter
+from shared.errors import LeaseLost, StoreUnavailable
+from shared.scripts import ingest as verbs
+from shared.scripts.call import Arg, Call
+from shared.scripts.ingest import Admission
+from shared.store import AsyncStore
+
+RETRY_FIRST_S = 0.05
+RETRY_MAX_S = 1.0
+
+Requests = deque[StoreRequest]
+Stored = Callable[[list[tuple[StoreRequest, int]]], None]
+
+
+class StoreWriter:
+    """The writer of one session for one term of its lease. `trigger` is the path under which messages are counted.
+
+    `stored` is called after each round trip that was answered, with the requests in it and their values, in order.
+    """
+
+    def __init__(
+        self, store: AsyncStore, watch: StoreWatch, session: str, token: int, stored: Stored
+    ) -> None:
+        self.trigger = ""
+        self.dead_max = 0
+        self.calls_at_once = 1
+        self.inbox = 0
+        """Length of the inbox, as it was last heard of."""
+        self._store = store
+        self._watch = watch
+        self._session = session
+        self._token = token
+        self._stored = stored
+        self._requests: Requests = deque()
+        self._report: dict[str, Arg] = {}
+        self._asks_inbox = False
+        self._call = 0
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def put(self, requests: Iterable[StoreRequest]) -> None:
+        """Take requests, behind those before them. Each is answered through `stored`."""
+        self._requests.extend(requests)
+        self._rouse()
+
+    def report(self, fields: Mapping[str, Arg]) -> None:
+        """Store what the session says of itself; of several reports that wait, the newest values count."""
+        self._report |= fields
+        self._rouse()
+
+    def ask_inbox(self) -> None:
+        """Look how long the inbox is, where no answer would tell it."""
+        self._asks_inbox = True
+        self._rouse()
+
+    async def idle(self) -> None:
+        """Wait until everything that was taken has been answered."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Carry out requests until cancelled. Raises LeaseLost, ScriptError."""
+        while True:
+            await self._wake.wait()
+            while self._requests or self._report or self._asks_inbox:
+                await self._round()
+            self._wake.clear()
+            self._idle.set()
+
+    def _rouse(self) -> None:
+        self._idle.clear()
+        self._wake.set()
+
+    async def _round(self) -> None:
+        calls, answers = next_calls(self._requests, self._call, self.calls_at_once, self._numbered)
+        self._call += len(calls)
+        if self._report:
+            report, self._report = self._report, {}
+            calls.append(verbs.session_report(self._session, self._token, report))
+        if calls:
+            replies = await self._persist(calls)
+            self._note(calls, replies)
+            if answers:
+                self._stored([(request, replies[index]) for request, index in answers])
+        if self._asks_inbox:
+            self._asks_inbox = False
+            await self._look_at_inbox()
+
+    async def _persist(self, calls: list[Call[int]]) -> list[int]:
+        """Repeat until answered. That an earlier call is missing can only mean that Redis has lost what it had."""
+        attempt = 0
+        while True:
+            try:
+                replies: list[int] = await self._store.run_many(calls)
+            except StoreUnavailable as error:
+                if is_gap(error):
+                    self._watch.went_back(error)
+                    raise LeaseLost("Redis has lost calls that it had answered", session=self._session) from error
+                attempt += 1
+                delay_s = full_jitter(attempt, RETRY_FIRST_S, RETRY_MAX_S, random.random)
+                self._watch.failed(error)
+                await asyncio.sleep(delay_s)
+            else:
+                self._watch.answered()
+                return replies
+
+    async def _look_at_inbox(self) -> None:
+        try:
+            self.inbox = int(await self._store.command("XLEN", keys.INBOX))
+        except StoreUnavailable as error:
+            self._watch.failed(error)
+        else:
+            self._watch.answered()
+            self._stored([])
+
+    def _note(self, calls: list[Call[int]], replies: list[int]) -> None:
+        for call, reply in zip(calls, replies, strict=True):
+            if call.script.name == "admit":
+                self.inbox = reply
+
+    def _numbered(self, request: StoreRequest, call: int) -> Call[int]:
+        match request:
+            case BeginEpoch():
+                return verbs.session_epoch(self._session, self._token, call, int(request.protocol))
+            case RecordSubscriptions():
+                return verbs.session_subscribed(self._session, self._token, call, request.json)
+            case Admit():
+                now_ms = time.time_ns() // 1_000_000
+                return verbs.admit(
+                    self._session, self._token, call, self.trigger, now_ms, self.dead_max, request.batch
+                )
+
+
+def next_calls(
+    requests: Requests, last_call: int, at_most: int, numbered: Callable[[StoreRequest, int], Call[int]]
+) -> tuple[list[Call[int]], list[tuple[StoreRequest, int]]]:
+    """Take requests from the queue for one round trip: the calls, and each request with the index of its call.
+
+    Adjacent batches are merged up to the size that a batch may have by itself.
+    """
+    calls: list[Call[int]] = []
+    answers: list[tuple[StoreRequest, int]] = []
+    while requests and len(calls) < at_most:
+        request = requests.popleft()
+        group = [request]
+        if isinstance(request, Admit) and (more := _adjacent(requests, request)):
+            group += more
+            request = Admit(merged([request.batch, *[each.batch for each in more]]), 0)
+        answers += [(each, len(calls)) for each in group]
+        calls.append(numbered(request, last_call + len(calls) + 1))
+    return calls, answers
+
+
+def merged(batches: Sequence[Admission]) -> Admission:
+    """One batch that comes to the same as these, in order."""
+    whole = Admission(packet_ids=[], dead_letters=[], envelopes=[])
+    for batch in batches:
+        whole.received += batch.received
+        whole.duplicate += batch.duplicate
+        whole.invalid += batch.invalid
+        whole.oversized += batch.oversized
+        whole.retained_skipped += batch.retained_skipped
+        whole.packet_ids += batch.packet_ids
+        whole.dead_letters += batch.dead_letters
+        whole.envelopes += batch.envelopes
+    return whole
+
+
+def is_gap(error: StoreUnavailable) -> bool:
+    """Whether Redis answered that an earlier call is missing; every other failure names the verb that failed."""
+    return "verb" not in error.fields
+
+
+def _adjacent(requests: Requests, first: Admit) -> list[Admit]:
+    """Take the batches that follow, as long as all together are no more than one may be."""
+    taken: list[Admit] = []
+    size, count = first.size, len(first.batch.envelopes)
+    while requests and isinstance(following := requests[0], Admit):
+        size += following.size
+        count += len(following.batch.envelopes)
+        if size > BATCH_BYTES or count > BATCH_MESSAGES:
+            break
+        taken.append(following)
+        requests.popleft()
+    return taken

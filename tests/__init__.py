@@ -1,0 +1,1 @@
+"""The tests: pure ones in unit/, all others against real servers."""

@@ -1,0 +1,86 @@
+"""Puts the worker process together."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from shared.config import Settings
+from shared.errors import HeadraceError
+from shared.events import emit
+from shared.scripts.worker import Limits
+from shared.store import Store
+from worker.chores import Chores
+from worker.executor import Executor
+from worker.lease import BEATS_PER_LEASE
+from worker.loop import WorkLoop
+from worker.pool import RunnerPool
+from worker.reporting import Reporter
+from worker.retention import PRUNE_EVERY_S, Retention
+from worker.rq_worker import RqWorker
+from worker.runners.base import MIB, Runner, RunnerLimits, RunnerSettings, ScriptFiles
+from worker.runners.python import PythonRunner
+from worker.scripts import Scripts
+from worker.stopping import StopRequest
+from worker.sweeper import SWEEP_EVERY_S, Sweeper
+from worker.uplink import Uplink
+
+DRAIN_S = 25.0
+RUNNERS_MAX = 16
+
+
+def run(settings: Settings) -> int:
+    """Execute runs until SIGTERM or SIGINT. What is executing then may end, for 25 s or until a second signal; what is
+    only claimed goes back. Returns the exit status.
+    """
+    stop = StopRequest(DRAIN_S)
+    stop.install()
+    name = secrets.token_hex(4)
+    store = Store.connect(settings.redis_url)
+    pool = RunnerPool(_runner_maker(settings), RUNNERS_MAX)
+    try:
+        told = _work(settings, name, store, pool, stop)
+    except HeadraceError as error:
+        emit("process.failed", process="worker", error=error)
+        return error.exit_status
+    finally:
+        pool.close()
+        store.close()
+    if not told:
+        emit("process.failed", process="worker", error="Redis could not be told how the last runs ended")
+        return 1
+    emit("process.stopped", process="worker")
+    return 0
+
+
+def _work(settings: Settings, name: str, store: Store, pool: RunnerPool, stop: StopRequest) -> bool:
+    lease_ms = settings.worker.lease_ttl_ms
+    limits = Limits(settings.worker.max_crashes, settings.retention.dead_max)
+    shows_finished = settings.log.runs or settings.log.level == "debug"
+    uplink = Uplink(store, name, lease_ms, stop)
+    reporter = Reporter(uplink, limits, show_finished=shows_finished)
+    executor = Executor(pool, settings.worker.default_timeout_s, stop, reporter.add)
+    chores = Chores()
+    scripts = Scripts(uplink, settings.cache / "scripts")
+    loop = WorkLoop(uplink, reporter, executor, scripts, settings.worker, stop, chores)
+    face = RqWorker(name, settings.redis_url, uplink, executor)
+    chores.add(lease_ms / 1000 / BEATS_PER_LEASE / 2, uplink.keep_alive)
+    chores.add(lease_ms / 1000, loop.doubt)
+    chores.add(1.0, lambda: face.show(loop.state))
+    chores.add(SWEEP_EVERY_S, Sweeper(uplink, limits).sweep)
+    chores.add(PRUNE_EVERY_S, Retention(uplink, settings.retention).prune)
+
+    def work() -> bool:
+        emit("process.ready", process="worker", name=name)
+        told = loop.run()
+        uplink.part()
+        return told
+
+    return face.run(work)
+
+
+def _runner_maker(settings: Settings) -> Callable[[ScriptFiles], Runner]:
+    memory = settings.worker.runner_memory_mib * MIB or None
+    limits = RunnerLimits(memory_bytes=memory)
+    interpreter = RunnerSettings(settings.worker.python)
+    return lambda script: PythonRunner(script, limits, interpreter)

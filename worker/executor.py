@@ -1,0 +1,196 @@
+"""Executes runs whose start has been recorded: in their runner, through its death, until each has an ending."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Literal
+
+import msgspec
+
+from shared.errors import ConfigError, InternalError
+from shared.events import emit
+from worker import outcomes
+from worker.arguments import call_of
+from worker.jobs import Job
+from worker.outcomes import Ended
+from worker.pool import RunnerPool
+from worker.runners.base import (
+    RunCall,
+    RunDone,
+    RunErrorInfo,
+    RunEvent,
+    Runner,
+    RunnerBroken,
+    RunnerDied,
+    RunnerReady,
+    ScriptFiles,
+)
+from worker.stopping import StopRequest
+
+PATIENCE_S = 0.01
+"""A run that is longer holds nothing back: what has ended is recorded meanwhile, what waits is given back."""
+TICK_S = 0.05
+LOADING_DEATHS_MAX = 3
+
+Verdict = Literal["timed out", "stopped"]
+
+
+class _Group(msgspec.Struct):
+    """Runs of one script on their way: `waiting[0]` is the one that executes, or will first."""
+
+    script: ScriptFiles
+    waiting: deque[Job]
+    began_at: float
+    tick_at: float
+    loading: bool = True
+    loading_deaths: int = 0
+    verdict: Verdict | None = None
+    judged: str = ""
+
+
+class Executor:
+    """Runs groups of started runs one after the other and hands each ending to `report`, exactly once.
+
+    A run that the runner's death left unexecuted is sent again to a fresh runner: only the one that was executing has
+    crashed. While a group takes long, `tick` is called every now and then.
+    """
+
+    def __init__(
+        self, pool: RunnerPool, default_timeout_s: float, stop: StopRequest, report: Callable[[Ended], None]
+    ) -> None:
+        self._pool = pool
+        self._default_timeout_s = default_timeout_s
+        self._stop = stop
+        self._report = report
+        self._group: _Group | None = None
+        self._wishes: SimpleQueue[tuple[str, Verdict | None]] = SimpleQueue()
+
+    @property
+    def current(self) -> str | None:
+        """The run that executes now. Any thread may ask."""
+        group = self._group
+        try:
+            return group.waiting[0].claim.run_id if group else None
+        except IndexError:
+            return None
+
+    def interrupt(self, run_id: str, verdict: Verdict | None) -> None:
+        """End this run if it still is the one that executes, with this verdict; None: as a crash. Any thread."""
+        self._wishes.put((run_id, verdict))
+
+    def execute(self, script: ScriptFiles, jobs: Sequence[Job], tick: Callable[[], None]) -> None:
+        """Execute started runs of one script, in order; returns when each has been reported."""
+        now = time.monotonic()
+        group = self._group = _Group(script, deque(jobs), now, now + PATIENCE_S)
+        try:
+            while group.waiting:
+                self._send(group, tick)
+        finally:
+            self._group = None
+
+    def refuse(self, jobs: Sequence[Job], problem: RunErrorInfo) -> None:
+        """Fail started runs that cannot be executed."""
+        for job in jobs:
+            self._report(outcomes.refused(job, problem))
+
+    def _send(self, group: _Group, tick: Callable[[], None]) -> None:
+        """Send what waits to a runner and follow it until nothing waits or the runner is gone."""
+        try:
+            runner = self._pool.get(group.script)
+        except ConfigError as error:
+            self.refuse(group.waiting, RunErrorInfo("RunnerUnavailable", f"nothing was executed: {error.message}"))
+            group.waiting.clear()
+            return
+        runner.send([_call(job, group.script) for job in group.waiting])
+        group.began_at = time.monotonic()
+        group.loading = runner.current is None
+        alive = True
+        while group.waiting and alive:
+            alive = self._follow(group, runner, tick)
+
+    def _follow(self, group: _Group, runner: Runner, tick: Callable[[], None]) -> bool:
+        """One turn; False when the runner is gone."""
+        until = min(group.tick_at, group.began_at + self._timeout_s(group.waiting[0]))
+        events = runner.poll(max(0.0, until - time.monotonic()))
+        alive = self._apply(group, events)
+        if alive and group.waiting and (not events or time.monotonic() >= group.tick_at):
+            group.tick_at = time.monotonic() + TICK_S
+            tick()
+            if self._must_end(group):
+                return self._apply(group, runner.kill())
+        return alive
+
+    def _must_end(self, group: _Group) -> bool:
+        """Must the run that executes not go on? `verdict` then says why, None if it was only caught up in it."""
+        job = group.waiting[0]
+        group.judged = job.claim.run_id
+        group.verdict = None
+        try:
+            run_id, verdict = self._wishes.get_nowait()
+        except Empty:
+            if time.monotonic() < group.began_at + self._timeout_s(job):
+                return self._stop.expired
+            group.verdict = "timed out"
+            return True
+        group.verdict = verdict
+        return run_id == job.claim.run_id
+
+    def _apply(self, group: _Group, events: Sequence[RunEvent]) -> bool:
+        """What the runner said; False when it is gone."""
+        alive = True
+        for event in events:
+            match event:
+                case RunDone():
+                    self._on_done(group, event)
+                case RunnerReady():
+                    group.loading = False
+                    group.began_at = time.monotonic()
+                case RunnerBroken():
+                    self._pool.discard(group.script.version)
+                case RunnerDied():
+                    alive = False
+                    self._pool.discard(group.script.version)
+                    self._on_death(group, event)
+        return alive
+
+    def _on_done(self, group: _Group, event: RunDone) -> None:
+        job = group.waiting[0]
+        if job.claim.run_id != event.run_id:
+            raise InternalError("a runner answered out of order", run=event.run_id, expected=job.claim.run_id)
+        now = time.monotonic()
+        self._report(outcomes.done(job, event, now - group.began_at))
+        group.waiting.popleft()
+        group.began_at = now
+
+    def _on_death(self, group: _Group, death: RunnerDied) -> None:
+        if not death.killed:
+            emit("runner.died", exit_status=death.returncode, reason=death.cause)
+        verdict = group.verdict if death.killed and group.waiting[0].claim.run_id == group.judged else None
+        if verdict == "timed out":
+            job = group.waiting.popleft()
+            self._report(outcomes.timed_out(job, self._timeout_s(job), death.log, loading=group.loading))
+        elif verdict == "stopped":
+            self._report(outcomes.stopped(group.waiting.popleft(), death.log))
+        elif death.current is not None:
+            self._crash(group, death)
+        else:
+            group.loading_deaths += 1
+        if self._stop.expired or group.loading_deaths >= LOADING_DEATHS_MAX:
+            while group.waiting:
+                self._crash(group, death)
+
+    def _crash(self, group: _Group, death: RunnerDied) -> None:
+        self._report(outcomes.crashed(group.waiting.popleft(), outcomes.cause_of(death), death.log, death.returncode))
+
+    def _timeout_s(self, job: Job) -> float:
+        asked = job.claim.timeout_s
+        return asked if asked is not None and asked > 0 else self._default_timeout_s
+
+
+def _call(job: Job, script: ScriptFiles) -> RunCall:
+    if job.spec is None or job.message is None:
+        raise InternalError("a job without a message was to be executed", run=job.claim.run_id)
+    return call_of(job.claim.run_id, job.attempt, job.spec, job.message, has_preprocessor=script.has_preprocessor)

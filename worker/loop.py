@@ -1,0 +1,179 @@
+"""The worker's loop: claim, record starts, execute, record endings, with as few round trips as the promise allows.
+
+One round trip carries the endings of the group before, the starts of the next group and, where that group is quick,
+the claim for the one after it. Code runs only after the answer that its start was recorded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from shared import keys
+from shared.clock import iso_utc
+from shared.config import WorkerSettings
+from shared.scripts.call import Call
+from shared.scripts.worker import Claims, claim, read_claims, release, start
+from worker.backlog import Backlog
+from worker.batching import BatchSizer
+from worker.chores import Chores
+from worker.executor import Executor
+from worker.jobs import Job
+from worker.reporting import Reporter
+from worker.runners.base import RunErrorInfo
+from worker.scripts import Scripts
+from worker.stopping import StopRequest
+from worker.uplink import Uplink
+
+CLAIM_BYTES = 4 * 1024 * 1024
+SUSPENDED_NAP_S = 0.2
+
+State = Literal["started", "idle", "busy", "suspended"]
+
+
+class WorkLoop:
+    """Everything that a worker does, in one thread, until it is asked to stop.
+
+    Killed at any moment, it leaves claims that the sweep of another worker settles by their stage. Through an outage
+    of Redis it goes on with what is started, and repeats only what may be repeated.
+    """
+
+    def __init__(
+        self,
+        uplink: Uplink,
+        reporter: Reporter,
+        executor: Executor,
+        scripts: Scripts,
+        settings: WorkerSettings,
+        stop: StopRequest,
+        chores: Chores,
+    ) -> None:
+        self.state: State = "started"
+        self._uplink = uplink
+        self._reporter = reporter
+        self._executor = executor
+        self._scripts = scripts
+        self._sizer = BatchSizer(settings.batch_max, settings.batch_target_ms / 1000)
+        self._poll_s = settings.poll_ms / 1000
+        self._stop = stop
+        self._chores = chores
+        self._backlog = Backlog()
+        self._claimed = 0
+        self._doubtful = False
+
+    def run(self) -> bool:
+        """Work until asked to stop, then finish what is started and give back what is not. False: endings are left
+        that Redis could not be told of.
+        """
+        try:
+            while not self._stop.requested:
+                self._chores.run_due()
+                if self._doubtful:
+                    self._reconcile()
+                elif group := self._backlog.take(self._sizer.group_size):
+                    self._work_on(group)
+                else:
+                    self._fetch()
+        finally:
+            self._leave()
+        return self._reporter.idle
+
+    def doubt(self) -> None:
+        """Compare what Redis holds as ours with what is in hand, at the next occasion."""
+        self._doubtful = True
+
+    def _fetch(self) -> None:
+        replies = self._reporter.exchange(self._claiming(self._sizer.claim_size()))
+        if replies is None:
+            self._doubtful = True
+            self._uplink.nap()
+            return
+        state = self._take(replies)
+        if state == "suspended":
+            self.state = "suspended"
+            time.sleep(SUSPENDED_NAP_S)
+        elif state == "taken" and not self._backlog:
+            self.state = "idle"
+            self._wait()
+
+    def _wait(self) -> None:
+        """Block until there is something in the queue, without taking it: moved onto its own head, it stays there."""
+        peek = ("BLMOVE", keys.RQ_QUEUE, keys.RQ_QUEUE, "LEFT", "LEFT", self._poll_s)
+        if self._uplink.attempt(lambda store: store.commands([peek])) is None:
+            self._uplink.nap()
+
+    def _work_on(self, group: list[Job]) -> None:
+        self.state = "busy"
+        began = time.monotonic()
+        version = group[0].version
+        started = self._start(group, self._ahead(version, len(group)))
+        executed_from = time.monotonic()
+        if started:
+            self._execute(started)
+            now = time.monotonic()
+            self._sizer.observe(version, len(started), now - executed_from)
+            self._reporter.worked(now - executed_from)
+
+    def _execute(self, jobs: list[Job]) -> None:
+        spec, problem = jobs[0].spec, jobs[0].problem
+        script = self._scripts.files(spec.runnable, spec.runnable_version) if spec else problem
+        if script is None or isinstance(script, RunErrorInfo):
+            self._executor.refuse(jobs, script or RunErrorInfo("InvalidJob", "nothing was executed"))
+        else:
+            self._executor.execute(script, jobs, self._tick)
+
+    def _ahead(self, version: str, runs: int) -> int:
+        """How many runs to claim while these are executed: none while there are others, or these may take long."""
+        return 0 if self._backlog or not self._sizer.is_quick(version, runs) else self._sizer.claim_size()
+
+    def _start(self, group: Sequence[Job], ahead: int) -> list[Job]:
+        """Record starts, and claim ahead. The jobs that are to be executed: theirs alone is the right to it."""
+        starting = start(self._uplink.name, iso_utc(time.time_ns()), [job.claim for job in group])
+        replies = self._reporter.exchange([starting, *self._claiming(ahead)])
+        if replies is None:
+            self._doubtful = self._doubtful or ahead > 0
+            replies = self._reporter.insist([starting])
+        while replies is not None and replies[0] is None:
+            self._uplink.lapsed()
+            replies = self._reporter.insist([starting])
+        if replies is None:
+            return []
+        self._take(replies[1:])
+        return [job for job, ours in zip(group, replies[0], strict=True) if ours]
+
+    def _claiming(self, count: int) -> list[Call[Any]]:
+        if count == 0:
+            return []
+        self._claimed += 1
+        return [claim(self._uplink.name, f"{self._uplink.name}-{self._claimed}", count, CLAIM_BYTES)]
+
+    def _take(self, replies: Sequence[Claims]) -> str:
+        state = "taken"
+        for reply in replies:
+            state = reply.state
+            if state == "lapsed":
+                self._uplink.lapsed()
+            self._backlog.add(reply.claims)
+        return state
+
+    def _tick(self) -> None:
+        """While a run takes long: record what has ended, give back what waits, keep alive."""
+        self._chores.run_due()
+        waiting = self._backlog.clear()
+        giving_back = [release(self._uplink.name, waiting)] if waiting else []
+        if self._reporter.exchange(giving_back) is None and giving_back:
+            self._doubtful = True
+
+    def _reconcile(self) -> None:
+        replies = self._reporter.exchange([read_claims(self._uplink.name)])
+        if replies is None:
+            self._uplink.nap()
+            return
+        self._doubtful = False
+        self._backlog.adopt(replies[0], self._uplink.name)
+
+    def _leave(self) -> None:
+        held = self._reporter.insist([read_claims(self._uplink.name)])
+        if held is not None and (waiting := [each for each in held[0] if each.stage == "claimed"]):
+            self._reporter.insist([release(self._uplink.name, waiting)])

@@ -1,0 +1,118 @@
+"""How a run ended, as it is recorded: from what the runner says to what RQ's tools read. Pure."""
+
+from __future__ import annotations
+
+import zlib
+from base64 import b64encode
+from typing import Any, Literal
+
+import msgspec
+
+from shared.scripts.worker import Ending
+from shared.scripts.worker import Outcome as Word
+from worker.jobs import Job
+from worker.runners.base import RunDone, RunErrorInfo, RunnerDied
+
+EventName = Literal["run.finished", "run.failed", "run.timed_out", "run.crashed"]
+
+_json_encode = msgspec.json.Encoder().encode
+_json_decode = msgspec.json.Decoder().decode
+_msgpack_encode = msgspec.msgpack.Encoder().encode
+EXCERPT = 200
+
+
+class Ended(msgspec.Struct, frozen=True, gc=False):
+    """An ending and the event that tells of it; `detail` are the event's own fields."""
+
+    job: Job
+    ending: Ending
+    event: EventName
+    detail: dict[str, Any]
+
+
+def done(job: Job, answer: RunDone, duration_s: float) -> Ended:
+    """The code was executed to its end."""
+    detail: dict[str, Any] = {"duration_ms": round(duration_s * 1000, 2)}
+    try:
+        result = packed_result(answer.result_json)
+    except (msgspec.DecodeError, OverflowError, ValueError) as error:
+        problem = RunErrorInfo("ResultError", f"the result cannot be stored: {error}")
+        return _failed(job, problem, "run.failed", detail, answer.log)
+    if answer.ok:
+        if answer.result_json is not None:
+            detail["result"] = answer.result_json[:EXCERPT].decode("utf-8", "replace")
+        return Ended(job, _ending(job, "succeeded", result=result, log=answer.log), "run.finished", detail)
+    raised = answer.error or RunErrorInfo("UnknownError", "the run failed without saying why")
+    return _failed(job, raised, "run.failed", detail, answer.log, result)
+
+
+def refused(job: Job, problem: RunErrorInfo) -> Ended:
+    """Nothing was executed."""
+    return _failed(job, problem, "run.failed", {})
+
+
+def timed_out(job: Job, timeout_s: float, log: str, *, loading: bool) -> Ended:
+    """The code was killed because it took too long."""
+    what = "the script did not load" if loading else "the run gave no answer"
+    problem = RunErrorInfo("TimeoutError", f"{what} within {timeout_s:g} s and was ended")
+    return _failed(job, problem, "run.timed_out", {"timeout_s": timeout_s}, log)
+
+
+def stopped(job: Job, log: str) -> Ended:
+    """Somebody asked for the run to be ended."""
+    problem = RunErrorInfo("Stopped", "the run was stopped on request")
+    ending = _ending(job, "stopped", log=log, error=_error_json(problem), traceback=packed_text(problem.message))
+    return Ended(job, ending, "run.failed", {"error": problem.message})
+
+
+def crashed(job: Job, cause: str, log: str, returncode: int | None) -> Ended:
+    """The runner died while the code ran, or had to be ended before the run's turn came."""
+    problem = RunErrorInfo("RunnerDied", cause)
+    ending = _ending(job, "crashed", log=log, error=_error_json(problem), traceback=packed_text(cause))
+    detail: dict[str, Any] = {"reason": cause}
+    if returncode is not None:
+        detail["exit_status"] = returncode
+    return Ended(job, ending, "run.crashed", detail)
+
+
+def cause_of(death: RunnerDied) -> str:
+    """Why a runner died, with the last of what it said."""
+    tail = death.stderr_tail.strip()
+    return f"the runner {death.cause}" + (f"\n{tail}" if tail else "")
+
+
+def packed_result(result_json: bytes | None) -> str:
+    """A result as RQ keeps return values, base64 of msgpack; '' for none and null."""
+    if result_json is None or result_json == b"null":
+        return ""
+    return b64encode(_msgpack_encode(_json_decode(result_json))).decode()
+
+
+def packed_text(text: str) -> str:
+    """A traceback as RQ keeps them: base64 of zlib."""
+    return b64encode(zlib.compress(text.encode("utf-8", "replace"))).decode()
+
+
+def _failed(
+    job: Job, error: RunErrorInfo, event: EventName, detail: dict[str, Any], log: str = "", result: str = ""
+) -> Ended:
+    heading = f"{error.name}: {error.message}"
+    ending = _ending(
+        job,
+        "failed",
+        result=result,
+        traceback=packed_text(error.stack or heading),
+        error=_error_json(error),
+        log=log,
+    )
+    if event == "run.failed":
+        detail = {**detail, "error": heading}
+    return Ended(job, ending, event, detail)
+
+
+def _ending(job: Job, outcome: Word, **texts: str) -> Ending:
+    return Ending(job.claim.run_id, job.claim.execution, outcome, **texts)
+
+
+def _error_json(error: RunErrorInfo) -> str:
+    return _json_encode(error).decode()
