@@ -50,4 +50,4 @@ class Lab:
             return measure()
         except Unmeasurable as error:
             self.say(f"{what} left out: {error}")
-            return Missing(what, str(error).splitlines()[0])
+            return Missing(what, str(error))

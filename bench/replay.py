@@ -14,8 +14,10 @@ import time
 
 from bench.load import PAYLOAD_BYTES
 from bench.system import TOPIC
+from ingest.codec import SubscribePacket
 from tests.support.replaying_broker import Peer, ReplayingBroker
 
+CONNECT_S = 60.0
 IDS = 65_535
 _RECEIVE = 1 << 18
 _SEND_FRAMES = 2000
@@ -25,9 +27,7 @@ _PUBACK, _PINGREQ, _PINGRESP = 0x40, 0xC0, b"\xd0\x00"
 class Replay:
     """One session: what was sent, and what was acknowledged."""
 
-    def __init__(self, peer: Peer, qos: int) -> None:
-        peer.accept()
-        subscribe = peer.grant()
+    def __init__(self, peer: Peer, subscribe: SubscribePacket, qos: int) -> None:
         self._socket = peer.socket
         self._socket.setblocking(False)
         self._qos = qos
@@ -90,6 +90,17 @@ class Replay:
         return data[at:]
 
 
+def _subscribed(broker: ReplayingBroker) -> tuple[Peer, SubscribePacket]:
+    """The connection on which the client subscribes: one before that only makes sure that it starts clean."""
+    while True:
+        peer = broker.next_peer(CONNECT_S)
+        peer.accept()
+        packet = peer.next_packet()
+        if isinstance(packet, SubscribePacket):
+            peer.grant_now(packet)
+            return peer, packet
+
+
 def _publish(packet_id: int, qos: int, subscription_id: int | None) -> bytes:
     """A frame of MQTT 5 (§3.3)."""
     topic = TOPIC.encode()
@@ -112,7 +123,7 @@ def main() -> None:
     """Serve one client."""
     with ReplayingBroker() as broker:
         print(broker.port, flush=True)
-        replay = Replay(broker.next_peer(timeout_s=60), int(sys.argv[1]))
+        replay = Replay(*_subscribed(broker), int(sys.argv[1]))
         print("connected", flush=True)
         while True:
             ready, _, _ = select.select([sys.stdin, replay.socket], [], [])

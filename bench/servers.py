@@ -94,4 +94,5 @@ def _wait_for_port(server: subprocess.Popen[bytes], port: int, log: Path) -> Non
             time.sleep(0.01)
         else:
             return
-    raise Unmeasurable(f"{server.args!r} does not serve port {port}: {log.read_text(errors='replace')[-500:]}")
+    said = log.read_text(errors="replace").splitlines()
+    raise Unmeasurable(f"{server.args!r} does not serve port {port}: {said[-1] if said else 'it says nothing'}")

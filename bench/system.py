@@ -36,7 +36,7 @@ class System:
         self.trigger: Trigger
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
-    def deploy(self, broker_port: int, qos: int, script: str = NO_OP, *, receive_maximum: int = 1000) -> None:
+    def deploy(self, broker_port: int, qos: int, script: str = NO_OP) -> None:
         """Deploy one trigger that subscribes at this QoS and runs this script."""
         files = self.folder / "workspace" / "f" / "bench"
         files.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ class System:
         (files / "script.py").write_text(script, encoding="utf-8")
         (files / "trigger.mqtt_trigger.yaml").write_text(
             f"script_path: f/bench/script\nis_flow: false\nmqtt_resource_path: f/bench/broker\nclient_version: v5\n"
-            f"receive_maximum: {receive_maximum}\nsubscribe_topics:\n  - topic: {TOPIC}\n    qos: qos{qos}\n",
+            f"v5_config:\n  session_expiry_interval: 3600\nsubscribe_topics:\n  - topic: {TOPIC}\n    qos: qos{qos}\n",
             encoding="utf-8",
         )
         push(self.store, read_workspace(self.folder / "workspace"), Options(default_timeout_s=60), lambda _: True)
@@ -108,5 +108,5 @@ class System:
     def _check_processes(self) -> None:
         for name, process in self._running.items():
             if process.poll() is not None:
-                said = (self.folder / f"{name}.log").read_text(errors="replace")[-1000:]
-                raise Unmeasurable(f"{name} ended by itself: {said}")
+                said = (self.folder / f"{name}.log").read_text(errors="replace").splitlines()
+                raise Unmeasurable(f"{name} ended by itself: {said[-1] if said else process.returncode}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine
+import time
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -80,6 +82,21 @@ class Tools(msgspec.Struct, frozen=True):
     settings: Settings
 
 
+@dataclass(slots=True)
+class _Attempt:
+    """One try to be connected. `record` and `step` are known once CONNECT is sent."""
+
+    link: Link
+    record: SessionRecord | None = None
+    step: ConnectStep | None = None
+    connected_at: float | None = None
+    ending: Ending | None = None
+
+    @property
+    def was_stable(self) -> bool:
+        return self.connected_at is not None and time.monotonic() - self.connected_at >= STABLE_S
+
+
 class Keeper:
     """One term: `run` it, tell it of deployments with `assign`, end it with `stop` or `lose`.
 
@@ -89,18 +106,227 @@ class Keeper:
 
     def __init__(self, assignment: Assignment, lease: Lease, tools: Tools) -> None:
         self.assignment = assignment
-        self.lease = lease
+        self.token = lease.token
+        self._id = assignment.trigger.session
         self._tools = tools
-        self._writer = StoreWriter(
-            tools.store, tools.watch, assignment.trigger.session, lease.token, self._stored, tools.settings
-        )
+        self._writer = StoreWriter(tools.store, tools.watch, self._id, lease.token, self._stored, tools.settings)
         self._reporter = Reporter(self._writer)
         self._approach = Approach()
-        self._session = self._new_session()
-        self._link: Link | None = None
-        self._record = SessionRecord(0, 0, None, None, {})
-        self._step = ConnectStep(self._session_protocol(), clean_start=False)
-        self._ending: Ending | None = None
+        self._session: Session | None = None
+        self._attempt: _Attempt | None = None
         self._stop: Stop | None = None
+        self._connected_as: tuple[object, ...] = ()
+        self._asking_again: asyncio.TimerHandle | None = None
         self._poke = asyncio.Event()
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def run(self) -> None:
+        """Keep the session connected until `stop` is carried out.
+
+        Raises LeaseLost when the term is over: the connection is then closed without a word and nothing was written
+        after. Cancelled, it closes the connection in the same way.
+        """
+        tasks = {asyncio.create_task(self._writer.run()), asyncio.create_task(self._live())}
+        try:
+            done, _ = await asyncio.wait({*tasks, self._lost}, return_when=asyncio.FIRST_COMPLETED)
+            for each in done:
+                each.result()
+        finally:
+            if self._session is not None:
+                self._session.fenced()
+            if self._attempt is not None:
+                self._attempt.link.abort()
+            for task in tasks:
+                task.cancel()
+            self._lost.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def assign(self, assignment: Assignment) -> None:
+        """Deployed again: change subscriptions on the open connection where that is enough, else connect anew."""
+        again = assignment.connection != self.assignment.connection
+        self.assignment = assignment
+        if self._session is not None and not again:
+            self._session.change_subscriptions(assignment.trigger, assignment.version)
+            self._flush()
+        if again:
+            self._disconnect()
+
+    def stop(self, state: Stop) -> None:
+        """Hand over what was received, say DISCONNECT (the broker keeps the session), and let `run` return."""
+        if self._stop is None:
+            self._stop = state
+            self._reporter.draining()
+            self._disconnect()
+
+    def lose(self) -> None:
+        """The lease is somebody else's."""
+        if not self._lost.done():
+            self._lost.set_exception(LeaseLost(f"another ingest holds session {self._id}", session=self._id))
+
+    async def _live(self) -> None:
+        failures = 0
+        while self._stop is None:
+            if self._poke.is_set():
+                self._poke.clear()
+                failures = 0
+            attempt = await self._connect()
+            if self._poke.is_set():
+                continue
+            ending = attempt.ending or Ending("reconnecting", "the connection ended")
+            if ending.state == "next step":
+                continue
+            await self._writer.idle()
+            await self._confirm()
+            self._approach.start_over()
+            failures = 1 if attempt.was_stable else failures + 1
+            wait_s = delay_s(ending, failures, self._tools.settings.ingest, random.random)
+            self._reporter.failed(ending, failures, wait_s)
+            await self._unless_poked(asyncio.sleep(wait_s))
+        await self._writer.idle()
+        self._reporter.ended(self._stop)
+        await self._writer.idle()
+
+    async def _connect(self) -> _Attempt:
+        """One connection from its beginning to its end."""
+        await self._writer.idle()
+        await self._confirm()
+        session = self._prepared_session()
+        settings = self._tools.settings.ingest
+        limits = Limits(settings.max_buffered_bytes, settings.max_inbox)
+        attempt = self._attempt = _Attempt(Link(session, self._writer, limits, self._happened))
+        self._reporter.connecting()
+        try:
+            opening = open_transport(self.assignment.broker, attempt.link, settings.connect_timeout_s)
+            if await self._unless_poked(opening) and await self._open_session(attempt):
+                await attempt.link.closed
+        except Unreachable as error:
+            attempt.ending = Ending("reconnecting", error.message)
+        except (BrokerRejected, UnusableCertificate) as error:
+            attempt.ending = Ending("refused", error.message)
+        except StoreUnavailable as error:
+            self._tools.watch.failed(error)
+            attempt.ending = Ending("reconnecting", "Redis was not available while connecting")
+        finally:
+            attempt.link.abort()
+            self._attempt = None
+        return attempt
+
+    def _prepared_session(self) -> Session:
+        """The session, made anew where the connection is to be another one."""
+        now = self.assignment
+        if self._session is None or self._connected_as != now.connection:
+            self._connected_as = now.connection
+            self._session = Session(
+                SessionConfig.of(now.trigger, now.version, now.broker, self._tools.settings.ingest)
+            )
+            self._writer.trigger = now.trigger.path
+            self._reporter.about(now.trigger, now.broker)
+        return self._session
+
+    async def _open_session(self, attempt: _Attempt) -> bool:
+        """Renew the lease, read the session back, send CONNECT. False: that took too long, or we are to stop."""
+        leases, trigger = self._tools.leases, self.assignment.trigger
+        began = leases.clock()
+        renewed, opened = await self._tools.store.run_many(
+            [
+                leases.renewal(self._id, self.token),
+                verbs.session_open(self._id, self.token, trigger.path, trigger.client_id),
+            ]
+        )
+        lease = leases.confirm(self._id, self.token, began) if renewed else None
+        if lease is None:
+            raise LeaseLost(f"another ingest holds session {self._id}", session=self._id)
+        if self._poke.is_set() or not lease.may_connect(leases.clock()):
+            return False
+        attempt.record = SessionRecord.of(opened)
+        attempt.step = self._approach.next_step(trigger, attempt.record)
+        max_payload = trigger.max_payload or self._tools.settings.ingest.max_payload
+        attempt.link.begin(attempt.record, attempt.step, max_payload)
+        return True
+
+    async def _confirm(self) -> None:
+        """Learn that the lease is ours, however long Redis takes to say so."""
+        leases, failures = self._tools.leases, 0
+        while True:
+            began = leases.clock()
+            try:
+                renewed = await self._tools.store.run(leases.renewal(self._id, self.token))
+            except StoreUnavailable as error:
+                failures += 1
+                self._tools.watch.failed(error)
+                await asyncio.sleep(full_jitter(failures, RETRY_FIRST_S, RETRY_MAX_S, random.random))
+            else:
+                self._tools.watch.answered()
+                if not renewed or leases.confirm(self._id, self.token, began) is None:
+                    raise LeaseLost(f"another ingest holds session {self._id}", session=self._id)
+                return
+
+    async def _unless_poked(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Its result, or None if we were told something new before it was done."""
+        task, poke = asyncio.create_task(work), asyncio.create_task(self._poke.wait())
+        try:
+            await asyncio.wait({task, poke}, return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            task.cancel()
+            poke.cancel()
+
+    def _disconnect(self) -> None:
+        """End the connection in good order, and whatever waits for the next one."""
+        self._poke.set()
+        if self._session is not None:
+            self._session.disconnect()
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._attempt is not None:
+            self._attempt.link.flush()
+
+    def _stored(self, answers: Sequence[tuple[StoreRequest, int]]) -> None:
+        """The writer has these answers."""
+        if self._session is None:
+            return
+        for request, value in answers:
+            self._session.stored()
+            attempt = self._attempt
+            if isinstance(request, BeginEpoch) and attempt and attempt.record and attempt.step:
+                self._reporter.epoch_started(value, attempt.record, attempt.step)
+        self._flush()
+
+    def _happened(self, event: SessionEvent) -> None:
+        """The session has something to tell."""
+        attempt = self._attempt
+        if attempt is None or attempt.record is None or attempt.step is None:
+            return
+        self._approach.happened(event)
+        falls_back = self.assignment.trigger.client_version is None
+        attempt.ending = attempt.ending or ending_of(event, falls_back=falls_back)
+        match event:
+            case Connected():
+                attempt.connected_at = time.monotonic()
+                self._reporter.connected(event, attempt.step, attempt.record.epoch)
+            case SubscriptionsGranted():
+                self._reporter.subscribed(event)
+            case SubscriptionRefused():
+                self._ask_again_later(event)
+            case ProtocolRefused() if falls_back:
+                self._reporter.fallback()
+            case Malformed():
+                self._reporter.malformed(event)
+            case OversizedDropped():
+                limit = self.assignment.trigger.max_payload or self._tools.settings.ingest.max_payload
+                self._reporter.oversized(event, limit)
+
+    def _ask_again_later(self, event: SubscriptionRefused) -> None:
+        """An access list may be mended without our hearing of it."""
+        settings = self._tools.settings.ingest
+        wait_s = steady(settings.refused_min_s, settings.refused_max_s, random.random)
+        self._reporter.subscription_refused(event, wait_s)
+        if self._asking_again is not None:
+            self._asking_again.cancel()
+        self._asking_again = asyncio.get_running_loop().call_later(wait_s, self._ask_again)
+
+    def _ask_again(self) -> None:
+        if self._session is not None:
+            self._session.change_subscriptions(self.assignment.trigger, self.assignment.version)
+            self._flush()

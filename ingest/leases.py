@@ -82,18 +82,26 @@ class Leases:
         due = {session: lease for session, lease in self.held.items() if lease.renew_at <= began}
         if not due:
             return []
-        renewed = await self._store.run_many([self.renewal(session, lease) for session, lease in due.items()])
+        renewed = await self._store.run_many([self.renewal(session, lease.token) for session, lease in due.items()])
         lost = []
         for (session, lease), still_ours in zip(due.items(), renewed, strict=True):
-            if not still_ours:
+            if still_ours:
+                self.confirm(session, lease.token, began)
+            elif session in self.held:
                 lost.append(session)
-            elif (now := self.held.get(session)) is not None and now.token == lease.token:
-                self.held[session] = now.confirmed(began)
         return lost
 
-    def renewal(self, session: str, lease: Lease) -> Call[bool]:
-        """The call that renews this lease."""
-        return verbs.lease_renew(session, lease.token, self.holder(session), self.ttl_ms)
+    def renewal(self, session: str, token: int) -> Call[bool]:
+        """The call that renews a lease which we hold."""
+        return verbs.lease_renew(session, token, self.holder(session), self.ttl_ms)
+
+    def confirm(self, session: str, token: int, attempted_at: float) -> Lease | None:
+        """Note that a renewal which began then was answered with yes; the lease, None if our term has ended."""
+        lease = self.held.get(session)
+        if lease is None or lease.token != token:
+            return None
+        self.held[session] = lease.confirmed(attempted_at)
+        return self.held[session]
 
     def end(self, session: str, token: int) -> None:
         """End our term: with the next round the lease is free, if it is still ours. Twice is once."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import cast
 
 from ingest.codec import Decoder
 from ingest.handshake import ConnectStep
@@ -80,10 +81,12 @@ class Link(asyncio.Protocol):
             self.closed.set_result(None)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Nothing is read before CONNECT."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - asyncio's signature is wider than its promise
-        self._transport = transport
-        transport.pause_reading()
+        """Nothing is read before CONNECT is sent."""
+        self._transport = cast("asyncio.Transport", transport)
+        if self._ending:
+            self._transport.abort()
+        else:
+            self._transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
         """One read of the transport."""

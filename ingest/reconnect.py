@@ -41,18 +41,22 @@ class Ending(msgspec.Struct, frozen=True):
 
 _SPOKEN: dict[type, Ending] = {
     TakenOver: Ending("taken over", "another client connected with our client id"),
-    ProtocolRefused: Ending("next step", "the broker does not speak MQTT 5"),
     Purged: Ending("next step", "the old session is ended"),
 }
 
 
-def ending_of(event: SessionEvent) -> Ending | None:
-    """What an event says about the end of the connection; None: nothing."""
+def ending_of(event: SessionEvent, *, falls_back: bool) -> Ending | None:
+    """What an event says about the end of the connection; None: nothing.
+
+    `falls_back`: the trigger leaves the protocol version to us.
+    """
     match event:
         case Refused() | ServerDisconnect():
             return Ending("refused" if event.permanent else "reconnecting", event.reason, event.reason_code)
         case Malformed():
             return Ending("refused" if event.stuck else "reconnecting", event.detail, event.reason_code)
+        case ProtocolRefused():
+            return Ending("next step" if falls_back else "refused", "the broker does not speak MQTT 5")
         case Silent():
             return Ending("reconnecting", f"the broker did not answer {event.to}")
         case Closed():

@@ -12,6 +12,7 @@ from ingest.session_events import (
     Connected,
     Malformed,
     OversizedDropped,
+    SessionRecord,
     SubscriptionRefused,
     SubscriptionsGranted,
 )
@@ -32,6 +33,7 @@ class Reporter:
         self._writer = writer
         self._state = ""
         self._reason = ""
+        self._was_connected = False
         self._who: dict[str, object] = {}
 
     def about(self, trigger: Trigger, broker: Broker) -> None:
@@ -59,15 +61,14 @@ class Reporter:
         else:
             emit("session.connected", **self._who, resumed=False)
 
-    def epoch_started(self, epoch: int, before: int, step: ConnectStep) -> None:
-        """The store has begun a new epoch."""
-        reason = (
-            "it is the first connection"
-            if not before
-            else "the trigger starts clean"
-            if step.clean_start
-            else "the broker held no session of ours, or one of another protocol version"
-        )
+    def epoch_started(self, epoch: int, record: SessionRecord, step: ConnectStep) -> None:
+        """The store has begun a new epoch; `record` is what there was before."""
+        if not record.epoch:
+            reason = "the first connection"
+        elif step.clean_start:
+            reason = "the trigger starts clean"
+        else:
+            reason = "the broker has no session of ours in this protocol version"
         emit("session.epoch_started", **self._who, epoch=epoch, reason=reason)
 
     def subscribed(self, event: SubscriptionsGranted) -> None:
@@ -85,9 +86,10 @@ class Reporter:
             retry_in_s=retry_in_s,
         )
 
-    def fallback(self, reason: str) -> None:
+    def fallback(self) -> None:
         """On with 3.1.1."""
-        emit("session.protocol_fallback", **(self._who | {"protocol": VERSIONS[Protocol.V311]}), reason=reason)
+        self._who["protocol"] = VERSIONS[Protocol.V311]
+        emit("session.protocol_fallback", **self._who, reason="the broker refuses MQTT 5")
 
     def malformed(self, event: Malformed) -> None:
         """The broker broke MQTT."""
@@ -125,11 +127,12 @@ class Reporter:
 
     def draining(self) -> None:
         """It ends: what was received is handed over first."""
+        self._was_connected = self._state == "connected"
         self._enter("draining")
 
     def ended(self, state: str) -> None:
         """It has ended in good order."""
-        if self._state:
+        if self._was_connected:
             emit("session.disconnected", **self._who, reason=state)
         self._enter(state)
 

@@ -8,7 +8,7 @@ message of any size that MQTT allows is in memory at least once.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from websockets.client import ClientProtocol
 from websockets.frames import CloseCode, Frame, Opcode
@@ -38,8 +38,7 @@ class WebSocketLayer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the handshake."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - asyncio's signature is wider than its promise
-        self._below = transport
+        self._below = cast("asyncio.Transport", transport)
         self.frames.send_request(self.frames.connect())
         self.flush()
 

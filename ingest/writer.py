@@ -18,6 +18,7 @@ from ingest.session_events import Admit, BeginEpoch, RecordSubscriptions, StoreR
 from ingest.store_watch import StoreWatch
 from shared import keys
 from shared.backoff import full_jitter
+from shared.config import Settings
 from shared.errors import LeaseLost, StoreUnavailable
 from shared.scripts import ingest as verbs
 from shared.scripts.call import Arg, Call
@@ -38,13 +39,13 @@ class StoreWriter:
     """
 
     def __init__(
-        self, store: AsyncStore, watch: StoreWatch, session: str, token: int, stored: Stored
+        self, store: AsyncStore, watch: StoreWatch, session: str, token: int, stored: Stored, settings: Settings
     ) -> None:
         self.trigger = ""
-        self.dead_max = 0
-        self.calls_at_once = 1
         self.inbox = 0
         """Length of the inbox, as it was last heard of."""
+        self._dead_max = settings.retention.dead_max
+        self._calls_at_once = settings.ingest.max_batches_in_flight
         self._store = store
         self._watch = watch
         self._session = session
@@ -91,7 +92,7 @@ class StoreWriter:
         self._wake.set()
 
     async def _round(self) -> None:
-        calls, answers = next_calls(self._requests, self._call, self.calls_at_once, self._numbered)
+        calls, answers = next_calls(self._requests, self._call, self._calls_at_once, self._numbered)
         self._call += len(calls)
         if self._report:
             report, self._report = self._report, {}
@@ -146,7 +147,7 @@ class StoreWriter:
             case Admit():
                 now_ms = time.time_ns() // 1_000_000
                 return verbs.admit(
-                    self._session, self._token, call, self.trigger, now_ms, self.dead_max, request.batch
+                    self._session, self._token, call, self.trigger, now_ms, self._dead_max, request.batch
                 )
 
 

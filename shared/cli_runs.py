@@ -32,15 +32,15 @@ def _filter(_context: click.Context, _parameter: click.Parameter, value: str | N
               help=f"Only runs in this state: {', '.join([*LIVE, *TERMINAL])}.")  # fmt: skip
 @click.option("--topic", metavar="FILTER", callback=_filter, help="Only messages on topics that match, as plant/+/t.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="List at most so many.")
-@click.option("--scan", type=click.IntRange(min=1), default=SCAN, show_default=True, metavar="N",
-              help="Search among the newest N runs.")  # fmt: skip
+@click.option("--scan", type=click.IntRange(min=1), metavar="N",
+              help=f"Search among the newest N runs.  [default: {SCAN}, or the limit]")  # fmt: skip
 @click.option("--json", "json_output", is_flag=True, help="One JSON object a line.")
 @click.pass_context
-def runs(context: click.Context, /, *, json_output: bool, **query: Any) -> None:
+def runs(context: click.Context, /, *, limit: int, scan: int | None, json_output: bool, **query: Any) -> None:
     """List runs, newest first; `runs show ID` shows one with all that is known."""
     if context.invoked_subcommand is not None:
         return
-    wanted = Query(**query)
+    wanted = Query(limit=limit, scan=scan or max(SCAN, limit), **query)
     progress = _Progress()
     with connected(settings().redis_url) as store:
         found = search(store, wanted, progress)
@@ -58,7 +58,7 @@ def runs(context: click.Context, /, *, json_output: bool, **query: Any) -> None:
 @click.argument("run_id", metavar="ID")
 @click.option("--json", "json_output", is_flag=True, help="One JSON object.")
 def show_run(run_id: str, *, json_output: bool) -> None:
-    """Show a run: its message, its attempts and their logs, times, and what came of it."""
+    """Show a run: message, times, attempts, logs, result."""
     with connected(settings().redis_url) as store:
         details = show(store, run_id)
     click.echo(as_json(document(details)) if json_output else page(details))

@@ -30,7 +30,7 @@ _REGISTRIES: Final[dict[str, tuple[str, ...]]] = {
     keys.RQ_FINISHED: ("succeeded",),
     keys.RQ_FAILED: ("failed", "lost", "interrupted"),
 }
-_TRANSIENT = ("connecting", "reconnecting")
+_TRANSIENT = ("connecting", "reconnecting", "draining")
 
 
 class Check(msgspec.Struct, frozen=True):

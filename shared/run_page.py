@@ -22,6 +22,7 @@ COLUMNS = (
 )  # fmt: skip
 _RESULT_LENGTH = 200
 _BYTES_SHOWN = 4096
+_NAME_WIDTH = 26
 _HEX_PER_LINE = 32
 _PROTOCOLS = {4: "3.1.1", 5: "5"}
 
@@ -72,16 +73,15 @@ def page(details: RunDetails) -> str:
 
 def message_lines(topic: str, delivery: str, payload: bytes, size_all: int, properties: Properties | None) -> list[str]:
     """A message as far as it is kept: `payload` is the head of one of `size_all` bytes."""
-    pairs = [("topic", topic), ("delivery", delivery), ("payload", size(size_all))]
-    for name, value in (msgspec.structs.asdict(properties) if properties else {}).items():
-        if value is not None and value != []:
-            pairs.append((name.replace("_", " "), value.hex() if isinstance(value, bytes) else str(value)))
-    return [*fields(pairs), *indented(_payload_lines(payload, size_all))]
+    given = msgspec.structs.asdict(properties) if properties else {}
+    shown = [(name.replace("_", " "), _property(value)) for name, value in given.items()]
+    pairs = [("topic", topic), ("delivery", delivery), *[(name, text) for name, text in shown if text]]
+    return [*fields([*pairs, ("payload", size(size_all))]), *indented(_payload_lines(payload, size_all))]
 
 
 def fields(pairs: Iterable[tuple[str, str]]) -> list[str]:
     """Names and values under each other, each on one line."""
-    return [f"  {name:<16}{printable(value)}" for name, value in pairs]
+    return [f"  {name:<{_NAME_WIDTH}}{printable(value)}" for name, value in pairs]
 
 
 def indented(lines: Iterable[str]) -> list[str]:
@@ -95,6 +95,19 @@ def as_text(payload: bytes) -> str | None:
         return payload.decode()
     except UnicodeDecodeError:
         return None
+
+
+def _property(value: object) -> str:
+    """A property of MQTT 5 in words, '' if absent; binary data in hexadecimal, user properties as name = value."""
+    match value:
+        case None:
+            return ""
+        case bytes():
+            return value.hex(" ")
+        case list():
+            return ", ".join(" = ".join(each) if isinstance(each, tuple) else str(each) for each in value)
+        case _:
+            return str(value)
 
 
 def _message(message: Envelope) -> list[str]:

@@ -37,6 +37,10 @@ class Backlog:
         kinds = [(job.version, job.starts_alone) for job in islice(self._jobs, limit)]
         return [self._jobs.popleft() for _ in range(group_length(kinds, limit))]
 
+    def put_back(self, group: Sequence[Job]) -> None:
+        """Undo `take`."""
+        self._jobs.extendleft(reversed(group))
+
     def adopt(self, held: Sequence[Claim], worker: str) -> None:
         """Add what Redis holds as claimed by us and we did not know of, because a reply was lost."""
         known = {job.claim.execution for job in self._jobs}

@@ -6,12 +6,15 @@ is busy while another worker is free. What is not known yet counts as slow.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from math import inf
+from statistics import median_high
 
 RECENT = 32
 """A version that was not executed among this many groups no longer has a say in the size of a claim."""
-EASING = 0.3
-"""Weight of the newest measurement. Enough for code that has become slow: its first time is far above any average."""
+MEASUREMENTS = 5
+"""The cost of a version is the median of so many groups, so that a machine that was busy elsewhere changes nothing."""
 
 
 class BatchSizer:
@@ -20,38 +23,47 @@ class BatchSizer:
     def __init__(self, size_max: int, target_s: float) -> None:
         self._size_max = size_max
         self._target_s = target_s
+        self._measured_s: dict[str, deque[float]] = {}
         self._cost_s: dict[str, float] = {}
         self._seen: dict[str, int] = {}
         self._groups = 0
 
     def observe(self, version: str, runs: int, elapsed_s: float) -> None:
         """A group of runs of one script version took this long, from asking for its start to its last answer."""
-        measured = elapsed_s / runs
-        known = self._cost_s.get(version, measured)
-        self._cost_s[version] = known + EASING * (measured - known)
+        measured = self._measured_s.setdefault(version, deque(maxlen=MEASUREMENTS))
+        measured.append(elapsed_s / runs)
+        self._cost_s[version] = median_high(measured)
         self._groups += 1
         self._seen[version] = self._groups
 
-    def is_quick(self, version: str, runs: int) -> bool:
-        """Whether these runs are expected to end within the target."""
-        cost_s = self._cost_s.get(version)
-        return cost_s is not None and cost_s * runs <= self._target_s
+    def cost_s(self, version: str, runs: int) -> float:
+        """Seconds that these runs are expected to take; infinite for a version that was never executed."""
+        return self._cost_s.get(version, inf) * runs
 
     def group_size(self, version: str) -> int:
-        """How many runs of this version to start together: 1 as long as it has never been executed."""
-        return self._size(self._cost_s.get(version))
+        """How many runs of this version to start together: 1 as long as it has never been executed.
 
-    def claim_size(self) -> int:
-        """How many runs to claim. Which versions they are of is not known before, so the slowest recent one decides."""
+        Half the target, because the group that follows is started while this one executes.
+        """
+        return max(1, self._size(self._cost_s.get(version, inf), self._target_s / 2))
+
+    def claim_size(self, held_s: float = 0.0) -> int:
+        """How many runs to claim on top of `held_s` of work: 0 if that is enough, at least 1 if it is none.
+
+        Which versions they are of is not known before, so the slowest recent one decides.
+        """
         recent = [cost_s for version, cost_s in self._cost_s.items() if self._seen[version] > self._groups - RECENT]
-        return self._size(max(recent, default=None))
+        size = self._size(max(recent, default=inf), self._target_s - held_s)
+        return size if held_s else max(1, size)
 
-    def _size(self, cost_s: float | None) -> int:
-        if cost_s is None:
-            return 1
-        if cost_s * self._size_max <= self._target_s:
-            return self._size_max
-        return max(1, int(self._target_s / cost_s))
+    def fits(self, held_s: float) -> bool:
+        """Whether so much work may be held at once."""
+        return held_s <= self._target_s
+
+    def _size(self, cost_s: float, room_s: float) -> int:
+        if room_s <= 0:
+            return 0
+        return self._size_max if cost_s * self._size_max <= room_s else int(room_s / cost_s)
 
 
 def group_length(kinds: Sequence[tuple[str, bool]], limit: int) -> int:

@@ -45,6 +45,7 @@ class _Group(msgspec.Struct):
     waiting: deque[Job]
     began_at: float
     tick_at: float
+    runner: Runner | None = None
     loading: bool = True
     loading_deaths: int = 0
     verdict: Verdict | None = None
@@ -52,10 +53,10 @@ class _Group(msgspec.Struct):
 
 
 class Executor:
-    """Runs groups of started runs one after the other and hands each ending to `report`, exactly once.
+    """Executes groups of started runs one after the other and hands each ending to `report`, exactly once.
 
-    A run that the runner's death left unexecuted is sent again to a fresh runner: only the one that was executing has
-    crashed. While a group takes long, `tick` is called every now and then.
+    `begin` lets a group execute, `collect` stays with it to its end. A run that the runner's death left unexecuted is
+    sent again to a fresh runner: only the one that was executing has crashed.
     """
 
     def __init__(
@@ -81,25 +82,31 @@ class Executor:
         """End this run if it still is the one that executes, with this verdict; None: as a crash. Any thread."""
         self._wishes.put((run_id, verdict))
 
-    def execute(self, script: ScriptFiles, jobs: Sequence[Job], tick: Callable[[], None]) -> None:
-        """Execute started runs of one script, in order; returns when each has been reported."""
+    def begin(self, script: ScriptFiles, jobs: Sequence[Job]) -> None:
+        """Send started runs of one script to their runner, which executes them in order. The group before is over."""
         now = time.monotonic()
-        group = self._group = _Group(script, deque(jobs), now, now + PATIENCE_S)
-        try:
-            while group.waiting:
-                self._send(group, tick)
-        finally:
-            self._group = None
+        self._group = _Group(script, deque(jobs), now, now + PATIENCE_S)
+        self._send(self._group)
+
+    def collect(self, tick: Callable[[], None]) -> None:
+        """Wait until each run of the group has been reported. `tick` is called now and then if that takes long."""
+        group = self._group
+        while group and group.waiting:
+            if group.runner is None:
+                self._send(group)
+            else:
+                self._follow(group, group.runner, tick)
+        self._group = None
 
     def refuse(self, jobs: Sequence[Job], problem: RunErrorInfo) -> None:
         """Fail started runs that cannot be executed."""
         for job in jobs:
             self._report(outcomes.refused(job, problem))
 
-    def _send(self, group: _Group, tick: Callable[[], None]) -> None:
-        """Send what waits to a runner and follow it until nothing waits or the runner is gone."""
+    def _send(self, group: _Group) -> None:
+        """Send what waits to a warm runner, or a fresh one."""
         try:
-            runner = self._pool.get(group.script)
+            runner = group.runner = self._pool.get(group.script)
         except ConfigError as error:
             self.refuse(group.waiting, RunErrorInfo("RunnerUnavailable", f"nothing was executed: {error.message}"))
             group.waiting.clear()
@@ -107,21 +114,17 @@ class Executor:
         runner.send([_call(job, group.script) for job in group.waiting])
         group.began_at = time.monotonic()
         group.loading = runner.current is None
-        alive = True
-        while group.waiting and alive:
-            alive = self._follow(group, runner, tick)
 
-    def _follow(self, group: _Group, runner: Runner, tick: Callable[[], None]) -> bool:
-        """One turn; False when the runner is gone."""
+    def _follow(self, group: _Group, runner: Runner, tick: Callable[[], None]) -> None:
+        """One turn: what the runner says, or, if it says nothing, whether it may go on."""
         until = min(group.tick_at, group.began_at + self._timeout_s(group.waiting[0]))
         events = runner.poll(max(0.0, until - time.monotonic()))
-        alive = self._apply(group, events)
-        if alive and group.waiting and (not events or time.monotonic() >= group.tick_at):
+        self._apply(group, events)
+        if group.runner and group.waiting and (not events or time.monotonic() >= group.tick_at):
             group.tick_at = time.monotonic() + TICK_S
             tick()
             if self._must_end(group):
-                return self._apply(group, runner.kill())
-        return alive
+                self._apply(group, runner.kill())
 
     def _must_end(self, group: _Group) -> bool:
         """Must the run that executes not go on? `verdict` then says why, None if it was only caught up in it."""
@@ -138,9 +141,7 @@ class Executor:
         group.verdict = verdict
         return run_id == job.claim.run_id
 
-    def _apply(self, group: _Group, events: Sequence[RunEvent]) -> bool:
-        """What the runner said; False when it is gone."""
-        alive = True
+    def _apply(self, group: _Group, events: Sequence[RunEvent]) -> None:
         for event in events:
             match event:
                 case RunDone():
@@ -149,12 +150,14 @@ class Executor:
                     group.loading = False
                     group.began_at = time.monotonic()
                 case RunnerBroken():
-                    self._pool.discard(group.script.version)
+                    self._forget_runner(group)
                 case RunnerDied():
-                    alive = False
-                    self._pool.discard(group.script.version)
+                    self._forget_runner(group)
                     self._on_death(group, event)
-        return alive
+
+    def _forget_runner(self, group: _Group) -> None:
+        self._pool.discard(group.script.version)
+        group.runner = None
 
     def _on_done(self, group: _Group, event: RunDone) -> None:
         job = group.waiting[0]
@@ -168,6 +171,8 @@ class Executor:
     def _on_death(self, group: _Group, death: RunnerDied) -> None:
         if not death.killed:
             emit("runner.died", exit_status=death.returncode, reason=death.cause)
+        if not group.waiting:
+            return
         verdict = group.verdict if death.killed and group.waiting[0].claim.run_id == group.judged else None
         if verdict == "timed out":
             job = group.waiting.popleft()

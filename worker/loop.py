@@ -63,16 +63,20 @@ class WorkLoop:
         self._doubtful = False
 
     def run(self) -> bool:
-        """Work until asked to stop, then finish what is started and give back what is not. False: endings are left
-        that Redis could not be told of.
+        """Work until asked to stop, then finish what is started and give back what is not.
+
+        False: endings are left that Redis could not be told of.
         """
+        started: list[Job] = []
         try:
-            while not self._stop.requested:
+            while started or not self._stop.requested:
                 self._chores.run_due()
-                if self._doubtful:
+                if started:
+                    started = self._execute(started)
+                elif self._doubtful:
                     self._reconcile()
                 elif group := self._backlog.take(self._sizer.group_size):
-                    self._work_on(group)
+                    started = self._start(group, self._ask(group, self._cost_s(group)))
                 else:
                     self._fetch()
         finally:
@@ -103,44 +107,69 @@ class WorkLoop:
         if self._uplink.attempt(lambda store: store.commands([peek])) is None:
             self._uplink.nap()
 
-    def _work_on(self, group: list[Job]) -> None:
+    def _execute(self, started: list[Job]) -> list[Job]:
+        """Let these execute and meanwhile prepare the next ones, which are given back as started."""
         self.state = "busy"
         began = time.monotonic()
-        version = group[0].version
-        started = self._start(group, self._ahead(version, len(group)))
-        executed_from = time.monotonic()
-        if started:
-            self._execute(started)
-            now = time.monotonic()
-            self._sizer.observe(version, len(started), now - executed_from)
-            self._reporter.worked(now - executed_from)
+        self._begin(started)
+        held_s = self._cost_s(started)
+        following = self._following(started, held_s)
+        replies = self._ask(following, held_s + self._cost_s(following))
+        self._executor.collect(self._tick)
+        elapsed_s = time.monotonic() - began
+        self._sizer.observe(started[0].version, len(started), elapsed_s)
+        self._reporter.worked(elapsed_s)
+        return self._start(following, replies)
 
-    def _execute(self, jobs: list[Job]) -> None:
+    def _begin(self, jobs: list[Job]) -> None:
         spec, problem = jobs[0].spec, jobs[0].problem
         script = self._scripts.files(spec.runnable, spec.runnable_version) if spec else problem
         if script is None or isinstance(script, RunErrorInfo):
             self._executor.refuse(jobs, script or RunErrorInfo("InvalidJob", "nothing was executed"))
         else:
-            self._executor.execute(script, jobs, self._tick)
+            self._executor.begin(script, jobs)
 
-    def _ahead(self, version: str, runs: int) -> int:
-        """How many runs to claim while these are executed: none while there are others, or these may take long."""
-        return 0 if self._backlog or not self._sizer.is_quick(version, runs) else self._sizer.claim_size()
+    def _following(self, started: list[Job], held_s: float) -> list[Job]:
+        """What may be recorded as started while these execute: not for QoS 2, and only where all ends soon."""
+        group = self._backlog.take(self._sizer.group_size)
+        if not group:
+            return []
+        alone = started[0].starts_alone or group[0].starts_alone
+        if alone or self._stop.requested or not self._sizer.fits(held_s + self._cost_s(group)):
+            self._backlog.put_back(group)
+            return []
+        return group
 
-    def _start(self, group: Sequence[Job], ahead: int) -> list[Job]:
-        """Record starts, and claim ahead. The jobs that are to be executed: theirs alone is the right to it."""
-        starting = start(self._uplink.name, iso_utc(time.time_ns()), [job.claim for job in group])
-        replies = self._reporter.exchange([starting, *self._claiming(ahead)])
+    def _cost_s(self, jobs: list[Job]) -> float:
+        return self._sizer.cost_s(jobs[0].version, len(jobs)) if jobs else 0.0
+
+    def _ask(self, group: list[Job], held_s: float) -> list[Any] | None:
+        """One round trip: record endings, start these, claim more if there is room for it. None: Redis is away."""
+        calls: list[Call[Any]] = [self._starting(group)] if group else []
+        if not (self._backlog or self._stop.requested):
+            calls += self._claiming(self._sizer.claim_size(held_s))
+        replies = self._reporter.exchange(calls)
+        if replies is None and len(calls) > len(group[:1]):
+            self._doubtful = True
+        return replies
+
+    def _start(self, group: list[Job], replies: list[Any] | None) -> list[Job]:
+        """The jobs that are to be executed, by what `_ask` has brought: theirs alone is the right to it."""
+        if replies is not None:
+            self._take(replies[len(group[:1]) :])
+        if not group:
+            return []
         if replies is None:
-            self._doubtful = self._doubtful or ahead > 0
-            replies = self._reporter.insist([starting])
+            replies = self._reporter.insist([self._starting(group)])
         while replies is not None and replies[0] is None:
             self._uplink.lapsed()
-            replies = self._reporter.insist([starting])
+            replies = self._reporter.insist([self._starting(group)])
         if replies is None:
             return []
-        self._take(replies[1:])
         return [job for job, ours in zip(group, replies[0], strict=True) if ours]
+
+    def _starting(self, group: list[Job]) -> Call[Any]:
+        return start(self._uplink.name, iso_utc(time.time_ns()), [job.claim for job in group])
 
     def _claiming(self, count: int) -> list[Call[Any]]:
         if count == 0:

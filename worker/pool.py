@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable
+
+import msgspec
 
 from worker.runners.base import Runner, RunnerDied, ScriptFiles
 
 CLOSE_S = 0.5
 """Time for an idle child's exit handlers; the worker stands still meanwhile."""
+TRUST_S = 0.1
+"""A runner that was used so recently is taken to be alive."""
+
+
+class _Warm(msgspec.Struct):
+    runner: Runner
+    used_at: float
 
 
 class RunnerPool:
@@ -17,29 +27,34 @@ class RunnerPool:
     def __init__(self, make: Callable[[ScriptFiles], Runner], limit: int) -> None:
         self._make = make
         self._limit = limit
-        self._runners: OrderedDict[str, Runner] = OrderedDict()
+        self._warm: OrderedDict[str, _Warm] = OrderedDict()
 
     def get(self, script: ScriptFiles) -> Runner:
         """A started runner for this version that lived a moment ago. Raises ConfigError when none can be started."""
-        runner = self._runners.get(script.version)
-        if runner is not None and any(isinstance(event, RunnerDied) for event in runner.poll(0)):
-            runner = None
-        if runner is None:
+        now = time.monotonic()
+        warm = self._warm.get(script.version)
+        if warm is not None and now - warm.used_at > TRUST_S and _has_died(warm.runner):
+            warm = None
+        if warm is None:
             self.discard(script.version)
-            while len(self._runners) >= self._limit:
-                self._runners.popitem(last=False)[1].close(CLOSE_S)
-            runner = self._make(script)
-            runner.start()
-            self._runners[script.version] = runner
-        self._runners.move_to_end(script.version)
-        return runner
+            while len(self._warm) >= self._limit:
+                self._warm.popitem(last=False)[1].runner.close(CLOSE_S)
+            warm = self._warm[script.version] = _Warm(self._make(script), now)
+            warm.runner.start()
+        warm.used_at = now
+        self._warm.move_to_end(script.version)
+        return warm.runner
 
     def discard(self, version: str) -> None:
         """Forget a runner that has ended, or is to end now."""
-        if (runner := self._runners.pop(version, None)) is not None:
-            runner.close(0)
+        if (warm := self._warm.pop(version, None)) is not None:
+            warm.runner.close(0)
 
     def close(self) -> None:
         """End all runners."""
-        while self._runners:
-            self._runners.popitem()[1].close(CLOSE_S)
+        while self._warm:
+            self._warm.popitem()[1].runner.close(CLOSE_S)
+
+
+def _has_died(runner: Runner) -> bool:
+    return any(isinstance(event, RunnerDied) for event in runner.poll(0))

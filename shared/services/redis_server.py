@@ -20,7 +20,7 @@ _POLL_S = 0.05
 _WARNING = re.compile(r"^\d+:[A-Z] .{10,30} # ")
 
 # appendfsync always is what the promise of QoS 1 and 2 rests on, noeviction likewise. hash-max-listpack-value: the
-# record of a run is a hash with a payload in it, and a compact one takes a third of the memory.
+# record of a run is a hash with a payload in it, and stays compact up to this size.
 _CONFIG = """\
 # Written by `headrace redis` at each start.
 bind {host}

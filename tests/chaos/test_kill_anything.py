@@ -18,6 +18,7 @@ from tests.support.burst import Publisher
 from tests.support.eventually import eventually
 from tests.support.mosquitto import Mosquitto
 from tests.support.pipeline import Pipeline
+from tests.support.proxy import CuttingProxy
 from tests.support.valkey import ValkeyServer
 from tests.support.workspaces import RECORDER, trigger_yaml, write_workspace
 
@@ -29,10 +30,11 @@ PROCESSES = ("ingest", "dispatch", "worker", "worker-2")
 class Chaos:
     """A pipeline under load whose parts are killed at random, and what really ran according to the script itself."""
 
-    def __init__(self, folder: Path, valkey: ValkeyServer, mosquitto: Mosquitto, version: str) -> None:
+    def __init__(self, folder: Path, redis: tuple[str, str], mosquitto: Mosquitto, version: str) -> None:
+        """`redis`: its address as the processes know it, and as the test asks it."""
         self.log = folder / "executed"
         self.log.touch()
-        self.pipeline = Pipeline(folder, valkey.url)
+        self.pipeline = Pipeline(folder, redis[0], asked_at=redis[1])
         self.mosquitto = mosquitto
         self.random = random.Random(version)
         workspace = write_workspace(
@@ -141,7 +143,25 @@ def chaos(
     request: pytest.FixtureRequest, tmp_path: Path, own_valkey: ValkeyServer, mosquitto: Mosquitto
 ) -> Iterator[Chaos]:
     """A running pipeline, by MQTT 5 and by 3.1.1."""
-    made = Chaos(tmp_path, own_valkey, mosquitto, request.param)
+    made = Chaos(tmp_path, (own_valkey.url, own_valkey.url), mosquitto, request.param)
+    yield made
+    made.pipeline.close()
+
+
+@pytest.fixture
+def proxy(own_valkey: ValkeyServer) -> Iterator[CuttingProxy]:
+    """Between the processes and Redis."""
+    with CuttingProxy(own_valkey.port) as between:
+        yield between
+
+
+@pytest.fixture
+def chaos_through_proxy(
+    tmp_path: Path, own_valkey: ValkeyServer, mosquitto: Mosquitto, proxy: CuttingProxy
+) -> Iterator[Chaos]:
+    """A running pipeline that reaches Redis through the proxy."""
+    through = f"redis://127.0.0.1:{proxy.port}/0"
+    made = Chaos(tmp_path, (through, own_valkey.url), mosquitto, "v5")
     yield made
     made.pipeline.close()
 
@@ -184,3 +204,39 @@ def test_a_restarted_broker_keeps_the_promise(chaos: Chaos) -> None:
     chaos.mosquitto.start()
 
     chaos.check(chaos.settle())
+
+
+@pytest.mark.timeout(300)
+def test_lost_replies_keep_the_promise(chaos_through_proxy: Chaos, proxy: CuttingProxy) -> None:
+    """Requests are carried out and nobody is told: every verb is repeated, and acts once."""
+    chaos_through_proxy.while_publishing(lambda: proxy.cut_replies(3, after=b"EVALSHA"))
+    proxy.resume()
+    status = chaos_through_proxy.settle()
+
+    chaos_through_proxy.check(status)
+    assert proxy.cuts > 20
+    assert status["counters"]["total"].get("interrupted", 0) == 0
+    assert status["counters"]["total"].get("lost", 0) == 0
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("chaos", ["v5"], indirect=True)
+def test_redis_away_for_30_seconds_is_nobodys_death(chaos: Chaos, own_valkey: ValkeyServer) -> None:
+    """Twenty lease times: what was running ends, what waited runs, and no living worker is swept."""
+    publisher = Publisher(chaos.mosquitto.port)
+    own_valkey.sigstop()
+    publisher.publish("chaos/q0/away", map(str, range(100)), 0)
+    publisher.publish("chaos/q1/away", map(str, range(100)), 1)
+    publisher.publish("chaos/q2/away", map(str, range(100)), 2)
+    time.sleep(15)
+    own_valkey.kill9()
+    time.sleep(15)
+    own_valkey.start()
+    status = chaos.settle()
+
+    cells = status["counters"]["triggers"]
+    assert [cells[f"f/t/q{qos}"]["runs"] for qos in range(3)] == [100, 100, 100]
+    assert [cells[f"f/t/q{qos}"]["succeeded"] for qos in range(3)] == [100, 100, 100]
+    assert all(max(executed.values()) == 1 for executed in chaos.executed().values())
+    assert all(identity["holds"] for identity in status["identities"])
+    publisher.close()

@@ -106,12 +106,17 @@ def bench(tmp_path: Path, language_name: str, language: Language) -> Iterator[Be
     bench.close()
 
 
+def state(pid: int) -> str:
+    """One letter of proc(5): S sleeps, T is stopped, Z is dead and not reaped, X is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return "X"
+
+
 def alive(pid: int) -> bool:
     """Whether a process exists and is not merely unreaped."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    return state(pid) not in "XZ"
 
 
 def test_a_run_gives_its_result_and_the_runner_stays_for_the_next(bench: Bench, language: Language) -> None:
@@ -265,6 +270,35 @@ def test_a_kill_from_outside_is_told_as_what_it_probably_is(bench: Bench, langua
 
     assert (died.signal, died.out_of_memory, died.killed) == ("SIGKILL", True, False)
     assert died.current is None
+
+
+def test_a_run_that_had_not_begun_is_not_called_current(bench: Bench, language: Language) -> None:
+    """It was sent, and the child died before it came to it: it may be started elsewhere, at any QoS."""
+    runner = bench.start(language.echo)
+    bench.run(runner, b"before")
+    pid = runner.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    eventually(lambda: state(pid) == "T")
+
+    runner.send([call("q1-abcdefgh-1-1"), call("q1-abcdefgh-1-2")])
+    os.kill(pid, signal.SIGKILL)
+    died = death(runner)
+
+    assert died.current is None
+    assert died.unanswered == ("q1-abcdefgh-1-1", "q1-abcdefgh-1-2")
+
+
+def test_a_runner_whose_child_is_gone_can_be_closed(bench: Bench, language: Language) -> None:
+    """Although nobody has noticed its death."""
+    runner = bench.start(language.echo)
+    until(runner, is_ready)
+    assert runner.pid is not None
+
+    os.kill(runner.pid, signal.SIGKILL)
+    runner.close()
+
+    assert runner.pid is None
 
 
 def test_kill_ends_everything_that_the_run_started(bench: Bench, language: Language, tmp_path: Path) -> None:

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+import io
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from shared import keys
-from shared.cli import main
 from shared.cli_common import wait_for_redis
 from shared.definitions import Broker, Script, Trigger
 from shared.deploy import Options, push, read_current
 from shared.store import Store
 from shared.workspace import read_workspace
 from shared.workspace.plan import Plan
+from tests.support.command_line import CommandLine
 from tests.support.ports import free_port
 from tests.support.valkey import ValkeyServer
 from tests.support.workspaces import trigger_yaml, write_workspace
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCRIPT = "def main(payload: bytes): ...\n"
-Command = Callable[..., tuple[int, str, str]]
+
+
+class Terminal(io.StringIO):
+    """What a person types."""
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
 
 
 @pytest.fixture
@@ -39,30 +44,15 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def command(redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command; its exit status, stdout and stderr."""
-    monkeypatch.setenv("REDIS_URL", redis_url)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        status = main([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return run
+def command(redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    """The command line on that server."""
+    return CommandLine(redis_url, monkeypatch, capsys)
 
 
-def pushed(command: Command, *arguments: object) -> dict[str, Any]:
-    """What a push says that it did."""
-    status, out, err = command("push", *arguments, "--json")
-    assert status == 0, err
-    report: dict[str, Any] = json.loads(out)
-    return report
-
-
-def test_a_push_deploys_the_folder_and_a_second_one_nothing(command: Command, store: Store, folder: Path) -> None:
+def test_a_push_deploys_the_folder_and_a_second_one_nothing(command: CommandLine, store: Store, folder: Path) -> None:
     """Everything in one step, under content hashes; the same again has nothing to do."""
-    first = pushed(command, folder)
-    second = pushed(command, folder)
+    first = command.json("push", folder)
+    second = command.json("push", folder)
     current = read_current(store, create_id=False)
 
     assert (first["deployment"], first["applied"], len(first["changes"])) == (1, True, 3)
@@ -74,28 +64,44 @@ def test_a_push_deploys_the_folder_and_a_second_one_nothing(command: Command, st
     assert store.command("LLEN", keys.DEPLOYMENTS) == 1
 
 
-def test_a_dry_run_writes_nothing(command: Command, store: Store, folder: Path) -> None:
+def test_a_dry_run_writes_nothing(command: CommandLine, store: Store, folder: Path) -> None:
     """Not even the id of the installation."""
-    report = pushed(command, folder, "--dry-run")
+    report = command.json("push", folder, "--dry-run")
 
     assert (report["applied"], report["dry_run"], len(report["changes"])) == (False, True, 3)
     assert store.command("DBSIZE") == 0
 
 
-def test_prune_deletes_what_the_folder_no_longer_holds(command: Command, store: Store, folder: Path) -> None:
+def test_prune_deletes_what_the_folder_no_longer_holds(command: CommandLine, store: Store, folder: Path) -> None:
     """Without it, that is kept and said."""
     (folder / "f/t/b.mqtt_trigger.yaml").write_text(trigger_yaml("s", ("y", 2)))
-    pushed(command, folder)
+    command.json("push", folder)
     (folder / "f/t/b.mqtt_trigger.yaml").unlink()
     kept = command("push", folder)[1]
-    report = pushed(command, folder, "--prune")
+    report = command.json("push", folder, "--prune")
 
     assert "not in this folder, kept (--prune deletes): trigger f/t/b" in kept
     assert [(change["action"], change["path"]) for change in report["changes"]] == [("deleted", "f/t/b")]
     assert set(read_current(store, create_id=False).triggers) == {"f/t/a"}
 
 
-def test_a_folder_with_mistakes_deploys_nothing(command: Command, store: Store, folder: Path) -> None:
+@pytest.mark.parametrize("answer, left", [("n", {"f/t/a", "f/t/b"}), ("y", {"f/t/a"})])
+def test_a_person_is_asked_before_something_is_deleted(
+    command: CommandLine, store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch, answer: str, left: set[str]
+) -> None:
+    """Only at a terminal; who says no has deployed nothing."""
+    (folder / "f/t/b.mqtt_trigger.yaml").write_text(trigger_yaml("s", ("y", 2)))
+    command.text("push", folder)
+    (folder / "f/t/b.mqtt_trigger.yaml").unlink()
+    monkeypatch.setattr("sys.stdin", Terminal(f"{answer}\n"))
+    said = command("push", folder, "--prune")
+
+    assert "Delete 1 of what is deployed?" in said.err
+    assert said.status == (0 if answer == "y" else 1)
+    assert set(read_current(store, create_id=False).triggers) == left
+
+
+def test_a_folder_with_mistakes_deploys_nothing(command: CommandLine, store: Store, folder: Path) -> None:
     """All of them are told on stderr, with file and line; the exit status is 1."""
     (folder / "f/t/a.mqtt_trigger.yaml").write_text(trigger_yaml("t", ("x/#/y", 1)) + "mod: enabled\n")
     (folder / "f/t/s.py").write_bytes(b"\xff\xfe")
@@ -107,7 +113,7 @@ def test_a_folder_with_mistakes_deploys_nothing(command: Command, store: Store, 
     assert store.command("DBSIZE") == 0
 
 
-def test_warnings_go_to_stderr_and_do_not_stop_a_push(command: Command, folder: Path) -> None:
+def test_warnings_go_to_stderr_and_do_not_stop_a_push(command: CommandLine, folder: Path) -> None:
     """Data stays on stdout."""
     (folder / "f/t/a.mqtt_trigger.yaml").write_text(
         trigger_yaml("s", ("x", 1), extra="v5_config: {clean_start: true}\n")
@@ -154,14 +160,14 @@ def test_a_plan_that_is_not_approved_is_not_applied(store: Store, folder: Path) 
     assert store.command("HLEN", keys.DEPLOYED) == 0
 
 
-def test_an_identity_is_chosen_once_and_kept(command: Command, store: Store, folder: Path) -> None:
+def test_an_identity_is_chosen_once_and_kept(command: CommandLine, store: Store, folder: Path) -> None:
     """Through changes of the file, and by a rename that is pushed with --prune."""
-    pushed(command, folder)
+    command.json("push", folder)
     first = read_current(store, create_id=False).triggers["f/t/a"]
     (folder / "f/t/a.mqtt_trigger.yaml").write_text(trigger_yaml("s", ("x", 2)))
-    pushed(command, folder)
+    command.json("push", folder)
     (folder / "f/t/a.mqtt_trigger.yaml").rename(folder / "f/t/renamed.mqtt_trigger.yaml")
-    report = pushed(command, folder, "--prune")
+    report = command.json("push", folder, "--prune")
     last = read_current(store, create_id=False).triggers
 
     assert [(change["action"], change["was"]) for change in report["changes"]] == [("renamed", "f/t/a")]
@@ -187,7 +193,7 @@ def test_a_push_waits_for_a_redis_that_is_not_up_yet(tmp_path: Path) -> None:
 
 
 def test_a_redis_that_never_comes_is_an_error_with_a_hint(
-    folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+    folder: Path, command: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the time given, which may be none."""
     monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
@@ -197,7 +203,7 @@ def test_a_redis_that_never_comes_is_an_error_with_a_hint(
 
 
 @pytest.mark.parametrize("arguments", [[], ["/no/such/folder"], ["--no-such-option", "."]])
-def test_wrong_usage_is_exit_status_2(command: Command, arguments: list[str]) -> None:
+def test_wrong_usage_is_exit_status_2(command: CommandLine, arguments: list[str]) -> None:
     """Told apart from what went wrong with a right one."""
     assert command("push", *arguments)[0] == 2
 

@@ -60,10 +60,13 @@ def test_an_async_main_is_awaited(bench: Bench) -> None:
         import asyncio
         async def main(payload: bytes):
             await asyncio.sleep(0)
-            return payload.decode()
+            return payload.decode() or None
     """)
 
-    assert [result(done) for done in bench.run(runner, b"a", b"b")] == ["a", "b"]
+    done = bench.run(runner, b"a", b"b", b"")
+
+    assert [result(one) for one in done] == ["a", "b", None]
+    assert done[2].result_json is None
 
 
 def test_a_result_may_declare_its_run_failed(bench: Bench) -> None:

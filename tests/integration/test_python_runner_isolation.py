@@ -206,7 +206,8 @@ def test_a_child_dies_with_a_worker_that_is_killed(tmp_path: Path, then: str) ->
     script = tmp_path / "script.py"
     script.write_text("import time\ndef main(payload): time.sleep(600)")
     source = ORPHAN.format(ours=str(OURS), root=str(tmp_path), entry=str(script), then=then)
-    with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True) as worker:
+    scratch = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True, env=scratch) as worker:
         assert worker.stdout is not None
         child = int(worker.stdout.readline())
 

@@ -12,6 +12,8 @@ from ingest.codec import (
     Decoder,
     DisconnectPacket,
     Inbound,
+    PingReqPacket,
+    PingRespPacket,
     Protocol,
     PubAckPacket,
     PubCompPacket,
@@ -177,6 +179,8 @@ class ModelBroker:
             for text in packet.patterns:
                 session.subscriptions.pop(text, None)
             self.to_client.append(UnsubAckPacket(packet.packet_id, []))
+        elif isinstance(packet, PingReqPacket):
+            self.to_client.append(PingRespPacket())
         else:
             self._acknowledged(session, packet)
 
@@ -233,8 +237,8 @@ class ModelBroker:
             self._send(delivery)
 
     def _packet_id(self, session: BrokerSession) -> int | None:
-        """In turn where identifiers are reused in flight, else the lowest that is free."""
-        if self.habits.reuse:
+        """In turn where identifiers are reused in flight (or long after), else the lowest that is free."""
+        if self.habits.reuse or self.habits.republishes:
             self._next_id = self._next_id % self.habits.packet_ids + 1
             return self._next_id
         used = {each.packet_id for each in session.inflight}
@@ -296,8 +300,9 @@ class ModelStore:
                     else:
                         self.inflight.pop(packet_id, None)
 
-    @property
-    def copies_known(self) -> bool:
-        """Whether it is on record that the broker sends a copy for each subscription."""
+    def knows_copies(self, identifiers: set[int | None]) -> bool:
+        """Whether it is on record that the broker sends a copy for each of these subscriptions."""
         known = decode_subscriptions(self.subscriptions)
-        return known is not None and known.copies
+        if known is None or not known.copies:
+            return False
+        return identifiers <= {each.identifier for generation in known.generations for each in generation.filters}

@@ -28,8 +28,10 @@ COMMAND_TIMEOUT_S = 60
 class Pipeline:
     """Processes of one Headrace. A label is `ingest`, `worker-2` and so on: the part before the dash is the package."""
 
-    def __init__(self, folder: Path, redis_url: str, **env: str) -> None:
+    def __init__(self, folder: Path, redis_url: str, *, asked_at: str = "", **env: str) -> None:
+        """`asked_at`: where commands reach Redis, if not where the processes do."""
         self.folder = folder
+        self._asked_at = asked_at or redis_url
         self.env = FAST | {"REDIS_URL": redis_url, "HEADRACE_DATA": str(folder / "data")} | env
         self.processes: dict[str, HeadraceProcess] = {}
 
@@ -67,7 +69,7 @@ class Pipeline:
         done = subprocess.run(
             [*COMMAND, *arguments],
             cwd=self.folder,
-            env=headrace_env(self.env),
+            env=headrace_env(self.env | {"REDIS_URL": self._asked_at}),
             capture_output=True,
             text=True,
             timeout=COMMAND_TIMEOUT_S,

@@ -128,6 +128,18 @@ def test_a_malformed_oversized_publish_is_refused_at_its_header() -> None:
     assert decoder.error.reason_code == 0x90
 
 
+@pytest.mark.parametrize("size", [1, 3, 100])
+@pytest.mark.parametrize("limit", [0, 5, 100])
+def test_a_fault_in_a_large_header_is_found_however_cut(size: int, limit: int) -> None:
+    """A property length in a longer form than needed, in a packet that is as yet incomplete or whole."""
+    stream = bytes.fromhex("30 0a 0001 61 82ac00 00000000")
+    decoder = Decoder(V5, limit)
+    for at in range(0, len(stream), size):
+        assert decoder.feed(stream[at : at + size]) == []
+    assert decoder.error is not None
+    assert (decoder.error.reason_code, decoder.error.offset) == (0x81, 5)
+
+
 def test_a_large_packet_in_tiny_pieces_is_decoded_once() -> None:
     """A header of 64 KiB and properties, byte by byte, up to a payload of the limit."""
     packet = PublishPacket("t" * 65535, b"x" * 70_000, user_properties=[("k", "v" * 65535)])

@@ -1,5 +1,5 @@
-"""What stands on the path of user code: the module `headrace`, and the child's own package. Standard library only.
+"""What stands on the path of user code: the module `headrace`, and the child's own package `headrace_child`.
 
-This folder is put on the child's path, so every name in it starts with or contains `headrace`, or is not importable
-by accident.
+Standard library only. The whole folder is on the child's path, behind everything of the user's: nothing may be added
+here under a name that a script might mean otherwise.
 """

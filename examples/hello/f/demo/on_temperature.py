@@ -1,11 +1,13 @@
 import base64
 import json
 
+import headrace
+
 
 def preprocessor(event: dict):
     """Turns the MQTT message into the arguments of main."""
     reading = json.loads(base64.b64decode(event["payload"]))
-    return {"room": event["topic"].split("/")[1], "celsius": reading["celsius"]}
+    return {"room": headrace.run.captures["room"], "celsius": reading["celsius"]}
 
 
 def main(room: str, celsius: float, limit: float = 22.0):

@@ -98,6 +98,8 @@ class Script:
     def note(self, result: Any, answer: dict[str, Any]) -> bytes:
         """Settle a result, note in the answer what it declares, encode it."""
         result = outcome.settle(result)
+        if result is None:
+            return b""
         if error := outcome.declared_failure(result):
             answer["ok"], answer["error"] = False, error
             result = {"error": error, **result}

@@ -1,0 +1,140 @@
+"""Which sessions this process keeps: it follows the deployments, and shares the sessions with others by leases."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from ingest.deployments import Deployments
+from ingest.keeper import Keeper, Tools
+from ingest.writer import RETRY_FIRST_S, RETRY_MAX_S
+from shared.backoff import full_jitter
+from shared.errors import LeaseLost, StoreUnavailable
+from shared.events import emit
+from shared.lease import Lease
+
+POLL_S = 0.5
+COOL_DOWN_S = 5.0
+_RELEASE_S = 1.0
+
+
+class Service:
+    """All keepers of one process."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._deployments = Deployments(tools.store)
+        self._keepers: dict[str, Keeper] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._not_before: dict[str, float] = {}
+        self._stopping = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until told to stop, then hand over what is under way, for at most the time that the settings allow."""
+        following = asyncio.create_task(self._repeat(self._follow, lambda: POLL_S))
+        holding = asyncio.create_task(self._repeat(self._hold, self._next_round_s))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            done, _ = await asyncio.wait({following, holding, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            for each in done:
+                each.result()
+            self._stopping = True
+            following.cancel()
+            await self._drain()
+        finally:
+            tasks = [following, holding, stopping, *self._tasks.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(_RELEASE_S):
+                await self._tools.leases.release_all()
+
+    async def _repeat(self, step: Callable[[], Awaitable[None]], interval_s: Callable[[], float]) -> None:
+        failures = 0
+        while True:
+            try:
+                await step()
+            except StoreUnavailable as error:
+                failures += 1
+                self._tools.watch.failed(error)
+                await asyncio.sleep(full_jitter(failures, RETRY_FIRST_S, RETRY_MAX_S, random.random))
+            else:
+                failures = 0
+                self._tools.watch.answered()
+                await asyncio.sleep(interval_s())
+
+    async def _follow(self) -> None:
+        """A new deployment: tell the keepers."""
+        if not await self._deployments.refresh():
+            return
+        assignments = self._deployments.assignments
+        for session, keeper in self._keepers.items():
+            if session in assignments:
+                keeper.assign(assignments[session])
+            else:
+                keeper.stop("disabled")
+        if self._deployments.number:
+            emit(
+                "deployment.seen", process="ingest", deployment=self._deployments.number, triggers=len(assignments)
+            )
+
+    async def _hold(self) -> None:
+        """Renew what we hold, then try for what nobody does."""
+        leases = self._tools.leases
+        for session in await leases.renew_due():
+            self._keepers[session].lose()
+        if self._stopping:
+            return
+        now = leases.clock()
+        wanted = [each for each in self._deployments.assignments if self._not_before.get(each, 0.0) <= now]
+        for session, lease in (await leases.take_some(wanted)).items():
+            self._start(session, lease)
+
+    def _next_round_s(self) -> float:
+        return self._tools.leases.next_round_s(len(self._deployments.assignments))
+
+    def _start(self, session: str, lease: Lease) -> None:
+        assignment = self._deployments.assignments.get(session)
+        if assignment is None:
+            self._tools.leases.end(session, lease.token)
+            return
+        emit(
+            "lease.acquired",
+            trigger=assignment.trigger.path,
+            session=session,
+            token=lease.token,
+            holder=self._tools.leases.holder(session),
+        )
+        keeper = self._keepers[session] = Keeper(assignment, lease, self._tools)
+        self._tasks[session] = asyncio.create_task(self._keep(session, keeper))
+
+    async def _keep(self, session: str, keeper: Keeper) -> None:
+        """Run a keeper to its end. One that fails does not touch the others, and is tried again after a while."""
+        leases = self._tools.leases
+        try:
+            await keeper.run()
+        except LeaseLost as error:
+            emit(
+                "lease.lost",
+                trigger=keeper.assignment.trigger.path,
+                session=session,
+                token=keeper.token,
+                holder=leases.holder(session),
+                reason=error.message,
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other sessions go on
+            self._not_before[session] = leases.clock() + COOL_DOWN_S
+            text = f"the session of {keeper.assignment.trigger.path} failed and starts again"
+            emit("library.error", logger="ingest", text=text, error=error)
+        finally:
+            leases.end(session, keeper.token)
+            del self._keepers[session], self._tasks[session]
+
+    async def _drain(self) -> None:
+        for keeper in self._keepers.values():
+            keeper.stop("stopped")
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=self._tools.settings.ingest.drain_timeout_s)
