@@ -92,6 +92,8 @@ class Connection:
         self._receiving = False
         self._accepted = False
         self._outdated = False
+        self._intention: StoreRequest | None = None
+        self._intended: list[Packet] = []
         self._move(Input.CONNECT)
         outbox.protocol = step.protocol
         self._write(connect_packet(config, step))
@@ -129,6 +131,8 @@ class Connection:
             self._move(Input.EPOCH)
             if self._receiving:
                 self._ask(None, certain=True)
+        elif request is self._intention and self._receiving:
+            self._write(*self._intended)
         self._finish_draining()
 
     def tick(self, now_ms: int, *, reading: bool) -> None:
@@ -260,14 +264,21 @@ class Connection:
         self.end(Input.DISCONNECT, reason)
 
     def _ask(self, known: Subscriptions | None, *, certain: bool) -> None:
-        """Make the subscriptions what the trigger wants."""
-        if self._subscribing is not None:
-            self._go_on(self._subscribing, self._subscribing.ask(self._config.trigger, known, certain=certain))
+        """Make the subscriptions what the trigger wants. The store knows of each before the broker does."""
+        if (subscribing := self._subscribing) is None:
+            return
+        self._intended = subscribing.ask(self._config.trigger, known, certain=certain)
+        if not self._intended:
+            self._go_on(subscribing, [])
+            return
+        self._move(Input.ASKED)
+        self.intake.use(self._config.trigger, self._config.version, subscribing.subscriptions)
+        self._intention = self._record_subscriptions(subscribing)
 
     def _go_on(self, subscribing: Subscribing, packets: list[Packet]) -> None:
+        """The broker has answered a part."""
         self.intake.use(self._config.trigger, self._config.version, subscribing.subscriptions)
         if packets:
-            self._move(Input.ASKED)
             self._write(*packets)
         elif subscribing.agreed:
             self._move(Input.AGREED)
@@ -275,7 +286,7 @@ class Connection:
 
     def _agreed(self, subscribing: Subscribing) -> None:
         known = subscribing.subscriptions
-        subscribing.subscriptions = msgspec.structs.replace(known, lasting=self._step.lasting)
+        subscribing.subscriptions = msgspec.structs.replace(known, lasting=self._step.lasting, leaving=[])
         self._record_subscriptions(subscribing)
         answers = subscribing.granted(self._config.trigger)
         refused = {topic: code for topic, code in answers.items() if code >= REFUSED}
@@ -294,9 +305,11 @@ class Connection:
             if self.state is State.ESTABLISHED:
                 self._record_subscriptions(subscribing)
 
-    def _record_subscriptions(self, subscribing: Subscribing) -> None:
+    def _record_subscriptions(self, subscribing: Subscribing) -> StoreRequest:
         self.flush()
-        self._outbox.request(RecordSubscriptions(encode_subscriptions(subscribing.subscriptions)))
+        request = RecordSubscriptions(encode_subscriptions(subscribing.subscriptions))
+        self._outbox.request(request)
+        return request
 
     def _finish_draining(self) -> None:
         if self.state is State.DRAINING and not len(self._outbox):

@@ -12,9 +12,9 @@ What holds whatever a broker does and whenever a connection or the process ends:
 - If the broker's session is new, a request to begin an epoch comes before all others, and nothing is subscribed before
   it is answered: a message cannot be taken for one of a session that is gone.
 - Messages flow from CONNACK on: brokers resend their backlog before they answer SUBSCRIBE.
-- What is subscribed is recorded when all is answered, with the number of the connection. All is subscribed again if the
-  record is missing, differs from what is wanted, or is not from the connection before (which may have begun a new
-  session at the broker and ended before the store knew).
+- Subscriptions are recorded before they are asked for and when all is answered, with the number of the connection. All
+  is subscribed again if the record is missing, differs from what is wanted, or is not from the connection before (which
+  may have begun a new session at the broker and ended before the store knew).
 - After `fenced` nothing is given out.
 
 Not covered: the broker has lost the session, and the connection on which it begins a new one ends before we learn that

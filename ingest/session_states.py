@@ -8,7 +8,7 @@ connection ends with reason 0x82); ours, if a method was called that makes no se
 | closed | `connect` |
 | connecting | CONNACK |
 | opening | the store's answer that a new epoch has begun: before it, nothing may be subscribed |
-| subscribing | SUBACK and UNSUBACK for what was asked; messages flow already |
+| subscribing | the store's answer that it knows what will be asked, then SUBACK and UNSUBACK; messages flow already |
 | established | messages |
 | draining | the store's outstanding answers, then DISCONNECT; what still comes stays unacknowledged and comes again |
 """
@@ -40,7 +40,7 @@ class Input(enum.Enum):
     REFUSED = "CONNACK, refused"
     PURGED = "CONNACK, old session ended"
     EPOCH = "epoch begun"
-    ASKED = "SUBSCRIBE sent"
+    ASKED = "subscriptions to change"
     AGREED = "nothing left to ask"
     PUBLISH = "PUBLISH"
     PUBREL = "PUBREL"

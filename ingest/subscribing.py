@@ -40,8 +40,8 @@ class Subscribing:
         self._packet_ids: Iterator[int] = cycle(range(1, 65536))
         self._generations = 0
         self._subscribe_asked: dict[int, list[str]] = {}
-        self._unsubscribe_asked: set[int] = set()
         self._unsubscribe: list[str] = []
+        self._unsubscribe_asked: set[int] = set()
 
     @property
     def agreed(self) -> bool:
@@ -49,7 +49,7 @@ class Subscribing:
         return not self._subscribe_asked and not self._unsubscribe_asked
 
     def ask(self, trigger: Trigger, known: Subscriptions | None, *, certain: bool) -> list[Packet]:
-        """What to send so that the broker delivers what the trigger wants; nothing, if `known` is that already.
+        """What to send, once `subscriptions` is recorded; nothing, if `known` is already what the trigger wants.
 
         `known` None: the session is new. Not `certain`: the record may be of a session that the broker lost.
         """
@@ -63,9 +63,9 @@ class Subscribing:
         self._generations += 1
         subscriptions = next_subscriptions(wanted, plan, known, number, identifiers=self._identifiers)
         subscriptions = msgspec.structs.replace(subscriptions, connection=self._connection)
+        self._unsubscribe = plan.unsubscribe
         excluded = {each: code for each in asked if (code := self._excluded(each)) is not None}
         self.subscriptions = with_grants(subscriptions, excluded)
-        self._unsubscribe = plan.unsubscribe
         to_send = [each for each in self.subscriptions.current if each.filter in asked and each.filter not in excluded]
         packets = subscribe_packets(to_send, self._protocol, self._packet_ids)
         self._subscribe_asked = {packet.packet_id: filters for packet, filters in packets}
@@ -84,7 +84,7 @@ class Subscribing:
         return self._go_on()
 
     def unsubscribed(self, packet_id: int) -> None:
-        """UNSUBACK came. A refusal changes nothing: what still arrives is admitted."""
+        """UNSUBACK came. A refusal changes nothing: what still arrives counts."""
         self._unsubscribe_asked.discard(packet_id)
 
     def granted(self, trigger: Trigger) -> dict[str, int]:
@@ -94,7 +94,8 @@ class Subscribing:
         return {topic: granted for topic, granted in answers.items() if granted is not None}
 
     def _go_on(self) -> list[Packet]:
-        if self._subscribe_asked or not self._unsubscribe:
+        """Once all is granted, what is not wanted any more can go: no message falls between."""
+        if self._subscribe_asked:
             return []
         packets = unsubscribe_packets(self._unsubscribe, self._packet_ids)
         self._unsubscribe = []

@@ -77,15 +77,17 @@ class Generation(msgspec.Struct, frozen=True):
 
 
 class Subscriptions(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What Redis knows of a session's subscriptions, newest generation first.
+    """What Redis knows of a session's subscriptions, newest generation first. Recorded before anything is asked for.
 
     `connection` is the last one whose CONNACK was acted on: if the next but one finds it here, a broker may have begun
-    a new session in between without our noticing. `lasting`: the broker was asked to keep the session. `copies`: the
-    broker was seen to send a copy for each filter that matches.
+    a new session in between without our noticing. `leaving` are filters of before that may still be subscribed.
+    `lasting`: the broker was asked to keep the session. `copies`: the broker was seen to send a copy for each filter
+    that matches.
     """
 
     connection: int
     generations: list[Generation]
+    leaving: list[str] = []
     lasting: bool = True
     copies: bool = False
 
@@ -123,7 +125,8 @@ def plan_subscriptions(
     if known is None:
         return Plan(list(wanted), [])
     texts = {each.filter for each in wanted}
-    gone = [each.filter for each in known.current if each.filter not in texts]
+    subscribed = dict.fromkeys([*(each.filter for each in known.current), *known.leaving])
+    gone = [each for each in subscribed if each not in texts]
     agreed = {(each.filter, each.requested) for each in known.current if each.accepted}
     missing = [each for each in wanted if not certain or (each.filter, each.qos) not in agreed]
     if missing or gone:
@@ -150,7 +153,8 @@ def next_subscriptions(
     ]
     earlier = known.generations if known and identifiers else []
     generations = [Generation(number, filters), *earlier][:GENERATIONS]
-    return Subscriptions(number >> _CONNECTION_SHIFT, generations, copies=known is not None and known.copies)
+    copies = known is not None and known.copies
+    return Subscriptions(number >> _CONNECTION_SHIFT, generations, plan.unsubscribe, copies=copies)
 
 
 def subscribe_packets(

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from shared import keys
 from shared.clock import iso_utc
 from shared.config import WorkerSettings
+from shared.events import emit
 from shared.scripts.call import Call
 from shared.scripts.worker import Claims, claim, read_claims, release, start
 from worker.backlog import Backlog
@@ -28,6 +29,8 @@ from worker.uplink import Uplink
 
 CLAIM_BYTES = 4 * 1024 * 1024
 SUSPENDED_NAP_S = 0.2
+PEEK_MIN_S = 0.01
+"""A time-out of 0 would be for ever."""
 
 State = Literal["started", "idle", "busy", "suspended"]
 
@@ -61,6 +64,7 @@ class WorkLoop:
         self._backlog = Backlog()
         self._claimed = 0
         self._doubtful = False
+        self._stopping = False
 
     def run(self) -> bool:
         """Work until asked to stop, then finish what is started and give back what is not.
@@ -103,7 +107,8 @@ class WorkLoop:
 
     def _wait(self) -> None:
         """Block until there is something in the queue, without taking it: moved onto its own head, it stays there."""
-        peek = ("BLMOVE", keys.RQ_QUEUE, keys.RQ_QUEUE, "LEFT", "LEFT", self._poll_s)
+        timeout_s = min(self._poll_s, self._uplink.beat_in_s)
+        peek = ("BLMOVE", keys.RQ_QUEUE, keys.RQ_QUEUE, "LEFT", "LEFT", max(PEEK_MIN_S, timeout_s))
         if self._uplink.attempt(lambda store: store.commands([peek])) is None:
             self._uplink.nap()
 
@@ -189,6 +194,7 @@ class WorkLoop:
     def _tick(self) -> None:
         """While a run takes long: record what has ended, give back what waits, keep alive."""
         self._chores.run_due()
+        self._announce_stop()
         waiting = self._backlog.clear()
         giving_back = [release(self._uplink.name, waiting)] if waiting else []
         if self._reporter.exchange(giving_back) is None and giving_back:
@@ -202,7 +208,13 @@ class WorkLoop:
         self._doubtful = False
         self._backlog.adopt(replies[0], self._uplink.name)
 
+    def _announce_stop(self) -> None:
+        if self._stop.requested and not self._stopping:
+            self._stopping = True
+            emit("process.stopping", process="worker", reason="asked to by a signal")
+
     def _leave(self) -> None:
+        self._announce_stop()
         held = self._reporter.insist([read_claims(self._uplink.name)])
         if held is not None and (waiting := [each for each in held[0] if each.stage == "claimed"]):
             self._reporter.insist([release(self._uplink.name, waiting)])

@@ -68,6 +68,11 @@ class Uplink:
         if time.monotonic() >= self._beat_at:
             self.attempt(_nothing)
 
+    @property
+    def beat_in_s(self) -> float:
+        """Seconds until a beat is due, negative if one is overdue."""
+        return self._beat_at - time.monotonic()
+
     def lapsed(self) -> None:
         """Redis does not know that we live: the next use begins with a beat."""
         self.continuity.broken()

@@ -305,4 +305,5 @@ class ModelStore:
         known = decode_subscriptions(self.subscriptions)
         if known is None or not known.copies:
             return False
-        return identifiers <= {each.identifier for generation in known.generations for each in generation.filters}
+        recorded = [each for generation in known.generations for each in generation.filters]
+        return identifiers <= {each.identifier for each in recorded if each.accepted}

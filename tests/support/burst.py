@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 import paho.mqtt.client as mqtt
 
 CONFIRM_S = 60.0
+AT_ONCE = 10_000
 
 
 class Publisher:
@@ -20,12 +22,15 @@ class Publisher:
 
     def publish(self, topic: str, payloads: Iterable[str], qos: int) -> int:
         """Publish each payload and wait until the broker has confirmed all; how many."""
-        sent = [self._client.publish(topic, payload, qos=qos) for payload in payloads]
-        for message in sent:
-            message.wait_for_publish(CONFIRM_S)
-            if not message.is_published():
-                raise AssertionError(f"the broker did not confirm message {message.mid} in {CONFIRM_S} s")
-        return len(sent)
+        count = 0
+        waiting = iter(payloads)
+        while sent := [self._client.publish(topic, payload, qos=qos) for payload in islice(waiting, AT_ONCE)]:
+            for message in sent:
+                message.wait_for_publish(CONFIRM_S)
+                if not message.is_published():
+                    raise AssertionError(f"the broker did not confirm message {message.mid} in {CONFIRM_S} s")
+            count += len(sent)
+        return count
 
     def close(self) -> None:
         """Disconnect."""

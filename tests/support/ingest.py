@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
 from shared import keys
 from shared.dead import DeadLetter, decode_letter
 from shared.definitions import Broker, Definition, Topic, Trigger, encode_definition, kind_of
@@ -11,17 +14,45 @@ from shared.deployment import NUMBER, read_number
 from shared.envelope import Envelope, decode_envelope
 from shared.scripts.operate import deploy
 from shared.store import Store
-from tests.support.factories import SESSION, TRIGGER, make_trigger
+from tests.support.factories import SESSION, make_trigger
 from tests.support.ports import HOST
 
 BROKER = "f/demo/broker"
+CONFIRM_S = 30.0
+FAST = {
+    "HEADRACE_INGEST__LEASE_TTL_MS": "1500",
+    "HEADRACE_INGEST__RECONNECT_INITIAL_S": "0.1",
+    "HEADRACE_INGEST__RECONNECT_MAX_S": "1",
+}
+"""Settings with which a test need not wait long."""
 
 
-def deploy_trigger(store: Store, port: int, *topics: Topic, broker: dict[str, Any] | None = None, **trigger: Any) -> Trigger:
+def deploy_trigger(
+    store: Store, port: int, *topics: Topic, broker: dict[str, Any] | None = None, **trigger: Any
+) -> Trigger:
     """Deploy a trigger for these topics and its broker on this port, with these fields changed."""
     made = make_trigger(*topics, **({"broker": BROKER} | trigger))
     deploy_all(store, made, Broker(made.broker, HOST, port, **(broker or {})))
     return made
+
+
+def send(port: int, *messages: tuple[str, bytes | str, int], protocol: int = MQTTProtocolVersion.MQTTv5, **options: Any) -> None:
+    """Publish (topic, payload, QoS) with a client that is not ours, and wait until the broker has them.
+
+    `username` and `password` are for the broker, the rest goes with each message.
+    """
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion(protocol))
+    client.max_inflight_messages_set(50)
+    if (username := options.pop("username", None)) is not None:
+        client.username_pw_set(username, options.pop("password", None))
+    client.connect(HOST, port)
+    client.loop_start()
+    try:
+        for each in [client.publish(topic, payload, qos, **options) for topic, payload, qos in messages]:
+            each.wait_for_publish(CONFIRM_S)
+    finally:
+        client.disconnect()
+        client.loop_stop()
 
 
 def deploy_all(store: Store, *definitions: Definition, delete: tuple[str, ...] = ()) -> int:

@@ -16,6 +16,7 @@ from ingest.codec import (
     ConnAckReasonCode,
     ConnectPacket,
     Decoder,
+    DisconnectPacket,
     Inbound,
     PingReqPacket,
     PingRespPacket,
@@ -174,6 +175,21 @@ class ReplayingBroker:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         peer = Peer(connection)
         self.peers.append(peer)
+        return peer
+
+    def next_session(self, filters: int = 1, *, session_present: bool = False) -> Peer:
+        """The next connection that is to stay, with so many topic filters granted.
+
+        A connection that comes before it only to end an old session is served too.
+        """
+        peer = self.next_peer()
+        if peer.connect.clean_start:
+            peer.accept()
+            peer.expect(DisconnectPacket)
+            peer.close()
+            peer = self.next_peer()
+        peer.accept(session_present=session_present)
+        peer.grant_all(filters)
         return peer
 
     def close(self) -> None:

@@ -20,9 +20,9 @@ from shared.store import Store
 from tests.support.factories import NOW_ISO, NOW_MS, TRIGGER, HeldSession, make_envelope, read_entries
 
 SCRIPT = "f/t/script"
-LEASE_MS = 800
+LEASE_MS = 1200
 FAST = {"HEADRACE_WORKER__LEASE_TTL_MS": str(LEASE_MS)}
-"""A sweep after 1.6 s instead of 12."""
+"""A sweep after 2.4 s instead of 12."""
 
 _sessions = count()
 
