@@ -23,12 +23,12 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="how often each figure is measured (3)")
     arguments = parser.parse_args()
     print(describe(), flush=True)
-    busy, rows = [busy_percent()], []
+    busy = [busy_percent()]
+    rows: list[Row | Missing] = []
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as root:
         lab = Lab(Path(root), arguments.rounds)
         for question in arguments.question or QUESTIONS:
-            measured: list[Row | Missing] = import_module(f"bench.{question}").measure(lab)
-            rows += measured
+            rows += import_module(f"bench.{question}").measure(lab)
             busy.append(busy_percent())
     print(f"beside: the cores were {', '.join(f'{value:.0f} %' for value in busy)} busy before, between and after")
     print(f"\n{render(rows)}")

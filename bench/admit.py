@@ -25,21 +25,24 @@ BACKLOG = {0: 50_000, 1: 50_000, 2: 15_000}
 """Mosquitto drains a backlog in O(n²): from 60,000 at QoS 1 and 20,000 at QoS 2 on that is all that one would see."""
 TARGET = {1: Target(of_ratio=True, limit=0.6)}
 REPLAYED = 200_000
+REPLAY = f"admit QoS 1, {REPLAYED:,} replayed"
 REPLAY_TARGET = Target(of_ratio=False, limit=100_000)
 TIMEOUT_S = 60.0
 
 
 def measure(lab: Lab) -> list[Row | Missing]:
     """Drained backlogs at each QoS; then what ingest does when the broker costs nothing."""
-    rows = [lab.row(_what(qos), partial(_beside_mosquitto_sub, lab, qos)) for qos in BACKLOG]
-    return [*rows, lab.row("admit QoS 1, replayed", lambda: _replayed(lab))]
+    rows: list[Row | Missing] = []
+    for qos in BACKLOG:
+        rows += lab.rows(_what(qos), partial(_beside_mosquitto_sub, lab, qos))
+    return [*rows, *lab.rows(REPLAY, partial(_replayed, lab))]
 
 
 def _what(qos: int) -> str:
     return f"admit QoS {qos}, backlog of {BACKLOG[qos]:,}"
 
 
-def _beside_mosquitto_sub(lab: Lab, qos: int) -> Row:
+def _beside_mosquitto_sub(lab: Lab, qos: int) -> list[Row]:
     count = BACKLOG[qos]
     with mosquitto(lab.folder()) as port, valkey(lab.folder(), "always") as (url, _):
         system = System(url, lab.folder())
@@ -48,26 +51,10 @@ def _beside_mosquitto_sub(lab: Lab, qos: int) -> Row:
             system.wait_until(system.is_subscribed, "the subscription of ingest")
         other = _MosquittoSub(port, qos)
         other.subscribe()
-        filled: set[int] = set()
-
-        def fill_once() -> None:
-            """Both sessions get what is published: once per round."""
-            if len(filled) == 2 or not filled:
-                filled.clear()
-                publish(port, count, max(qos, 1))
-
-        def ours() -> float:
-            fill_once()
-            filled.add(1)
-            return _drained(system, count)
-
-        def theirs() -> float:
-            fill_once()
-            filled.add(2)
-            return other.drained(count)
-
-        values, beside = lab.each_round(_what(qos), ours, theirs)
-    return Row(_what(qos), "msg/s", values, "mosquitto_sub", beside, TARGET.get(qos))
+        fill_both = partial(publish, port, count, max(qos, 1))
+        ours, theirs = partial(_drained, system, count), partial(other.drained, count)
+        values, beside = lab.each_round(_what(qos), ours, theirs, prepare=fill_both)
+    return [Row(_what(qos), "msg/s", values, "mosquitto_sub", beside, TARGET.get(qos))]
 
 
 def _drained(system: System, count: int) -> float:
@@ -113,9 +100,7 @@ class _MosquittoSub:
             raise Unmeasurable(f"mosquitto_sub failed: {done.stderr.decode(errors='replace')}")
 
 
-def _replayed(lab: Lab) -> Row:
-    what = f"admit QoS 1, {REPLAYED:,} replayed"
-
+def _replayed(lab: Lab) -> list[Row]:
     def run(aof: Aof) -> float:
         with valkey(lab.folder(), aof) as (url, _), replaying(1) as replay:
             system = System(url, lab.folder())
@@ -124,8 +109,8 @@ def _replayed(lab: Lab) -> Row:
                 replay.connected()
                 return REPLAYED / replay.send(REPLAYED)
 
-    values, beside = lab.each_round(what, lambda: run("always"), lambda: run("none"))
-    return Row(what, "msg/s", values, "without AOF", beside, REPLAY_TARGET)
+    values, beside = lab.each_round(REPLAY, partial(run, "always"), partial(run, "none"))
+    return [Row(REPLAY, "msg/s", values, "without AOF", beside, REPLAY_TARGET)]
 
 
 class Replaying:

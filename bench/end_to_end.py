@@ -1,4 +1,4 @@
-"""From publish to a recorded run: how many a second, and how soon does the code start?
+"""How many messages a second come through, from publish to a recorded run; and how soon does their code start.
 
 Two figures: messages published at full speed at QoS 1, from the publisher's start until the last run is recorded; and,
 at a calm rate, the time from publish to the first line of the code, by the clock of this machine.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import subprocess
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -16,6 +17,7 @@ from statistics import quantiles
 
 import msgspec
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 from bench.lab import Lab
 from bench.load import PAYLOAD_BYTES, publish
@@ -28,8 +30,10 @@ from shared import keys
 COUNT = 20_000
 RATE_TARGET = Target(of_ratio=False, limit=9_000)
 """Ten times what paho and Celery do on such a machine."""
+FULL_SPEED = f"end to end, {COUNT:,} messages at QoS 1"
 PER_SECOND = 50
 SECONDS = 30
+CALM = f"publish → code started, {PER_SECOND}/s for {SECONDS} s"
 P50_TARGET = Target(of_ratio=False, limit=5, at_most=True)
 PROCESSES = ("ingest", "dispatch", "worker")
 STOPWATCH = """\
@@ -43,8 +47,7 @@ def main(payload: bytes):
 
 def measure(lab: Lab) -> list[Row | Missing]:
     """Full speed, then latency; the memory of each process goes along with the first."""
-    rows = [lab.row("end to end", partial(_full_speed, lab))]
-    return [*rows, *_latency(lab)]
+    return [*lab.rows(FULL_SPEED, partial(_full_speed, lab)), *lab.rows(CALM, partial(_latency, lab))]
 
 
 @contextmanager
@@ -61,20 +64,28 @@ def pipeline(lab: Lab, port: int, qos: int, script: str) -> Iterator[tuple[Syste
         yield system, Processes(pids | {"valkey": redis_pid})
 
 
-def _full_speed(lab: Lab) -> Row:
-    what = f"end to end, {COUNT:,} messages at QoS 1"
+def _full_speed(lab: Lab) -> list[Row]:
+    before: dict[str, list[float]] = defaultdict(list)
+    after: dict[str, list[float]] = defaultdict(list)
     with mosquitto(lab.folder()) as port:
 
         def ours() -> float:
             with pipeline(lab, port, 1, NO_OP) as (system, processes):
-                before, begun = processes.memory(), time.monotonic()
+                _keep(before, processes.memory())
+                begun = time.monotonic()
                 publish(port, COUNT, 1)
                 ended = system.wait_until(lambda: system.cell("succeeded") > COUNT, f"{COUNT} recorded runs")
-                lab.say(f"  MiB before → after: {processes.growth(before)}")
+                _keep(after, processes.memory())
             return COUNT / (ended - begun)
 
-        values, beside = lab.each_round(what, ours, partial(_mosquitto_sub, port))
-    return Row(what, "runs/s", values, "mosquitto_sub, no runs", beside, RATE_TARGET)
+        values, beside = lab.each_round(FULL_SPEED, ours, partial(_mosquitto_sub, port))
+    memory = [Row(f"memory of {name} after them", "MiB", after[name], "before", before[name]) for name in after]
+    return [Row(FULL_SPEED, "runs/s", values, "mosquitto_sub, no runs", beside, RATE_TARGET), *memory]
+
+
+def _keep(samples: dict[str, list[float]], memory: dict[str, float]) -> None:
+    for name, mib in memory.items():
+        samples[name].append(mib)
 
 
 def _mosquitto_sub(port: int) -> float:
@@ -88,26 +99,22 @@ def _mosquitto_sub(port: int) -> float:
         return COUNT / (time.monotonic() - begun)
 
 
-def _latency(lab: Lab) -> list[Row | Missing]:
-    what = f"publish → code started, {PER_SECOND}/s for {SECONDS} s at QoS 1"
-    lab.say(what)
-    try:
-        with mosquitto(lab.folder()) as port, pipeline(lab, port, 1, STOPWATCH) as (system, _):
-            _publish_calmly(port, SECONDS * PER_SECOND)
-            system.wait_until(lambda: system.cell("succeeded") > SECONDS * PER_SECOND, "recorded runs")
-            took = _results_ms(system)
-    except Unmeasurable as error:
-        return [Missing(what, str(error))]
+def _latency(lab: Lab) -> list[Row]:
+    lab.say(CALM)
+    with mosquitto(lab.folder()) as port, pipeline(lab, port, 1, STOPWATCH) as (system, _):
+        _publish_calmly(port, SECONDS * PER_SECOND)
+        system.wait_until(lambda: system.cell("succeeded") > SECONDS * PER_SECOND, "recorded runs")
+        took = _results_ms(system)
     cuts = quantiles(took, n=100)
     return [
-        Row(f"{what}: p50", "ms", [cuts[49]], target=P50_TARGET),
-        Row(f"{what}: p99", "ms", [cuts[98]]),
-        Row(f"{what}: max", "ms", [max(took)]),
+        Row(f"{CALM}: p50", "ms", [cuts[49]], target=P50_TARGET),
+        Row(f"{CALM}: p99", "ms", [cuts[98]]),
+        Row(f"{CALM}: max", "ms", [max(took)]),
     ]
 
 
 def _publish_calmly(port: int, count: int) -> None:
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
     client.connect(HOST, port)
     client.loop_start()
     due = time.monotonic()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.servers import Unmeasurable
@@ -31,23 +31,27 @@ class Lab:
         """Show on stderr how far the bench is."""
         sys.stderr.write(f"{time.monotonic() - self._begun:5.0f} s  {text}\n")
 
-    def each_round(self, what: str, *measurements: Callable[[], float]) -> list[list[float]]:
-        """Measure all of them in turn, in every round; the values of each.
+    def each_round(
+        self, what: str, *measurements: Callable[[], float], prepare: Callable[[], None] | None = None
+    ) -> list[list[float]]:
+        """Measure all of them in turn, in every round, after its preparation; the values of each.
 
         Every other round goes backwards, so that none always follows the same one.
         """
         values: list[list[float]] = [[] for _ in measurements]
         for number in range(self.rounds):
             self.say(f"{what}, round {number + 1} of {self.rounds}")
+            if prepare is not None:
+                prepare()
             pairs = list(zip(values, measurements, strict=True))
             for kept, measurement in pairs if number % 2 == 0 else reversed(pairs):
                 kept.append(measurement())
         return values
 
-    def row(self, what: str, measure: Callable[[], Row]) -> Row | Missing:
-        """The row, or why there is none."""
+    def rows(self, what: str, measure: Callable[[], Sequence[Row]]) -> Sequence[Row | Missing]:
+        """The rows of a measurement, or why there are none."""
         try:
             return measure()
         except Unmeasurable as error:
             self.say(f"{what} left out: {error}")
-            return Missing(what, str(error))
+            return [Missing(what, str(error))]

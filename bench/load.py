@@ -7,8 +7,8 @@ import time
 
 from bench.servers import HOST, Unmeasurable, program
 from bench.system import TOPIC, TRIGGER, System
-from shared.envelope import ENVELOPE_VERSION, Envelope, QoS, encode_envelope
 from shared.definitions import encode_definition
+from shared.envelope import ENVELOPE_VERSION, Envelope, QoS, encode_envelope
 from shared.scripts import ingest
 from shared.scripts.ingest import Admission
 
@@ -41,9 +41,19 @@ def admit(system: System, count: int, qos: QoS) -> None:
 def _envelope(trigger_version: str, number: int, qos: QoS, now_ms: int) -> bytes:
     return encode_envelope(
         Envelope(
-            ENVELOPE_VERSION, TRIGGER, trigger_version, TOPIC, b"%0*d" % (PAYLOAD_BYTES, number), qos, False, False,
-            number % 65_535 + 1 if qos else 0, now_ms, 5, [0],
-        )  # fmt: skip
+            version=ENVELOPE_VERSION,
+            trigger=TRIGGER,
+            trigger_version=trigger_version,
+            topic=TOPIC,
+            payload=b"%0*d" % (PAYLOAD_BYTES, number),
+            qos=qos,
+            retain=False,
+            dup=False,
+            packet_id=number % 65_535 + 1 if qos else 0,
+            received_at=now_ms,
+            protocol=5,
+            filters=[0],
+        )
     )
 
 

@@ -21,14 +21,13 @@ FSYNCS = 200
 
 def describe() -> str:
     """Cores, memory, kernel, what a write to the disk costs, and the versions of all that takes part."""
-    gib = psutil.virtual_memory().total / 2**30
-    return "\n".join(
-        [
-            f"machine: {os.cpu_count()} cores ({_processor()}), {gib:.0f} GiB, {platform.system()} {platform.release()}",
-            f"disk: {_fsync_ms():.2f} ms for 4 KiB and fdatasync in {tempfile.gettempdir()} (median of {FSYNCS})",
-            f"software: Python {platform.python_version()}, {_valkey()}, {_mosquitto()},"
-            f" redis-py {version('redis')}, RQ {version('rq')}",
-        ]
+    memory = f"{psutil.virtual_memory().total / 2**30:.0f} GiB"
+    system = f"{platform.system()} {platform.release()}"
+    libraries = f"redis-py {version('redis')}, RQ {version('rq')}"
+    return (
+        f"machine: {os.cpu_count()} cores ({_processor()}), {memory}, {system}\n"
+        f"disk: {_fsync_ms():.2f} ms for 4 KiB and fdatasync in {tempfile.gettempdir()} (median of {FSYNCS})\n"
+        f"software: Python {platform.python_version()}, {_valkey()}, {_mosquitto()}, {libraries}"
     )
 
 

@@ -7,7 +7,9 @@ pruned by the default retention. A process that holds on to something shows it a
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 
 from bench.admit import replaying
 from bench.end_to_end import PROCESSES
@@ -18,13 +20,18 @@ from bench.system import System
 from bench.table import Missing, Row
 
 COUNT = 1_000_000
+WHAT = f"memory, {COUNT:,} messages at QoS 1"
 STEP = 5_000
 WAITING_MAX = 20_000
 TIMEOUT_S = 300.0
 
 
-def measure(lab: Lab) -> list[Row | Missing]:
-    """Memory of each process after the first tenth, and beside it after the last."""
+def measure(lab: Lab) -> Sequence[Row | Missing]:
+    """Memory of each process after the last tenth, and beside it after the first."""
+    return lab.rows(WHAT, partial(_grown, lab))
+
+
+def _grown(lab: Lab) -> list[Row]:
     with ExitStack() as stack:
         url, redis_pid = stack.enter_context(valkey(lab.folder(), "none"))
         replay = stack.enter_context(replaying(1))
@@ -44,6 +51,6 @@ def measure(lab: Lab) -> list[Row | Missing]:
                 lab.say(", ".join(f"{name} {value:.1f}" for name, value in samples[-1].items()) + " MiB")
         system.wait_until(lambda: system.cell("succeeded") == COUNT, "the last run", TIMEOUT_S)
         rate = COUNT / (time.monotonic() - begun)
-    rows: list[Row | Missing] = [Row(f"memory, {COUNT:,} messages at QoS 1", "runs/s", [rate])]
     first, last = samples[0], samples[-1]
-    return rows + [Row(f"memory of {name} at the end", "MiB", [last[name]], "after a tenth", [first[name]]) for name in last]
+    flat = [Row(f"memory of {name} at the end", "MiB", [last[name]], "after a tenth", [first[name]]) for name in last]
+    return [Row(WHAT, "runs/s", [rate]), *flat]

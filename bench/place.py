@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 from bench.lab import Lab
 from bench.load import admit
 from bench.servers import Aof, valkey
@@ -9,17 +12,17 @@ from bench.system import System
 from bench.table import Missing, Row
 
 COUNT = 50_000
+WHAT = f"place, {COUNT:,} QoS 1 messages"
 
 
-def measure(lab: Lab) -> list[Row | Missing]:
+def measure(lab: Lab) -> Sequence[Row | Missing]:
     """With AOF, and beside it without."""
-    what = f"place, {COUNT:,} QoS 1 messages"
 
-    def row() -> Row:
-        values, beside = lab.each_round(what, lambda: _placed(lab, "always"), lambda: _placed(lab, "none"))
-        return Row(what, "runs/s", values, "without AOF", beside)
+    def rows() -> list[Row]:
+        values, beside = lab.each_round(WHAT, partial(_placed, lab, "always"), partial(_placed, lab, "none"))
+        return [Row(WHAT, "runs/s", values, "without AOF", beside)]
 
-    return [lab.row(what, row)]
+    return lab.rows(WHAT, rows)
 
 
 def _placed(lab: Lab, aof: Aof) -> float:

@@ -20,11 +20,6 @@ class Processes:
         """Resident memory in MiB by name."""
         return {name: process.memory_info().rss / MIB for name, process in self._all().items()}
 
-    def growth(self, before: Mapping[str, float]) -> str:
-        """Resident memory then and now, for people."""
-        now = self.memory()
-        return ", ".join(f"{name} {before[name]:.0f} → {now[name]:.0f}" for name in now if name in before)
-
     def busy_percent(self, seconds: float) -> dict[str, float]:
         """Share of one core that each uses over the next seconds."""
         processes = self._all()
@@ -38,6 +33,5 @@ class Processes:
 
     def _all(self) -> dict[str, psutil.Process]:
         found = {name: psutil.Process(pid) for name, pid in self._pids.items()}
-        if "worker" in found:
-            found |= {"runner": child for child in found["worker"].children()}
-        return found
+        runners = found["worker"].children() if "worker" in found else []
+        return found | {f"runner {number}": runner for number, runner in enumerate(runners, 1)}

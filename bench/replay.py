@@ -29,7 +29,7 @@ class Replay:
 
     def __init__(self, peer: Peer, subscribe: SubscribePacket, qos: int) -> None:
         self._socket = peer.socket
-        self._socket.setblocking(False)
+        self._socket.settimeout(0)
         self._qos = qos
         self._window = peer.connect.receive_max if qos else 1 << 60
         frames = [_publish(number, qos, subscribe.subscription_id) for number in range(1, IDS + 1)]

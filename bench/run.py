@@ -27,17 +27,16 @@ def measure(lab: Lab) -> list[Row | Missing]:
     """Each QoS, with AOF and without."""
     rows: list[Row | Missing] = []
     for aof in AOFS:
-        what = f"run, AOF {aof}"
-        try:
-            stock, *ours = lab.each_round(
-                what, partial(_stock, lab, aof), *(partial(_executed, lab, aof, qos) for qos in COUNT)
-            )
-        except Unmeasurable as error:
-            rows.append(Missing(what, str(error)))
-            continue
-        for qos, values in zip(COUNT, ours, strict=True):
-            rows.append(Row(f"run QoS {qos}, AOF {aof}", "runs/s", values, "RQ SimpleWorker", stock, TARGET[qos]))
+        rows += lab.rows(f"run, AOF {aof}", partial(_beside_rq, lab, aof))
     return rows
+
+
+def _beside_rq(lab: Lab, aof: Aof) -> list[Row]:
+    ours = [partial(_executed, lab, aof, qos) for qos in COUNT]
+    stock, *values = lab.each_round(f"run, AOF {aof}", partial(_stock, lab, aof), *ours)
+    return [
+        Row(f"run QoS {qos}, AOF {aof}", "runs/s", values[qos], "RQ SimpleWorker", stock, TARGET[qos]) for qos in COUNT
+    ]
 
 
 def _executed(lab: Lab, aof: Aof, qos: QoS) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.servers import HOST, Unmeasurable
 from shared import keys
-from shared.definitions import Script, Trigger
+from shared.definitions import Trigger
 from shared.deploy import Options, push, read_current
 from shared.store import Store
 from shared.workspace import read_workspace

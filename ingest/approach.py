@@ -44,6 +44,17 @@ class Approach:
                 self._instead = Protocol.V5
                 self._steps = []
 
+    def unanswered(self, trigger: Trigger, record: SessionRecord) -> bool:
+        """The connection ended without CONNACK. True: the other protocol version is tried next.
+
+        Brokers of 3.1.1 may say nothing to a CONNECT of MQTT 5. So where the version is ours to choose and this broker
+        has never accepted us, the versions take turns.
+        """
+        if trigger.client_version is not None or record.epoch or not self._steps:
+            return False
+        self._instead = Protocol.V311 if self._steps[0].protocol is Protocol.V5 else Protocol.V5
+        return True
+
     def start_over(self) -> None:
         """The step failed: the plan is made anew."""
         self._steps = []

@@ -86,9 +86,7 @@ def publish(topic: str, payload: str | None, file: BinaryIO | None, url: str | N
     click.echo(asyncio.run(_publish(broker, protocol, message, options["count"], settings.ingest.connect_timeout_s)))
 
 
-async def _publish(
-    broker: Broker, protocol: Protocol | None, message: Message, count: int, timeout_s: float
-) -> str:
+async def _publish(broker: Broker, protocol: Protocol | None, message: Message, count: int, timeout_s: float) -> str:
     from ingest.publisher import Publisher, had_no_subscribers
     from ingest.transport import broker_url
 

@@ -171,7 +171,6 @@ class Connection:
         for batch in self.intake.take():
             batch.acks.clear()
             self._outbox.admit(batch)
-        self._outbox.end_connection()
         self._outbox.events.append(Closed(reason, self._accepted))
 
     def change(self, config: SessionConfig) -> None:

@@ -100,11 +100,24 @@ def connect_plan(trigger: Trigger, record: SessionRecord, protocol: Protocol, *,
 
 
 def connect_packet(config: SessionConfig, step: ConnectStep) -> ConnectPacket:
-    """CONNECT. Receive Maximum is always said; Maximum Packet Size never is, or brokers would drop in silence."""
+    """CONNECT. Receive Maximum is always said; Maximum Packet Size never is, or brokers would drop in silence.
+
+    Only where nothing will be received there are no properties at all: brokers that know 3.1.1 alone then understand
+    enough to refuse (amqtt takes properties for a length, and waits for the rest).
+    """
+    password = None if config.password is None else config.password.encode()
+    if step.purge:
+        return ConnectPacket(
+            config.trigger.client_id,
+            username=config.username,
+            password=password,
+            clean_start=step.clean_start,
+            keep_alive=config.keep_alive_s,
+        )
     return ConnectPacket(
         config.trigger.client_id,
         username=config.username,
-        password=None if config.password is None else config.password.encode(),
+        password=password,
         clean_start=step.clean_start,
         keep_alive=config.keep_alive_s,
         session_expiry_interval=step.session_expiry_s,

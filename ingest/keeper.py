@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from ingest.approach import Approach
+from ingest.codec import Protocol
 from ingest.handshake import ConnectStep
 from ingest.leases import Leases
 from ingest.link import Link
@@ -25,6 +26,8 @@ from ingest.session_events import (
     Malformed,
     OversizedDropped,
     ProtocolRefused,
+    Purged,
+    Refused,
     SessionConfig,
     SessionEvent,
     SessionRecord,
@@ -89,6 +92,7 @@ class _Attempt:
     link: Link
     record: SessionRecord | None = None
     step: ConnectStep | None = None
+    answered: bool = False
     connected_at: float | None = None
     ending: Ending | None = None
 
@@ -177,6 +181,7 @@ class Keeper:
                 continue
             await self._writer.idle()
             await self._confirm()
+            self._look_back(attempt)
             self._approach.start_over()
             failures = 1 if attempt.was_stable else failures + 1
             wait_s = delay_s(ending, failures, self._tools.settings.ingest, random.random)
@@ -185,6 +190,14 @@ class Keeper:
         await self._writer.idle()
         self._reporter.ended(self._stop)
         await self._writer.idle()
+
+    def _look_back(self, attempt: _Attempt) -> None:
+        """Where nobody answered CONNECT, it may have been the protocol version."""
+        trigger = self.assignment.trigger
+        if attempt.step and attempt.record and not attempt.answered:
+            other = self._approach.unanswered(trigger, attempt.record)
+            if other and attempt.step.protocol is Protocol.V5:
+                self._reporter.fallback()
 
     async def _connect(self) -> _Attempt:
         """One connection from its beginning to its end."""
@@ -216,9 +229,7 @@ class Keeper:
         now = self.assignment
         if self._session is None or self._connected_as != now.connection:
             self._connected_as = now.connection
-            self._session = Session(
-                SessionConfig.of(now.trigger, now.version, now.broker, self._tools.settings.ingest)
-            )
+            self._session = Session(SessionConfig.of(now.trigger, now.version, now.broker, self._tools.settings.ingest))
             self._writer.trigger = now.trigger.path
             self._reporter.about(now.trigger, now.broker)
         return self._session
@@ -299,6 +310,7 @@ class Keeper:
         if attempt is None or attempt.record is None or attempt.step is None:
             return
         self._approach.happened(event)
+        attempt.answered = attempt.answered or isinstance(event, Connected | Purged | Refused | ProtocolRefused)
         falls_back = self.assignment.trigger.client_version is None
         attempt.ending = attempt.ending or ending_of(event, falls_back=falls_back)
         match event:

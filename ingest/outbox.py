@@ -63,11 +63,6 @@ class Outbox:
         """Write what `answered` gave."""
         self._output.append(acks)
 
-    def end_connection(self) -> None:
-        """The connection is over: acknowledgements that wait are void, requests are not."""
-        for _, acks in self._waiting:
-            acks.clear()
-
     def silence(self) -> None:
         """Nothing that was not taken yet is given out any more, and no answer is waited for."""
         self._output.clear()

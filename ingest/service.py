@@ -77,9 +77,7 @@ class Service:
             else:
                 keeper.stop("disabled")
         if self._deployments.number:
-            emit(
-                "deployment.seen", process="ingest", deployment=self._deployments.number, triggers=len(assignments)
-            )
+            emit("deployment.seen", process="ingest", deployment=self._deployments.number, triggers=len(assignments))
 
     async def _hold(self) -> None:
         """Renew what we hold, then try for what nobody does."""

@@ -103,7 +103,7 @@ class Session:
     def stored(self) -> None:
         """The oldest request that was taken has been carried out."""
         request, acks = self._outbox.answered()
-        if (connection := self._open()) is not None:
+        if (connection := self._open()) is not None:  # acknowledgements of an ended connection are void
             connection.stored(request, acks)
 
     def fenced(self) -> None:

@@ -91,9 +91,7 @@ async def open_transport(broker: Broker, protocol: asyncio.Protocol, timeout_s: 
         hint = "check that the port speaks TLS, and the client certificate if it wants one"
         raise Unreachable(f"no TLS with {url}: {error.reason or error}", hint=hint, broker=url) from error
     except OSError as error:
-        raise Unreachable(
-            f"{url} cannot be reached: {error}", hint="check that the broker runs", broker=url
-        ) from error
+        raise Unreachable(f"{url} cannot be reached: {error}", hint="check that the broker runs", broker=url) from error
 
 
 def tls_context(broker: Broker) -> ssl.SSLContext:
@@ -110,9 +108,7 @@ def tls_context(broker: Broker) -> ssl.SSLContext:
     return context
 
 
-async def _open(
-    broker: Broker, protocol: asyncio.Protocol, context: ssl.SSLContext | None
-) -> asyncio.Transport:
+async def _open(broker: Broker, protocol: asyncio.Protocol, context: ssl.SSLContext | None) -> asyncio.Transport:
     loop = asyncio.get_running_loop()
     layer = WebSocketLayer(broker, protocol) if broker.websocket_path is not None else None
     make: Callable[[], asyncio.Protocol] = lambda: layer or protocol  # noqa: E731
@@ -173,5 +169,6 @@ def _websocket_path(parts: SplitResult) -> str | None:
 
 def _not_a_broker(why: str) -> ConfigError:
     return ConfigError(
-        f"the broker's URL cannot be used: {why}", hint="for example mqtt://127.0.0.1:1883 or mqtts://user:pw@mqtt.example"
+        f"the broker's URL cannot be used: {why}",
+        hint="for example mqtt://127.0.0.1:1883 or mqtts://user:pw@mqtt.example",
     )

@@ -156,19 +156,41 @@ def next_calls(
 ) -> tuple[list[Call[int]], list[tuple[StoreRequest, int]]]:
     """Take requests from the queue for one round trip: the calls, and each request with the index of its call.
 
-    Adjacent batches are merged up to the size that a batch may have by itself.
+    Adjacent batches become one. All calls together hold no more messages than one batch may: while Redis is busy with
+    them, the next ones are read and decoded, and neither waits long for the other.
     """
     calls: list[Call[int]] = []
     answers: list[tuple[StoreRequest, int]] = []
-    while requests and len(calls) < at_most:
-        request = requests.popleft()
-        group = [request]
-        if isinstance(request, Admit) and (more := _adjacent(requests, request)):
-            group += more
-            request = Admit(merged([request.batch, *[each.batch for each in more]]), 0)
+    room = _Room()
+    while requests and len(calls) < at_most and (not calls or room.has(requests[0])):
+        group = [requests.popleft()]
+        room.take(group[0])
+        while isinstance(group[0], Admit) and requests and isinstance(requests[0], Admit) and room.has(requests[0]):
+            group.append(requests.popleft())
+            room.take(group[-1])
         answers += [(each, len(calls)) for each in group]
+        batches = [each.batch for each in group if isinstance(each, Admit)]
+        request = Admit(merged(batches), 0) if len(batches) > 1 else group[0]
         calls.append(numbered(request, last_call + len(calls) + 1))
     return calls, answers
+
+
+class _Room:
+    """What a round trip may still hold."""
+
+    def __init__(self) -> None:
+        self._messages = BATCH_MESSAGES
+        self._bytes = BATCH_BYTES
+
+    def has(self, request: StoreRequest) -> bool:
+        if not isinstance(request, Admit):
+            return True
+        return len(request.batch.envelopes) <= self._messages and request.size <= self._bytes
+
+    def take(self, request: StoreRequest) -> None:
+        if isinstance(request, Admit):
+            self._messages -= len(request.batch.envelopes)
+            self._bytes -= request.size
 
 
 def merged(batches: Sequence[Admission]) -> Admission:
@@ -189,17 +211,3 @@ def merged(batches: Sequence[Admission]) -> Admission:
 def is_gap(error: StoreUnavailable) -> bool:
     """Whether Redis answered that an earlier call is missing; every other failure names the verb that failed."""
     return "verb" not in error.fields
-
-
-def _adjacent(requests: Requests, first: Admit) -> list[Admit]:
-    """Take the batches that follow, as long as all together are no more than one may be."""
-    taken: list[Admit] = []
-    size, count = first.size, len(first.batch.envelopes)
-    while requests and isinstance(following := requests[0], Admit):
-        size += following.size
-        count += len(following.batch.envelopes)
-        if size > BATCH_BYTES or count > BATCH_MESSAGES:
-            break
-        taken.append(following)
-        requests.popleft()
-    return taken

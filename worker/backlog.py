@@ -33,6 +33,8 @@ class Backlog:
         """The next runs to start together, at most `size_of` their version; empty when there is none."""
         if not self._jobs:
             return []
+        if self._jobs[0].starts_alone:
+            return [self._jobs.popleft()]
         limit = size_of(self._jobs[0].version)
         kinds = [(job.version, job.starts_alone) for job in islice(self._jobs, limit)]
         return [self._jobs.popleft() for _ in range(group_length(kinds, limit))]

@@ -29,7 +29,7 @@ class BatchSizer:
         self._groups = 0
 
     def observe(self, version: str, runs: int, elapsed_s: float) -> None:
-        """A group of runs of one script version took this long, from asking for its start to its last answer."""
+        """A group of runs of one script version took this long to execute."""
         measured = self._measured_s.setdefault(version, deque(maxlen=MEASUREMENTS))
         measured.append(elapsed_s / runs)
         self._cost_s[version] = median_high(measured)
@@ -41,11 +41,8 @@ class BatchSizer:
         return self._cost_s.get(version, inf) * runs
 
     def group_size(self, version: str) -> int:
-        """How many runs of this version to start together: 1 as long as it has never been executed.
-
-        Half the target, because the group that follows is started while this one executes.
-        """
-        return max(1, self._size(self._cost_s.get(version, inf), self._target_s / 2))
+        """How many runs of this version to start together: 1 as long as it has never been executed."""
+        return max(1, self._size(self._cost_s.get(version, inf), self._target_s))
 
     def claim_size(self, held_s: float = 0.0) -> int:
         """How many runs to claim on top of `held_s` of work: 0 if that is enough, at least 1 if it is none.
@@ -59,6 +56,10 @@ class BatchSizer:
     def fits(self, held_s: float) -> bool:
         """Whether so much work may be held at once."""
         return held_s <= self._target_s
+
+    def is_full(self, runs: int) -> bool:
+        """Whether this is as large a group as there may be: then Redis takes longer for it than the code."""
+        return runs >= self._size_max
 
     def _size(self, cost_s: float, room_s: float) -> int:
         if room_s <= 0:

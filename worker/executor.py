@@ -88,15 +88,21 @@ class Executor:
         self._group = _Group(script, deque(jobs), now, now + PATIENCE_S)
         self._send(self._group)
 
-    def collect(self, tick: Callable[[], None]) -> None:
-        """Wait until each run of the group has been reported. `tick` is called now and then if that takes long."""
+    def collect(self, tick: Callable[[], None]) -> bool:
+        """Wait until each run of the group has been reported; False if it was over already.
+
+        `tick` is called now and then if it takes long.
+        """
         group = self._group
+        turns = 0
         while group and group.waiting:
+            turns += 1
             if group.runner is None:
                 self._send(group)
             else:
                 self._follow(group, group.runner, tick)
         self._group = None
+        return turns > 1
 
     def refuse(self, jobs: Sequence[Job], problem: RunErrorInfo) -> None:
         """Fail started runs that cannot be executed."""

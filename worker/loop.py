@@ -117,12 +117,17 @@ class WorkLoop:
         self.state = "busy"
         began = time.monotonic()
         self._begin(started)
-        held_s = self._cost_s(started)
-        following = self._following(started, held_s)
-        replies = self._ask(following, held_s + self._cost_s(following))
-        self._executor.collect(self._tick)
+        following: list[Job] = []
+        replies: list[Any] | None = []
+        full = self._sizer.is_full(len(started))
+        if full:
+            held_s = self._cost_s(started)
+            following = self._following(held_s)
+            replies = self._ask(following, held_s + self._cost_s(following))
+        waited = self._executor.collect(self._tick)
         elapsed_s = time.monotonic() - began
-        self._sizer.observe(started[0].version, len(started), elapsed_s)
+        if waited or not full:  # else it was Redis that took so long
+            self._sizer.observe(started[0].version, len(started), elapsed_s)
         self._reporter.worked(elapsed_s)
         return self._start(following, replies)
 
@@ -134,13 +139,13 @@ class WorkLoop:
         else:
             self._executor.begin(script, jobs)
 
-    def _following(self, started: list[Job], held_s: float) -> list[Job]:
-        """What may be recorded as started while these execute: not for QoS 2, and only where all ends soon."""
+    def _following(self, held_s: float) -> list[Job]:
+        """What may be recorded as started while these execute: nothing of QoS 2, and only where all ends soon."""
         group = self._backlog.take(self._sizer.group_size)
         if not group:
             return []
-        alone = started[0].starts_alone or group[0].starts_alone
-        if alone or self._stop.requested or not self._sizer.fits(held_s + self._cost_s(group)):
+        soon = self._sizer.fits(held_s + self._cost_s(group))
+        if group[0].starts_alone or self._stop.requested or not soon:
             self._backlog.put_back(group)
             return []
         return group

@@ -47,7 +47,8 @@ class Habits:
 
     `copies`: one PUBLISH per matching subscription, one for all, or one with the identifier of the first. `reuse`:
     packet identifiers are given out in turn, in flight or not. `republishes`: after PUBREL was sent, a reconnect brings
-    the PUBLISH again too. `window` None: Receive Maximum is ignored.
+    the PUBLISH again too. `expires`: of every third message nothing is heard after PUBREC. `window` None: Receive
+    Maximum is ignored.
     """
 
     protocol: Protocol = Protocol.V5
@@ -56,6 +57,7 @@ class Habits:
     packet_ids: int = 5
     reuse: bool = False
     republishes: bool = False
+    expires: bool = False
     window: int | None = 3
     releases_first: bool = True
 
@@ -195,6 +197,10 @@ class ModelBroker:
                 assert exchange is not None or self.habits.republishes
                 if exchange is not None:
                     exchange.released = True
+                    if self.habits.expires and exchange.message.serial % 3 == 0:
+                        inflight.remove(exchange)
+                        self._send_queued()
+                        return
                 self.to_client.append(PubRelPacket(packet_id))
             case PubCompPacket(packet_id=packet_id):
                 exchange = next((each for each in inflight if each.packet_id == packet_id and each.released), None)

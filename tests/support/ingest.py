@@ -36,12 +36,12 @@ def deploy_trigger(
     return made
 
 
-def send(port: int, *messages: tuple[str, bytes | str, int], protocol: int = MQTTProtocolVersion.MQTTv5, **options: Any) -> None:
+def send(port: int, *messages: tuple[str, bytes | str, int], **options: Any) -> None:
     """Publish (topic, payload, QoS) with a client that is not ours, and wait until the broker has them.
 
     `username` and `password` are for the broker, the rest goes with each message.
     """
-    client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion(protocol))
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
     client.max_inflight_messages_set(50)
     if (username := options.pop("username", None)) is not None:
         client.username_pw_set(username, options.pop("password", None))
