@@ -95,3 +95,14 @@ def test_a_version_that_is_known_is_not_doubted_because_of_silence() -> None:
         assert not approach.unanswered(trigger, record)
         approach.start_over()
         assert approach.next_step(trigger, record).protocol is Protocol.V5
+
+
+def test_versions_take_turns_with_a_broker_that_says_nothing() -> None:
+    """Some of 3.1.1 just close the connection; one that has accepted us before is only away."""
+    approach = Approach()
+    approach.next_step(make_trigger(), NEW)
+    assert approach.unanswered(make_trigger(), NEW)
+    approach.start_over()
+    assert approach.next_step(make_trigger(), NEW).protocol is Protocol.V311
+    assert not approach.unanswered(make_trigger(), KNOWN_311)
+    assert not approach.unanswered(make_trigger(client_version="v5"), NEW)
