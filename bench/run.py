@@ -17,9 +17,9 @@ from bench.system import System
 from bench.table import Missing, Row, Target
 from shared.envelope import QoS
 
-COUNT: dict[QoS, int] = {0: 20_000, 1: 20_000, 2: 10_000}
+COUNT: dict[QoS, int] = {0: 20_000, 1: 20_000, 2: 5_000}
 TARGET = {qos: Target(of_ratio=True, limit=10 if qos == 2 else 50) for qos in COUNT}
-STOCK_COUNT = 2_000
+STOCK_COUNT = 1_000
 AOFS: tuple[Aof, ...] = ("always", "none")
 
 

@@ -42,16 +42,19 @@ class Batch:
         self.skipped = 0
         self.bytes = 0
 
+    @property
+    def received(self) -> int:
+        """Messages in it, whatever became of them."""
+        return len(self.envelopes) + len(self.dead_letters) + self.duplicate + self.skipped
+
     def admission(self) -> Admission | None:
         """The batch as the store takes it, None where it has nothing to store."""
-        oversized = len(self.dead_letters)
-        received = len(self.envelopes) + oversized + self.duplicate + self.skipped
-        if not received and not self.packet_ids:
+        if not self.received and not self.packet_ids:
             return None
         return Admission(
-            received=received,
+            received=self.received,
             duplicate=self.duplicate,
-            oversized=oversized,
+            oversized=len(self.dead_letters),
             retained_skipped=self.skipped,
             packet_ids=self.packet_ids,
             dead_letters=self.dead_letters,
@@ -240,6 +243,6 @@ class Intake:
     def _close(self) -> None:
         batch = self._batch
         batch.packet_ids = self._inflight.take_changes()
-        if batch.acks or batch.admission() is not None:
+        if batch.acks or batch.received:
             self._full.append(batch)
             self._batch = Batch()

@@ -10,7 +10,6 @@ from ingest.admission import Intake
 from ingest.codec import (
     ConnAckPacket,
     DisconnectPacket,
-    DisconnectReasonCode,
     Inbound,
     MalformedPacket,
     OversizedPublish,
@@ -24,7 +23,16 @@ from ingest.codec import (
     SubAckPacket,
     UnsubAckPacket,
 )
-from ingest.handshake import Answer, ConnectStep, answer_of, connect_packet, is_lasting, limits_of, reason_text
+from ingest.codec_framing import PacketType
+from ingest.handshake import (
+    ConnectStep,
+    connect_packet,
+    disconnect_code,
+    limits_of,
+    reason_of,
+    why_disconnected,
+    why_refused,
+)
 from ingest.inflight import Inflight
 from ingest.keep_alive import Due, KeepAlive
 from ingest.outbox import Outbox
@@ -32,18 +40,14 @@ from ingest.session_events import (
     BeginEpoch,
     Closed,
     OversizedDropped,
-    ProtocolRefused,
     Purged,
     RecordSubscriptions,
-    Refused,
-    ServerDisconnect,
     SessionConfig,
     SessionRecord,
     Silent,
     StoreRequest,
     SubscriptionRefused,
     SubscriptionsGranted,
-    TakenOver,
 )
 from ingest.session_states import RECEIVING, Input, State, following, next_state
 from ingest.subscribing import Subscribing
@@ -59,17 +63,7 @@ _INPUTS: dict[type, Input] = {
     PingRespPacket: Input.PINGRESP,
     DisconnectPacket: Input.DISCONNECT,
 }
-_DISCONNECT_CODES = {
-    int(code): code
-    for code in (
-        DisconnectReasonCode.MALFORMED_PACKET,
-        DisconnectReasonCode.PROTOCOL_ERROR,
-        DisconnectReasonCode.TOPIC_NAME_INVALID,
-        DisconnectReasonCode.TOPIC_ALIAS_INVALID,
-        DisconnectReasonCode.PACKET_TOO_LARGE,
-    )
-}
-_CONNACK = 0x20
+_CONNACK = PacketType.CONNACK << 4
 
 
 class Connection:
@@ -161,8 +155,7 @@ class Connection:
     def reject(self, error: MalformedPacket) -> None:
         """End because of what the peer sent. MQTT 5 lets us say why (§4.13), 3.1.1 does not."""
         if self._step.protocol is Protocol.V5:
-            code = _DISCONNECT_CODES.get(error.reason_code, DisconnectReasonCode.PROTOCOL_ERROR)
-            self._write(DisconnectPacket(reason_code=code))
+            self._write(DisconnectPacket(reason_code=disconnect_code(error.reason_code)))
         self.end(Input.END, error.message)
 
     def end(self, happened: Input, reason: str) -> None:
@@ -199,10 +192,12 @@ class Connection:
             return
         happened = _INPUTS.get(type(packet))
         if happened is None or following(self.state, happened) is None:
-            name = type(packet).__name__.removesuffix("Packet").upper()
-            raise MalformedPacket(Reason.PROTOCOL_ERROR, 0, f"{name} has no place while {self.state.value}")
+            raise MalformedPacket(
+                Reason.PROTOCOL_ERROR, _first_byte(packet), f"it has no place while {self.state.value}"
+            )
         if isinstance(packet, DisconnectPacket):
-            self._disconnected(packet)
+            self._outbox.events.append(why_disconnected(packet))
+            self.end(Input.DISCONNECT, reason_of(packet))
         elif isinstance(packet, OversizedPublish) and self._receiving:
             topic = self._aliases.resolve(packet.topic, packet.properties.topic_alias)
             self.intake.oversized(packet, topic, now_ms)
@@ -216,9 +211,12 @@ class Connection:
 
     def _connack(self, packet: ConnAckPacket, now_ms: int) -> None:
         record, step = self._record, self._step
-        answer = answer_of(packet, step.protocol)
-        if answer is not Answer.ACCEPTED:
-            self._refused(packet, answer)
+        if (refusal := why_refused(packet, step.protocol)) is not None:
+            if record.subscriptions is not None:  # the broker said no, so its session is as it was
+                settled = msgspec.structs.replace(record.subscriptions, connection=record.connection)
+                self._outbox.request(RecordSubscriptions(encode_subscriptions(settled)))
+            self._outbox.events.append(refusal)
+            self.end(Input.REFUSED, reason_of(packet))
             return
         if packet.session_present and step.clean_start:
             raise MalformedPacket(Reason.PROTOCOL_ERROR, _CONNACK, "a session is present after a clean start")
@@ -240,27 +238,6 @@ class Connection:
             self._move(Input.FRESH)
             self.inflight.clear()
             self._outbox.request(BeginEpoch(step.protocol))
-
-    def _refused(self, packet: ConnAckPacket, answer: Answer) -> None:
-        record = self._record
-        if record.subscriptions is not None:  # the broker said no, so its session is as it was
-            settled = msgspec.structs.replace(record.subscriptions, connection=record.connection)
-            self._outbox.request(RecordSubscriptions(encode_subscriptions(settled)))
-        reason = reason_text(packet.reason_code.name, packet.reason_str)
-        if answer is Answer.PROTOCOL_REFUSED:
-            self._outbox.events.append(ProtocolRefused())
-        else:
-            permanent = answer is Answer.REFUSED
-            self._outbox.events.append(Refused(int(packet.reason_code), reason, permanent))
-        self.end(Input.REFUSED, reason)
-
-    def _disconnected(self, packet: DisconnectPacket) -> None:
-        code, reason = packet.reason_code, reason_text(packet.reason_code.name, packet.reason_str)
-        if code == DisconnectReasonCode.SESSION_TAKEN_OVER:
-            self._outbox.events.append(TakenOver())
-        else:
-            self._outbox.events.append(ServerDisconnect(int(code), reason, is_lasting(code)))
-        self.end(Input.DISCONNECT, reason)
 
     def _ask(self, known: Subscriptions | None, *, certain: bool) -> None:
         """Make the subscriptions what the trigger wants. The store knows of each before the broker does."""
@@ -284,8 +261,9 @@ class Connection:
             self._agreed(subscribing)
 
     def _agreed(self, subscribing: Subscribing) -> None:
-        known = subscribing.subscriptions
-        subscribing.subscriptions = msgspec.structs.replace(known, lasting=self._step.lasting, leaving=[])
+        subscribing.subscriptions = msgspec.structs.replace(
+            subscribing.subscriptions, connection=self._record.connection, lasting=self._step.lasting, leaving=[]
+        )
         self._record_subscriptions(subscribing)
         answers = subscribing.granted(self._config.trigger)
         refused = {topic: code for topic, code in answers.items() if code >= REFUSED}
@@ -318,3 +296,9 @@ class Connection:
     def _give_up(self, on: str) -> None:
         self._outbox.events.append(Silent(on))
         self.end(Input.END, f"no answer to {on}")
+
+
+def _first_byte(packet: Inbound) -> int:
+    if isinstance(packet, OversizedPublish):
+        return PacketType.PUBLISH << 4
+    return PacketType[type(packet).__name__.removesuffix("Packet").upper()] << 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ingest.keeper import Assignment
+from ingest.assignment import Assignment
 from shared import keys
 from shared.definitions import Broker, Kind, Record, Trigger, decode_definition
 from shared.deployment import NUMBER, TABLE, Deployed, read_deployed, read_number

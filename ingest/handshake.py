@@ -1,4 +1,4 @@
-"""CONNECT and CONNACK: how to come to the session that a trigger asks for, and what a broker's refusal means.
+"""CONNECT, CONNACK, DISCONNECT: how to come to the session that a trigger asks for, and what a broker's no means.
 
 The first connect has to start clean, and the session to outlive connections. One connection cannot be both on 3.1.1;
 and Mosquitto 2.0 does not save to disk the session of an MQTT 5 client that is connected with clean start, whatever its
@@ -7,12 +7,25 @@ expiry. So it is two steps on both: a connection that ends whatever session ther
 
 from __future__ import annotations
 
-import enum
-
 import msgspec
 
-from ingest.codec import ConnAckPacket, ConnAckReasonCode, ConnectPacket, DisconnectReasonCode, Protocol
-from ingest.session_events import Connected, SessionConfig, SessionRecord
+from ingest.codec import (
+    ConnAckPacket,
+    ConnAckReasonCode,
+    ConnectPacket,
+    DisconnectPacket,
+    DisconnectReasonCode,
+    Protocol,
+)
+from ingest.session_events import (
+    Connected,
+    ProtocolRefused,
+    Refused,
+    ServerDisconnect,
+    SessionConfig,
+    SessionRecord,
+    TakenOver,
+)
 from shared.definitions import Trigger
 
 WEEK_S = 7 * 24 * 3600
@@ -44,15 +57,15 @@ _LASTING = frozenset(
         ),
     )
 )
-
-
-class Answer(enum.Enum):
-    """What a CONNACK comes to."""
-
-    ACCEPTED = enum.auto()
-    PROTOCOL_REFUSED = enum.auto()
-    REFUSED_FOR_NOW = enum.auto()
-    REFUSED = enum.auto()
+_OURS = {
+    int(code): code
+    for code in (
+        DisconnectReasonCode.MALFORMED_PACKET,
+        DisconnectReasonCode.TOPIC_NAME_INVALID,
+        DisconnectReasonCode.TOPIC_ALIAS_INVALID,
+        DisconnectReasonCode.PACKET_TOO_LARGE,
+    )
+}
 
 
 class ConnectStep(msgspec.Struct, frozen=True):
@@ -126,16 +139,6 @@ def connect_packet(config: SessionConfig, step: ConnectStep) -> ConnectPacket:
     )
 
 
-def answer_of(packet: ConnAckPacket, protocol: Protocol) -> Answer:
-    """What the broker said to CONNECT (MQTT 5 §3.2.2.2; codes of 3.1.1 come mapped to those)."""
-    code = packet.reason_code
-    if code == ConnAckReasonCode.SUCCESS:
-        return Answer.ACCEPTED
-    if code == ConnAckReasonCode.UNSUPPORTED_PROTOCOL_VERSION and protocol is Protocol.V5:
-        return Answer.PROTOCOL_REFUSED
-    return Answer.REFUSED_FOR_NOW if int(code) in _PASSING else Answer.REFUSED
-
-
 def limits_of(packet: ConnAckPacket, config: SessionConfig) -> Connected:
     """What an accepting CONNACK says about the connection (MQTT 5 §3.2.2.3)."""
     keep_alive_s = packet.server_keep_alive
@@ -152,12 +155,30 @@ def limits_of(packet: ConnAckPacket, config: SessionConfig) -> Connected:
     )
 
 
-def is_lasting(code: DisconnectReasonCode) -> bool:
-    """Whether a DISCONNECT from the broker is for a person to mend."""
-    return int(code) in _LASTING
+def why_refused(packet: ConnAckPacket, protocol: Protocol) -> Refused | ProtocolRefused | None:
+    """What a CONNACK that says no means (MQTT 5 §3.2.2.2; 3.1.1's codes come mapped to those). None: it says yes."""
+    code = int(packet.reason_code)
+    if code == ConnAckReasonCode.SUCCESS:
+        return None
+    if code == ConnAckReasonCode.UNSUPPORTED_PROTOCOL_VERSION and protocol is Protocol.V5:
+        return ProtocolRefused()
+    return Refused(code, reason_of(packet), permanent=code not in _PASSING)
 
 
-def reason_text(name: str, given: str | None) -> str:
-    """A reason in words: the code's name, and what the broker added to it."""
-    words = name.lower().replace("_", " ")
-    return f"{words}: {given}" if given else words
+def why_disconnected(packet: DisconnectPacket) -> TakenOver | ServerDisconnect:
+    """What a DISCONNECT from the broker means (§3.14.2.1)."""
+    code = int(packet.reason_code)
+    if code == DisconnectReasonCode.SESSION_TAKEN_OVER:
+        return TakenOver()
+    return ServerDisconnect(code, reason_of(packet), permanent=code in _LASTING)
+
+
+def reason_of(packet: ConnAckPacket | DisconnectPacket) -> str:
+    """The reason in words: the code's name, and what the broker adds to it."""
+    name = packet.reason_code.name.lower().replace("_", " ")
+    return f"{name}: {packet.reason_str}" if packet.reason_str else name
+
+
+def disconnect_code(reason_code: int) -> DisconnectReasonCode:
+    """How to tell the broker what was wrong with what it sent (§4.13)."""
+    return _OURS.get(reason_code, DisconnectReasonCode.PROTOCOL_ERROR)

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from ingest.approach import Approach
+from ingest.assignment import Assignment
 from ingest.codec import Protocol
 from ingest.handshake import ConnectStep
 from ingest.leases import Leases
@@ -40,7 +41,6 @@ from ingest.transport import BrokerRejected, Unreachable, UnusableCertificate, o
 from ingest.writer import RETRY_FIRST_S, RETRY_MAX_S, StoreWriter
 from shared.backoff import full_jitter, steady
 from shared.config import Settings
-from shared.definitions import Broker, Trigger
 from shared.errors import LeaseLost, StoreUnavailable
 from shared.lease import Lease
 from shared.scripts import ingest as verbs
@@ -48,32 +48,6 @@ from shared.store import AsyncStore
 
 Stop = Literal["stopped", "disabled"]
 T = TypeVar("T")
-
-
-class Assignment(msgspec.Struct, frozen=True):
-    """A trigger as deployed, its version, and its broker."""
-
-    trigger: Trigger
-    version: str
-    broker: Broker
-
-    @property
-    def connection(self) -> tuple[object, ...]:
-        """All that a connection depends on: if it changes, the session is connected anew."""
-        trigger = self.trigger
-        return (
-            self.broker,
-            trigger.path,
-            trigger.client_id,
-            trigger.client_version,
-            trigger.clean_start,
-            trigger.session_expiry_interval,
-            trigger.topic_alias_maximum,
-            trigger.receive_maximum,
-            trigger.keep_alive_s,
-            trigger.max_payload,
-            any(topic.qos for topic in trigger.topics),
-        )
 
 
 class Tools(msgspec.Struct, frozen=True):
@@ -143,6 +117,8 @@ class Keeper:
             for task in tasks:
                 task.cancel()
             self._lost.cancel()
+            if self._asking_again is not None:
+                self._asking_again.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def assign(self, assignment: Assignment) -> None:

@@ -63,9 +63,8 @@ class Link(asyncio.Protocol):
         """Pass on what the session has to say: to be called after everything that was done to it."""
         if requests := self._session.take_requests():
             self._writer.put(requests)
-        for data in self._session.take_output():
-            if self._transport is not None:
-                self._transport.write(data)
+        if (output := self._session.take_output()) and self._transport is not None:
+            self._transport.write(b"".join(output))
         for event in self._session.take_events():
             self._on_event(event)
             if isinstance(event, Closed):

@@ -120,7 +120,6 @@ class Service:
                 trigger=keeper.assignment.trigger.path,
                 session=session,
                 token=keeper.token,
-                holder=leases.holder(session),
                 reason=error.message,
             )
         except Exception as error:  # noqa: BLE001 - whatever it is, the other sessions go on

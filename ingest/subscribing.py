@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import cycle
 
-import msgspec
-
 from ingest.codec import ConnAckPacket, MalformedPacket, Packet, Protocol, Reason, SubAckPacket
+from ingest.codec_framing import PacketType
 from ingest.subscriptions import (
     Generation,
     Subscriptions,
@@ -23,14 +22,14 @@ from ingest.subscriptions import (
 from shared.definitions import Trigger
 from shared.topics import parse_filter
 
-_SUBACK = 0x90
+_SUBACK = PacketType.SUBACK << 4
 
 
 class Subscribing:
     """The subscriptions of one connection. Answers to packets that it did not send are ignored."""
 
     def __init__(self, protocol: Protocol, connection: int, connack: ConnAckPacket) -> None:
-        self.subscriptions = Subscriptions(connection, [Generation(0, [])])
+        self.subscriptions = Subscriptions(0, [Generation(0, [])])
         """What is known: granted, asked for, and of earlier generations."""
         self._protocol = protocol
         self._connection = connection
@@ -56,13 +55,12 @@ class Subscribing:
         wanted = wanted_filters(trigger)
         plan = plan_subscriptions(wanted, known, self._protocol, certain=certain)
         if known is not None and not plan.subscribe and not plan.unsubscribe:
-            self.subscriptions = msgspec.structs.replace(known, connection=self._connection)
+            self.subscriptions = known
             return []
         asked = {each.filter for each in plan.subscribe}
         number = generation_number(self._connection, self._generations)
         self._generations += 1
         subscriptions = next_subscriptions(wanted, plan, known, number, identifiers=self._identifiers)
-        subscriptions = msgspec.structs.replace(subscriptions, connection=self._connection)
         self._unsubscribe = plan.unsubscribe
         excluded = {each: code for each in asked if (code := self._excluded(each)) is not None}
         self.subscriptions = with_grants(subscriptions, excluded)

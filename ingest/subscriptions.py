@@ -44,11 +44,10 @@ _QOS = (QoS.AT_MOST_ONCE, QoS.AT_LEAST_ONCE, QoS.EXACTLY_ONCE)
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """A filter as it goes into SUBSCRIBE, its QoS, and the trigger's topics (indices) that ask for it."""
+    """A filter as it goes into SUBSCRIBE, and its QoS."""
 
     filter: str
     qos: int
-    topics: tuple[int, ...]
 
 
 class Subscribed(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -79,10 +78,10 @@ class Generation(msgspec.Struct, frozen=True):
 class Subscriptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """What Redis knows of a session's subscriptions, newest generation first. Recorded before anything is asked for.
 
-    `connection` is the last one whose CONNACK was acted on: if the next but one finds it here, a broker may have begun
-    a new session in between without our noticing. `leaving` are filters of before that may still be subscribed.
-    `lasting`: the broker was asked to keep the session. `copies`: the broker was seen to send a copy for each filter
-    that matches.
+    `connection` is the last one on which broker and trigger agreed: if the next but one finds it here, a broker may
+    have begun a new session in between without our noticing. `leaving` are filters of before that may still be
+    subscribed. `lasting`: the broker was asked to keep the session. `copies`: the broker was seen to send a copy for
+    each filter that matches.
     """
 
     connection: int
@@ -106,12 +105,11 @@ class Plan(msgspec.Struct, frozen=True):
 
 def wanted_filters(trigger: Trigger) -> list[Wanted]:
     """The filters of a trigger, each once with its highest QoS, highest QoS first, else in the trigger's order."""
-    merged: dict[str, Wanted] = {}
-    for index, topic in enumerate(trigger.topics):
+    merged: dict[str, int] = {}
+    for topic in trigger.topics:
         text = parse_filter(topic.topic).subscription
-        known = merged.get(text, Wanted(text, 0, ()))
-        merged[text] = Wanted(text, max(known.qos, topic.qos), (*known.topics, index))
-    return sorted(merged.values(), key=lambda wanted: -wanted.qos)
+        merged[text] = max(merged.get(text, 0), topic.qos)
+    return sorted((Wanted(text, qos) for text, qos in merged.items()), key=lambda wanted: -wanted.qos)
 
 
 def plan_subscriptions(
@@ -137,7 +135,12 @@ def plan_subscriptions(
 def next_subscriptions(
     wanted: Sequence[Wanted], plan: Plan, known: Subscriptions | None, number: int, *, identifiers: bool
 ) -> Subscriptions:
-    """The subscriptions once `plan` is carried out as generation `number`; what it asks for is not granted yet."""
+    """The subscriptions once `plan` is carried out as generation `number`; what it asks for is not granted yet.
+
+    To ask for the same once more is no new generation, unless a filter that was refused may now be granted.
+    """
+    if known is not None and _can_go_on(known, wanted, identifiers=identifiers):
+        return msgspec.structs.replace(known, leaving=plan.unsubscribe)
     before = {each.filter: each for each in known.current} if known else {}
     asked = {each.filter for each in plan.subscribe}
     filters = [
@@ -153,8 +156,13 @@ def next_subscriptions(
     ]
     earlier = known.generations if known and identifiers else []
     generations = [Generation(number, filters), *earlier][:GENERATIONS]
-    copies = known is not None and known.copies
-    return Subscriptions(number >> _CONNECTION_SHIFT, generations, plan.unsubscribe, copies=copies)
+    return Subscriptions(0, generations, plan.unsubscribe, copies=known is not None and known.copies)
+
+
+def _can_go_on(known: Subscriptions, wanted: Sequence[Wanted], *, identifiers: bool) -> bool:
+    same = [(each.filter, each.requested) for each in known.current] == [(each.filter, each.qos) for each in wanted]
+    refused = any(each.granted is not None and not each.accepted for each in known.current)
+    return same and not refused and (identifiers or not any(each.identifier for each in known.current))
 
 
 def subscribe_packets(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ingest.codec import MalformedPacket, Reason
+from ingest.codec_framing import PacketType
 
-_PUBLISH = 0x30
+_PUBLISH = PacketType.PUBLISH << 4
 
 
 class TopicAliases:

@@ -151,9 +151,14 @@ def _timings(run: Run) -> list[str]:
     return fields((name, at + wait) for (name, at), wait in zip(known.items(), shown, strict=False))
 
 
+_CUT_OFF = {"RunnerDied": "cut off by its runner's death", "WorkerDied": "cut off by its worker's death, noticed"}
+"""Errors of attempts that did not end by themselves, and what is said of them."""
+
+
 def _attempt(index: int, attempt: Attempt) -> list[str]:
     took = duration(milliseconds(attempt.started_at, attempt.ended_at))
-    lines = [f"attempt {index}  {attempt.outcome} after {took}  ({attempt.execution_id or 'unknown worker'})"]
+    outcome = _CUT_OFF.get(str(attempt.error["name"]), attempt.outcome) if attempt.error else attempt.outcome
+    lines = [f"attempt {index}  {outcome} after {took}  ({attempt.execution_id or 'unknown worker'})"]
     if attempt.result is not None:
         lines += ["  result", *indented(_json_text(attempt.result, indent=2).split("\n"))]
     if attempt.error is not None:

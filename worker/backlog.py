@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
+from shared.errors import NewerEnvelope
 from shared.events import emit
 from shared.scripts.worker import Claim
 from worker.batching import group_length
@@ -17,15 +18,22 @@ class Backlog:
 
     def __init__(self) -> None:
         self._jobs: deque[Job] = deque()
+        self.newer: NewerEnvelope | None = None
+        """A newer release placed one of the claims: leave them to a worker of that release."""
 
     def __bool__(self) -> bool:
         return bool(self._jobs)
 
     def add(self, claims: Iterable[Claim]) -> None:
-        """Put new claims at the end. Raises NewerEnvelope, and then adds none."""
+        """Put new claims at the end. Sets `newer`, and then adds none."""
         by_version: dict[str, list[Job]] = {}
-        for job in [read_job(claim) for claim in claims]:
-            by_version.setdefault(job.version, []).append(job)
+        try:
+            for claim in claims:
+                job = read_job(claim)
+                by_version.setdefault(job.version, []).append(job)
+        except NewerEnvelope as error:
+            self.newer = error
+            return
         for jobs in by_version.values():
             self._jobs += jobs
 

@@ -25,6 +25,11 @@ class Chores:
         """Do this every `every_s` seconds, for the first time at once."""
         self._chores.append(_Chore(every_s, work))
 
+    @property
+    def due_in_s(self) -> float:
+        """Seconds until something is due, negative if it is."""
+        return min(chore.due_at for chore in self._chores) - time.monotonic()
+
     def run_due(self) -> None:
         """Do what is due, each once. Costs next to nothing when nothing is."""
         now = time.monotonic()

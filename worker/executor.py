@@ -194,7 +194,7 @@ class Executor:
                 self._crash(group, death)
 
     def _crash(self, group: _Group, death: RunnerDied) -> None:
-        self._report(outcomes.crashed(group.waiting.popleft(), outcomes.cause_of(death), death.log, death.returncode))
+        self._report(outcomes.crashed(group.waiting.popleft(), death))
 
     def _timeout_s(self, job: Job) -> float:
         asked = job.claim.timeout_s

@@ -10,6 +10,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import msgspec
+
 from shared import keys
 from shared.clock import iso_utc
 from shared.config import WorkerSettings
@@ -22,7 +24,7 @@ from worker.chores import Chores
 from worker.executor import Executor
 from worker.jobs import Job
 from worker.reporting import Reporter
-from worker.runners.base import RunErrorInfo
+from worker.runners.base import RunErrorInfo, ScriptFiles
 from worker.scripts import Scripts
 from worker.stopping import StopRequest
 from worker.uplink import Uplink
@@ -33,6 +35,17 @@ PEEK_MIN_S = 0.01
 """A time-out of 0 would be for ever."""
 
 State = Literal["started", "idle", "busy", "suspended"]
+
+
+class _Group(msgspec.Struct, frozen=True):
+    """Runs of one script version that are started together."""
+
+    jobs: list[Job]
+    script: ScriptFiles | RunErrorInfo
+
+    @property
+    def version(self) -> str:
+        return self.jobs[0].version
 
 
 class WorkLoop:
@@ -69,29 +82,43 @@ class WorkLoop:
     def run(self) -> bool:
         """Work until asked to stop, then finish what is started and give back what is not.
 
-        False: endings are left that Redis could not be told of.
+        False: endings are left that Redis could not be told of. Raises NewerEnvelope when a newer release placed a run.
         """
-        started: list[Job] = []
+        started: _Group | None = None
         try:
-            while started or not self._stop.requested:
+            while started or not (self._stop.requested or self._backlog.newer):
                 self._chores.run_due()
                 if started:
                     started = self._execute(started)
                 elif self._doubtful:
                     self._reconcile()
-                elif group := self._backlog.take(self._sizer.group_size):
+                elif group := self._next_group():
                     started = self._start(group, self._ask(group, self._cost_s(group)))
                 else:
                     self._fetch()
         finally:
             self._leave()
+        if self._backlog.newer:
+            raise self._backlog.newer
         return self._reporter.idle
 
     def doubt(self) -> None:
         """Compare what Redis holds as ours with what is in hand, at the next occasion."""
         self._doubtful = True
 
+    def _next_group(self) -> _Group | None:
+        jobs = self._backlog.take(self._sizer.group_size)
+        if not jobs:
+            return None
+        spec, problem = jobs[0].spec, jobs[0].problem
+        script = self._scripts.files(spec.runnable, spec.runnable_version) if spec else problem
+        if script is None:  # told to stop while Redis was away: they stay claimed
+            return None
+        return _Group(jobs, script)
+
     def _fetch(self) -> None:
+        if self._stop.requested:
+            return
         replies = self._reporter.exchange(self._claiming(self._sizer.claim_size()))
         if replies is None:
             self._doubtful = True
@@ -107,79 +134,78 @@ class WorkLoop:
 
     def _wait(self) -> None:
         """Block until there is something in the queue, without taking it: moved onto its own head, it stays there."""
-        timeout_s = min(self._poll_s, self._uplink.beat_in_s)
+        timeout_s = min(self._poll_s, self._uplink.beat_in_s, self._chores.due_in_s)
         peek = ("BLMOVE", keys.RQ_QUEUE, keys.RQ_QUEUE, "LEFT", "LEFT", max(PEEK_MIN_S, timeout_s))
         if self._uplink.attempt(lambda store: store.commands([peek])) is None:
             self._uplink.nap()
 
-    def _execute(self, started: list[Job]) -> list[Job]:
+    def _execute(self, started: _Group) -> _Group | None:
         """Let these execute and meanwhile prepare the next ones, which are given back as started."""
         self.state = "busy"
         began = time.monotonic()
         self._begin(started)
-        following: list[Job] = []
-        replies: list[Any] | None = []
-        full = self._sizer.is_full(len(started))
+        following: _Group | None = None
+        answers: list[bool] | None = None
+        full = self._sizer.is_full(len(started.jobs))
         if full:
             held_s = self._cost_s(started)
             following = self._following(held_s)
-            replies = self._ask(following, held_s + self._cost_s(following))
+            answers = self._ask(following, held_s + (self._cost_s(following) if following else 0.0))
         waited = self._executor.collect(self._tick)
         elapsed_s = time.monotonic() - began
         if waited or not full:  # else it was Redis that took so long
-            self._sizer.observe(started[0].version, len(started), elapsed_s)
+            self._sizer.observe(started.version, len(started.jobs), elapsed_s)
         self._reporter.worked(elapsed_s)
-        return self._start(following, replies)
+        return self._start(following, answers) if following else None
 
-    def _begin(self, jobs: list[Job]) -> None:
-        spec, problem = jobs[0].spec, jobs[0].problem
-        script = self._scripts.files(spec.runnable, spec.runnable_version) if spec else problem
-        if script is None or isinstance(script, RunErrorInfo):
-            self._executor.refuse(jobs, script or RunErrorInfo("InvalidJob", "nothing was executed"))
+    def _begin(self, group: _Group) -> None:
+        if isinstance(group.script, RunErrorInfo):
+            self._executor.refuse(group.jobs, group.script)
         else:
-            self._executor.begin(script, jobs)
+            self._executor.begin(group.script, group.jobs)
 
-    def _following(self, held_s: float) -> list[Job]:
-        """What may be recorded as started while these execute: nothing of QoS 2, and only where all ends soon."""
-        group = self._backlog.take(self._sizer.group_size)
-        if not group:
-            return []
-        soon = self._sizer.fits(held_s + self._cost_s(group))
-        if group[0].starts_alone or self._stop.requested or not soon:
-            self._backlog.put_back(group)
-            return []
+    def _following(self, held_s: float) -> _Group | None:
+        """What may be recorded as started while others execute: nothing of QoS 2, and only where all ends soon."""
+        if self._stop.requested or self._doubtful or (group := self._next_group()) is None:
+            return None
+        if group.jobs[0].starts_alone or not self._sizer.fits(held_s + self._cost_s(group)):
+            self._backlog.put_back(group.jobs)
+            return None
         return group
 
-    def _cost_s(self, jobs: list[Job]) -> float:
-        return self._sizer.cost_s(jobs[0].version, len(jobs)) if jobs else 0.0
+    def _cost_s(self, group: _Group) -> float:
+        return self._sizer.cost_s(group.version, len(group.jobs))
 
-    def _ask(self, group: list[Job], held_s: float) -> list[Any] | None:
-        """One round trip: record endings, start these, claim more if there is room for it. None: Redis is away."""
+    def _ask(self, group: _Group | None, held_s: float) -> list[bool] | None:
+        """One round trip: record endings, start these, claim more if there is room for it.
+
+        For each run whether it was started. None: not known, or Redis did not know that we live.
+        """
         calls: list[Call[Any]] = [self._starting(group)] if group else []
+        starts = len(calls)
         if not (self._backlog or self._stop.requested):
             calls += self._claiming(self._sizer.claim_size(held_s))
         replies = self._reporter.exchange(calls)
-        if replies is None and len(calls) > len(group[:1]):
-            self._doubtful = True
-        return replies
-
-    def _start(self, group: list[Job], replies: list[Any] | None) -> list[Job]:
-        """The jobs that are to be executed, by what `_ask` has brought: theirs alone is the right to it."""
-        if replies is not None:
-            self._take(replies[len(group[:1]) :])
-        if not group:
-            return []
         if replies is None:
-            replies = self._reporter.insist([self._starting(group)])
-        while replies is not None and replies[0] is None:
-            self._uplink.lapsed()
-            replies = self._reporter.insist([self._starting(group)])
-        if replies is None:
-            return []
-        return [job for job, ours in zip(group, replies[0], strict=True) if ours]
+            self._doubtful = self._doubtful or len(calls) > starts
+            return None
+        self._take(replies[starts:])
+        return replies[0] if starts else None
 
-    def _starting(self, group: list[Job]) -> Call[Any]:
-        return start(self._uplink.name, iso_utc(time.time_ns()), [job.claim for job in group])
+    def _start(self, group: _Group, answers: list[bool] | None) -> _Group | None:
+        """What of the group is to be executed, by the answers to `_ask`: the right to it is this worker's alone."""
+        while answers is None:
+            replies = self._reporter.insist([self._starting(group)])
+            if replies is None:
+                return None
+            answers = replies[0]
+            if answers is None:
+                self._uplink.lapsed()
+        jobs = [job for job, ours in zip(group.jobs, answers, strict=True) if ours]
+        return _Group(jobs, group.script) if jobs else None
+
+    def _starting(self, group: _Group) -> Call[Any]:
+        return start(self._uplink.name, iso_utc(time.time_ns()), [job.claim for job in group.jobs])
 
     def _claiming(self, count: int) -> list[Call[Any]]:
         if count == 0:

@@ -65,20 +65,14 @@ def stopped(job: Job, log: str) -> Ended:
     return Ended(job, ending, "run.failed", {"error": problem.message})
 
 
-def crashed(job: Job, cause: str, log: str, returncode: int | None) -> Ended:
-    """The runner died while the code ran, or had to be ended before the run's turn came."""
-    problem = RunErrorInfo("RunnerDied", cause)
-    ending = _ending(job, "crashed", log=log, error=_error_json(problem), traceback=packed_text(cause))
-    detail: dict[str, Any] = {"reason": cause}
-    if returncode is not None:
-        detail["exit_status"] = returncode
-    return Ended(job, ending, "run.crashed", detail)
-
-
-def cause_of(death: RunnerDied) -> str:
-    """Why a runner died, with the last of what it said."""
+def crashed(job: Job, death: RunnerDied) -> Ended:
+    """The runner died while the code ran, or had to be ended before the run's turn came. Its last words are the stack."""
+    cause = f"the runner {death.cause}"
     tail = death.stderr_tail.strip()
-    return f"the runner {death.cause}" + (f"\n{tail}" if tail else "")
+    problem = RunErrorInfo("RunnerDied", cause, tail)
+    traceback = packed_text(f"{cause}\n{tail}" if tail else cause)
+    ending = _ending(job, "crashed", log=death.log, error=_error_json(problem), traceback=traceback)
+    return Ended(job, ending, "run.crashed", {"reason": cause, "exit_status": death.returncode})
 
 
 def packed_result(result_json: bytes | None) -> str:

@@ -14,6 +14,8 @@ from worker.outcomes import Ended
 from worker.uplink import Uplink
 
 NOT_OURS = "no longer ours"
+FLUSH_BYTES = 4 * 1024 * 1024
+"""Results and logs that wait for the next round trip; more make one of their own."""
 
 
 class Reporter:
@@ -24,6 +26,7 @@ class Reporter:
         self._limits = limits
         self._show_finished = show_finished
         self._ended: list[Ended] = []
+        self._bytes = 0
         self._worked_s = 0.0
 
     @property
@@ -32,8 +35,11 @@ class Reporter:
         return not self._ended
 
     def add(self, ended: Ended) -> None:
-        """Record this with the next exchange."""
+        """Record this with the next exchange, or at once where much has come together."""
         self._ended.append(ended)
+        self._bytes += len(ended.ending.result) + len(ended.ending.log)
+        if self._bytes > FLUSH_BYTES:
+            self.exchange()
 
     def worked(self, elapsed_s: float) -> None:
         """Time spent on executing, for RQ's statistics of the worker."""
@@ -67,7 +73,7 @@ class Reporter:
     def _settle(self, calls: Sequence[Call[Any]], replies: list[Any] | None) -> list[Any] | None:
         if replies is None or len(replies) == len(calls):
             return replies
-        told, self._ended, self._worked_s = self._ended, [], 0.0
+        told, self._ended, self._bytes, self._worked_s = self._ended, [], 0, 0.0
         for ended, state in zip(told, replies[0], strict=True):
             if self._show_finished or ended.event != "run.finished":
                 _tell(ended, state)

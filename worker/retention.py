@@ -53,6 +53,9 @@ class Retention:
 
 
 def kept_there(counts: Mapping[str, int], registry: str, runs_max: int) -> int:
-    """How many runs of this registry to keep so that all registries together hold `runs_max`."""
-    excess = max(0, sum(counts.values()) - runs_max)
-    return max(0, counts[registry] - excess)
+    """How many runs of this registry to keep so that all registries together hold `runs_max`.
+
+    Not the present count where that is not too much: runs end between counting and forgetting.
+    """
+    excess = sum(counts.values()) - runs_max
+    return max(0, counts[registry] - excess) if excess > 0 else runs_max

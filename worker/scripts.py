@@ -20,13 +20,13 @@ class Scripts:
         self._cache_dir = cache_dir
         self._files: dict[str, ScriptFiles] = {}
 
-    def files(self, path: str, version: str) -> ScriptFiles | RunErrorInfo:
-        """Where the script lies, or why it cannot be executed. Waits while Redis is away."""
+    def files(self, path: str, version: str) -> ScriptFiles | RunErrorInfo | None:
+        """Where the script lies, or why it cannot be executed. Waits while Redis is away; None if told to stop then."""
         if (known := self._files.get(version)) is not None:
             return known
         answer = self._uplink.insist(lambda store: store.commands([definition_command(version)]))
         if answer is None:
-            return RunErrorInfo("ScriptUnavailable", f"{path} could not be read: the worker was stopped while waiting")
+            return None
         try:
             script = read_definition(answer[0], Script)
             if script is None:

@@ -8,13 +8,15 @@ import msgspec
 
 from shared.clock import NS_PER_S, iso_utc
 from shared.events import emit
-from shared.scripts.worker import Limits, sweep
+from shared.scripts.worker import Limits, Swept, sweep
+from shared.store import Store
 from worker.outcomes import packed_text
 from worker.runners.base import RunErrorInfo
 from worker.uplink import Uplink
 
 SWEEP_EVERY_S = 1.0
 RUNS_PER_SWEEP = 500
+NOTHING = Swept(0, 0, 0, 0, 0)
 _CAUSE = "the worker died while the code ran"
 _ERROR = msgspec.json.encode(RunErrorInfo("WorkerDied", _CAUSE)).decode()
 _TRACEBACK = packed_text(_CAUSE)
@@ -29,22 +31,7 @@ class Sweeper:
 
     def sweep(self) -> bool:
         """One step, if it is allowed; True when there may be more to do."""
-        continuity = self._uplink.continuity
-        if not continuity.may_sweep(time.monotonic()):
-            return False
-        now_ns = time.time_ns()
-        call = sweep(
-            self._uplink.name,
-            iso_utc(now_ns),
-            now_ns * 1000 // NS_PER_S,
-            self._limits,
-            RUNS_PER_SWEEP,
-            _ERROR,
-            _TRACEBACK,
-            generation=continuity.generation,
-            fresh_ms=int(continuity.fresh_s * 1000),
-        )
-        swept = self._uplink.attempt(lambda store: store.run(call))
+        swept = self._uplink.attempt(self._step)
         if swept is None:
             return False
         if swept.workers < 0:
@@ -60,3 +47,22 @@ class Sweeper:
                 dead=swept.interrupted + swept.failed,
             )
         return runs >= RUNS_PER_SWEEP
+
+    def _step(self, store: Store) -> Swept:
+        """Decides only here, after the beat that comes before it: that beat may have told of a gap."""
+        continuity = self._uplink.continuity
+        if not continuity.may_sweep(time.monotonic()):
+            return NOTHING
+        now_ns = time.time_ns()
+        call = sweep(
+            self._uplink.name,
+            iso_utc(now_ns),
+            now_ns * 1000 // NS_PER_S,
+            self._limits,
+            RUNS_PER_SWEEP,
+            _ERROR,
+            _TRACEBACK,
+            generation=continuity.generation,
+            fresh_ms=int(continuity.fresh_s * 1000),
+        )
+        return store.run(call)

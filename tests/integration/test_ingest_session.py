@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 
 import psutil
@@ -19,6 +20,7 @@ from ingest.codec import (
     PubRelPacket,
     QoS,
     SubscribePacket,
+    encode,
 )
 from shared.definitions import Topic
 from shared.store import Store
@@ -34,10 +36,11 @@ from tests.support.ingest import (
     session_state,
 )
 from tests.support.processes import HeadraceProcess
-from tests.support.replaying_broker import ReplayingBroker
+from tests.support.replaying_broker import TIMEOUT_S, ReplayingBroker
 from tests.support.valkey import ValkeyServer
 
 Start = Callable[..., HeadraceProcess]
+PINGREQ = b"\xc0\x00"
 
 
 @pytest.fixture
@@ -71,6 +74,39 @@ def test_nothing_is_acknowledged_before_it_is_stored(
     assert peer.expect(PubAckPacket).packet_id == 7
     assert peer.expect(PubRecPacket).packet_id == 8
     assert [each.payload for each in inbox(store)] == [b"one", b"two"]
+
+
+def test_a_broker_is_held_back_while_redis_stands_still(
+    own_valkey: ValkeyServer, headrace: Start, broker: ReplayingBroker
+) -> None:
+    """Reading stops at the limit and PINGREQs go on; afterwards everything is stored, on the same connection."""
+    store = Store.connect(own_valkey.url)
+    deploy_trigger(store, broker.port, Topic("a", 1), keep_alive_s=1)
+    limit = {"HEADRACE_INGEST__MAX_BUFFERED_BYTES": "1000000"}
+    headrace("ingest", REDIS_URL=own_valkey.url, **(FAST | limit))
+    peer = broker.next_session()
+    eventually(lambda: session_field(store, "subscriptions"))
+    own_valkey.sigstop()
+    message = encode(PublishPacket("a", b"x" * 100_000, qos=QoS(0)), Protocol.V5)
+    whole, part = 0, b""
+    peer.socket.settimeout(1.0)
+    with contextlib.suppress(TimeoutError):
+        while whole < 1000:
+            part = part or message
+            part = part[peer.socket.send(part) :]
+            whole += not part
+    peer.socket.settimeout(TIMEOUT_S)
+    pings = bytearray()
+    while len(pings) < 3 * len(PINGREQ):
+        pings += peer.socket.recv(100)
+    own_valkey.sigcont()
+    peer.send_bytes(part)
+
+    assert 10 < whole < 1000
+    assert bytes(pings).replace(PINGREQ, b"") == b""
+    eventually(lambda: inbox_length(store) == whole + (part != b""))
+    peer.publish("a", b"last", 1, 1)
+    assert peer.expect(PubAckPacket).packet_id == 1
 
 
 def test_acknowledgements_keep_their_order(

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from shared import keys
+from shared.envelope import ENVELOPE_VERSION, encode_envelope
 from shared.store import Store
 from tests.support.eventually import eventually
-from tests.support.factories import counters, run_fields
+from tests.support.factories import counters, make_envelope, run_fields
 from tests.support.processes import HeadraceProcess
 from tests.support.workers import (
     FAST,
@@ -201,17 +202,33 @@ def test_a_second_signal_ends_what_runs(store: Store, worker: HeadraceProcess, j
     assert "Traceback" not in worker.output
 
 
+def test_a_run_that_a_newer_release_has_placed_is_left_to_its_workers(
+    store: Store, worker: HeadraceProcess, journal: Journal
+) -> None:
+    """A rolling upgrade: this worker ends with an error and gives back what it had claimed."""
+    envelope = encode_envelope(make_envelope(version=ENVELOPE_VERSION + 1))
+    queue_runs(store, deploy(store, journal.source), "q0-s-1-1", envelope=envelope)
+
+    assert worker.wait() == 1
+    assert "upgrade" in worker.output
+    assert states(store, "q0-s-1-1") == ["queued"]
+    assert store.command("LRANGE", keys.RQ_QUEUE, 0, -1) == [b"q0-s-1-1"]
+
+
 def test_retention_forgets_the_oldest_ended_runs_and_lowers_no_counter(
     store: Store, headrace: StartProcess, redis_url: str, journal: Journal
 ) -> None:
-    """Finished and failed ones together are kept up to the limit."""
+    """Ended runs are kept up to the limit, records and all; the newest stay."""
     headrace("worker", REDIS_URL=redis_url, HEADRACE_RETENTION__RUNS_MAX="5", **FAST)
+    old, new = [f"q1-s-1-{n}" for n in range(10)], [f"q1-s-2-{n}" for n in range(5)]
     version = deploy(store, journal.source)
-    queue_runs(store, version, *[f"q1-s-1-{n}" for n in range(20)])
+    queue_runs(store, version, *old)
+    eventually(lambda: counters(store).get("succeeded") == 10)
+    queue_runs(store, version, *new)
 
+    eventually(lambda: counters(store).get("succeeded") == 15)
     eventually(lambda: store.command("ZCARD", keys.RQ_FINISHED) == 5)
-    assert sorted(store.command("ZRANGE", keys.RQ_FINISHED, 0, -1)) == sorted(
-        f"q1-s-1-{n}".encode() for n in range(15, 20)
-    )
+    assert {run_id.decode() for run_id in store.command("ZRANGE", keys.RQ_FINISHED, 0, -1)} == set(new)
     assert store.command("ZCARD", keys.RUNS) == 5
-    assert counters(store)["succeeded"] == 20
+    assert store.command("EXISTS", *[keys.job(run_id) for run_id in old]) == 0
+    assert counters(store)["succeeded"] == 15

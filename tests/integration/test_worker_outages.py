@@ -113,6 +113,24 @@ def test_nothing_is_swept_when_redis_was_away_for_longer_than_every_lease(
     assert [worker.sigterm() for worker in workers] == [0] * 4
 
 
+def test_a_sweep_that_was_asked_for_before_a_gap_is_void_when_it_comes_after(redis_url: str) -> None:
+    """It may have waited in Redis' socket while every lease ran out: by generation and by lease it is told apart."""
+    store = Store.connect(redis_url)
+    store.run(verbs.beat("dead", LEASE_MS))
+    store.command("DEL", keys.worker("dead"))
+
+    def sweep(generation: int, fresh_ms: int) -> int:
+        limits = verbs.Limits(3, 100)
+        return store.run(
+            verbs.sweep("w1", "", 0, limits, 10, "{}", "", generation=generation, fresh_ms=fresh_ms)
+        ).workers
+
+    store.run(verbs.beat("w1", LEASE_MS, 2))
+    assert sweep(generation=1, fresh_ms=0) == -1
+    assert sweep(generation=2, fresh_ms=2 * LEASE_MS) == -1
+    assert sweep(generation=2, fresh_ms=0) == 1
+
+
 def test_a_worker_starts_before_redis_and_waits_for_it(
     headrace: StartProcess, own_valkey: ValkeyServer, journal: Journal
 ) -> None:

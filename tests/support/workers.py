@@ -67,14 +67,16 @@ def deploy(store: Store, source: str, **changes: Any) -> str:
     return version
 
 
-def queue_runs(store: Store, version: str, *run_ids: str, payload: bytes = b"go", timeout_s: int = 60) -> None:
-    """Put runs of this script version into the queue, each from an admitted message."""
+def queue_runs(
+    store: Store, version: str, *run_ids: str, payload: bytes = b"go", timeout_s: int = 60, envelope: bytes = b""
+) -> None:
+    """Put runs of this script version into the queue, each from an admitted message; `envelope` replaces the run's."""
     session = f"session{next(_sessions)}"
     envelopes = [make_envelope(qos=int(run_id[1]), payload=payload) for run_id in run_ids]
     HeldSession(store, session, session).admit(*envelopes)
     placements = []
-    for entry, run_id, envelope in zip(read_entries(store), run_ids, envelopes, strict=True):
-        spec = RunSpec(TRIGGER, SCRIPT, version, run_id[3:], {}, encode_envelope(envelope))
+    for entry, run_id, message in zip(read_entries(store), run_ids, envelopes, strict=True):
+        spec = RunSpec(TRIGGER, SCRIPT, version, run_id[3:], {}, envelope or encode_envelope(message))
         placements.append(Placement(entry, TRIGGER, "run", [NewRun(run_id, encode_job(spec), SCRIPT, timeout_s)]))
     store.run(place(placements, NOW_ISO, NOW_MS * 1000, 1000))
 

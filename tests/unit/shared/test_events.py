@@ -13,8 +13,10 @@ from typing import Literal
 
 import pytest
 
-from shared import docs, events, logs
+from shared import events, logs
 from shared.config import LogSettings
+from shared.docs import configuration
+from shared.docs import events as events_page
 from shared.errors import InternalError, StoreUnavailable
 
 RESERVED = {"event", "level", "timestamp", "message", "hint", "traceback", "self"}
@@ -181,7 +183,7 @@ def test_a_log_that_cannot_be_written_stops_nothing() -> None:
 
 def test_the_reference_pages_name_every_event_and_are_tables() -> None:
     """What is rendered holds what the code holds."""
-    page = docs.render_events()
+    page = events_page.render()
 
     assert all(f"## `{name}`" in page for name in events.EVENTS)
-    assert "| `max_payload` | `16777216` | an integer from 1 to 268435455 |" in docs.render_configuration()
+    assert "| `max_payload` | `16777216` | an integer from 1 to 268435455 |" in configuration.render()

@@ -88,7 +88,11 @@ def test_a_time_out_says_how_long_it_waited_and_keeps_the_log() -> None:
 def test_a_crash_leaves_to_redis_what_becomes_of_the_run() -> None:
     """The outcome is `crashed`; the policy by QoS is the verb's."""
     death = RunnerDied(-11, "SIGSEGV", "was ended by SIGSEGV", RUN, (RUN,), stderr_tail="Fatal Python error\n")
-    ending = outcomes.crashed(JOB, outcomes.cause_of(death), "", death.returncode).ending
+    ending = outcomes.crashed(JOB, death).ending
 
     assert ending.outcome == "crashed"
-    assert msgspec.json.decode(ending.error)["message"] == "the runner was ended by SIGSEGV\nFatal Python error"
+    assert msgspec.json.decode(ending.error) == {
+        "name": "RunnerDied",
+        "message": "the runner was ended by SIGSEGV",
+        "stack": "Fatal Python error",
+    }
