@@ -21,7 +21,7 @@ help: ## list the verbs
 
 .PHONY: run
 run: $(INSTALLED) broker ## start Headrace on this machine: Redis, broker, all processes, an example and its messages
-	@HEADRACE_LOG__RUNS=$${HEADRACE_LOG__RUNS:-true} honcho start
+	@HEADRACE_LOG__RUNS=$${HEADRACE_LOG__RUNS:-true} honcho start || { s=$$?; test $$s = 130 || exit $$s; } # Ctrl-C is no error
 
 .PHONY: test
 test: $(INSTALLED) broker ## run all tests; ARGS="tests/unit -k lease" for some of them

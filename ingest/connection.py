@@ -89,7 +89,7 @@ class Connection:
         self._intention: StoreRequest | None = None
         self._intended: list[Packet] = []
         self._move(Input.CONNECT)
-        outbox.protocol = step.protocol
+        outbox.begin(step.protocol)
         self._write(connect_packet(config, step))
 
     def receive(self, packets: Sequence[Inbound], now_ms: int) -> None:

@@ -14,13 +14,13 @@ from shared.errors import InternalError
 
 
 class Outbox:
-    """Queues towards broker and store. `protocol` is that of the current connection."""
+    """Queues towards broker, store and owner."""
 
     def __init__(self) -> None:
-        self.protocol = Protocol.V5
         self.events: list[SessionEvent] = []
         self.waiting_bytes = 0
         """Size of the batches that were not answered yet."""
+        self._protocol = Protocol.V5
         self._output: list[bytes] = []
         self._requests: list[StoreRequest] = []
         self._waiting: deque[tuple[StoreRequest, list[bytes]]] = deque()
@@ -29,10 +29,15 @@ class Outbox:
         """Requests that were not answered yet, taken or not."""
         return len(self._waiting)
 
+    def begin(self, protocol: Protocol) -> None:
+        """A new connection: what was not taken for the last one is void."""
+        self._protocol = protocol
+        self._output.clear()
+
     def write(self, *packets: Packet) -> None:
         """Packets that wait for nothing; one write."""
         if packets:
-            self._output.append(b"".join([encode(packet, self.protocol) for packet in packets]))
+            self._output.append(b"".join([encode(packet, self._protocol) for packet in packets]))
 
     def request(self, request: StoreRequest) -> None:
         """A request, behind those before it."""

@@ -27,6 +27,7 @@ from shared.store import AsyncStore
 
 RETRY_FIRST_S = 0.05
 RETRY_MAX_S = 1.0
+ROUND_MESSAGES = int(__import__("os").environ.get("RM","2048"))
 
 Requests = deque[StoreRequest]
 Stored = Callable[[list[tuple[StoreRequest, int]]], None]
@@ -179,7 +180,7 @@ class _Room:
     """What a round trip may still hold."""
 
     def __init__(self) -> None:
-        self._messages = BATCH_MESSAGES
+        self._messages = ROUND_MESSAGES
         self._bytes = BATCH_BYTES
 
     def has(self, request: StoreRequest) -> bool:

@@ -6,7 +6,7 @@
 | `headrace:session:<sid>` | hash: fence, call, epoch, connection, admitted, … and what the session reports | ingest | ingest, status | the session's |
 | `headrace:session:<sid>:inflight` | hash packet id → digests and connections | admit | session_open | PUBLISH … PUBREL |
 | `headrace:lease:<sid>` | string `<token> <holder>`, expiring | lease_* | ingest, status | lease time |
-| `headrace:sessions` | set of session ids | session_open | status | for ever |
+| `headrace:sessions` | set of session ids | lease_acquire | status | for ever |
 | `headrace:counters:<trigger>` | hash of the identities' cells | admit, place, start, finish, sweep | status | for ever |
 | `headrace:counters` | set of triggers that have counters | admit | status | for ever |
 | `headrace:published:<trigger>:<digest>` | string, expiring: a publisher's own id was seen | place | place | 24 h |

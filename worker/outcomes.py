@@ -66,7 +66,7 @@ def stopped(job: Job, log: str) -> Ended:
 
 
 def crashed(job: Job, death: RunnerDied) -> Ended:
-    """The runner died while the code ran, or had to be ended before the run's turn came. Its last words are the stack."""
+    """The runner died while the code ran, or was ended before the run's turn came. Its last words are the stack."""
     cause = f"the runner {death.cause}"
     tail = death.stderr_tail.strip()
     problem = RunErrorInfo("RunnerDied", cause, tail)

@@ -49,8 +49,8 @@ def lease_acquire(session_id: str, holder: str, ttl_ms: int) -> Call[LeaseReply]
     """Take the session's lease if nobody holds it."""
     return Call(
         "lease_acquire",
-        [keys.lease(session_id), keys.session(session_id)],
-        [holder, ttl_ms],
+        [keys.lease(session_id), keys.session(session_id), keys.SESSIONS],
+        [holder, ttl_ms, session_id],
         lambda reply: LeaseReply(reply[0], reply[1].decode()),
     )
 
@@ -81,8 +81,8 @@ def session_open(session_id: str, token: int, trigger: str, client_id: str) -> C
 
     return Call(
         "session_open",
-        [keys.session(session_id), keys.inflight(session_id), keys.SESSIONS, keys.INBOX],
-        [token, session_id, trigger, client_id, keys.GROUP],
+        [keys.session(session_id), keys.inflight(session_id), keys.INBOX],
+        [token, trigger, client_id, keys.GROUP],
         decode,
     )
 

@@ -1,6 +1,6 @@
 -- Take the lease of a session if nobody holds it; every taking raises the fencing token.
--- KEYS  1 lease  2 session
--- ARGV  1 holder (unique per process start)  2 lease time in ms
+-- KEYS  1 lease  2 session  3 sessions
+-- ARGV  1 holder (unique per process start)  2 lease time in ms  3 session id
 -- -> {token, holder}: token 0 when somebody else holds it
 -- invariant: session.fence only grows; a repeat by the same holder (lost reply) gets the same token. cost: O(1)
 local held = redis.call('GET', KEYS[1])
@@ -12,5 +12,6 @@ if held then
 end
 local token = redis.call('HINCRBY', KEYS[2], 'fence', 1)
 redis.call('HSET', KEYS[2], 'call', 0)
+redis.call('SADD', KEYS[3], ARGV[3])
 redis.call('SET', KEYS[1], token .. ' ' .. ARGV[1], 'PX', ARGV[2])
 return {token, ARGV[1]}

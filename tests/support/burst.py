@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 
-import paho.mqtt.client as mqtt
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 CONFIRM_S = 60.0
 AT_ONCE = 10_000
@@ -15,7 +16,7 @@ class Publisher:
     """A connected paho client."""
 
     def __init__(self, port: int) -> None:
-        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+        self._client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
         self._client.max_inflight_messages_set(50)
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
