@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 
 import redis
 import redis.asyncio
+from hiredis import pack_command
 from redis.backoff import NoBackoff
+from redis.connection import AbstractConnection
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
@@ -35,8 +37,8 @@ _UNAVAILABLE = frozenset(
 _REFUSED = frozenset({"WRONGPASS", "NOAUTH", "NOPERM"})
 
 
-def _evalsha(call: Call[Any]) -> list[Arg]:
-    return ["EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args]
+def _evalsha(call: Call[Any]) -> tuple[Arg, ...]:
+    return ("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args)
 
 
 def _translate(error: Exception, what: str) -> HeadraceError:
@@ -73,6 +75,7 @@ class Store:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
+        self._connection: AbstractConnection | None = None
 
     @classmethod
     def connect(cls, url: str) -> Store:
@@ -107,7 +110,9 @@ class Store:
             raise _translate(error, str(commands[0][0])) from error
 
     def close(self) -> None:
-        """Drop the connection."""
+        """Drop the connections."""
+        if self._connection is not None:
+            self._connection.disconnect()  # type: ignore[no-untyped-call]
         self._client.close()
 
     def _replies(self, calls: Sequence[Call[Any]]) -> list[Any]:
@@ -125,15 +130,20 @@ class Store:
         return replies
 
     def _send(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        if len(calls) == 1:
-            try:
-                return [self._client.execute_command(*_evalsha(calls[0]))]  # type: ignore[no-untyped-call]
-            except ResponseError as error:
-                return [error]
-        with self._client.pipeline(transaction=False) as pipeline:
-            for call in calls:
-                pipeline.execute_command(*_evalsha(call))  # type: ignore[no-untyped-call]
-            return pipeline.execute(raise_on_error=False)
+        """By a connection that is kept: redis-py's pool and pipeline cost more than the round trip."""
+        if self._connection is None:
+            self._connection = self._client.connection_pool.get_connection()
+        connection = self._connection
+        packed = b"".join([pack_command(_evalsha(call)) for call in calls])  # type: ignore[arg-type]
+        connection.send_packed_command([packed])  # type: ignore[no-untyped-call]
+        return [_reply(connection) for _ in calls]
+
+
+def _reply(connection: AbstractConnection) -> Any:
+    try:
+        return connection.read_response()
+    except ResponseError as error:
+        return error
 
 
 class AsyncStore:

@@ -2,6 +2,11 @@
 local FAR = 4102444800 -- RQ's registries drop scores that lie in the past: ours start in the year 2100, plus the end of the run
 local cells = {}
 
+-- One command for many members; a member takes as many `args` as divide 2000.
+local function many(command, key, args)
+  for from = 1, #args, 2000 do redis.call(command, key, unpack(args, from, math.min(from + 1999, #args))) end
+end
+
 local function bump(trigger, cell, by)
   local of = cells[trigger]
   if not of then of = {}; cells[trigger] = of end

@@ -5,18 +5,14 @@
 -- invariant: a run is in the queue or in exactly one worker's claims; one that has crashed before is claimed alone. cost: O(runs)
 if redis.call('EXISTS', KEYS[4]) == 0 then return {-1} end
 if redis.call('EXISTS', KEYS[3]) == 1 then return {0} end
-local out, taken, bytes = {1}, 0, 0
-while taken < tonumber(ARGV[2]) and bytes < tonumber(ARGV[3]) do
-  local id = redis.call('LPOP', KEYS[1])
-  if not id then break end
+local out, claims, seen, taken, bytes = {1}, {}, 0, 0, 0
+for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, ARGV[2] - 1)) do
   local key = 'rq:job:' .. id
   local h = redis.call('HMGET', key, 'data', 'status', 'state', 'timeout', 'crashes', 'attempts')
+  local crashed = tonumber(h[5] or 0) > 0
+  if bytes >= tonumber(ARGV[3]) or crashed and taken > 0 then break end
+  seen = seen + 1
   if h[1] and h[2] == 'queued' then
-    local crashed = tonumber(h[5] or 0) > 0
-    if crashed and taken > 0 then
-      redis.call('LPUSH', KEYS[1], id)
-      break
-    end
     if h[3] ~= 'queued' then -- put back by RQ's own requeue: a re-drive
       redis.call('HSET', key, 'state', 'queued', 'source', 'redrive')
       redis.call('ZREM', 'headrace:dead', id)
@@ -24,10 +20,12 @@ while taken < tonumber(ARGV[2]) and bytes < tonumber(ARGV[3]) do
     taken = taken + 1
     bytes = bytes + #h[1]
     local exec = ARGV[1] .. '-' .. taken
-    redis.call('HSET', KEYS[2], id, exec .. ' claimed')
+    claims[2 * taken - 1] = id; claims[2 * taken] = exec .. ' claimed'
     local n = #out
     out[n + 1] = id; out[n + 2] = exec; out[n + 3] = h[1]; out[n + 4] = h[4] or ''; out[n + 5] = tonumber(h[6] or 0)
     if crashed then break end
   end
 end
+if seen > 0 then redis.call('LPOP', KEYS[1], seen) end
+many('HSET', KEYS[2], claims)
 return out

@@ -12,6 +12,7 @@ local at = {now_iso = now_iso, now_ms = now_ms, max_crashes = tonumber(ARGV[4]),
 local STATUS = {succeeded = 'finished', failed = 'failed', stopped = 'stopped'}
 local TYPE = {succeeded = '1', failed = '2', crashed = '2', stopped = '3'}
 local out, done, bad = {}, 0, 0
+local ended, left, listed = {}, {}, {[KEYS[4]] = {}, [KEYS[5]] = {}, [KEYS[6]] = {}} -- written once for all
 
 local function attempt(i, job)
   local fields = {'type', TYPE[ARGV[i + 2]], 'worker_name', ARGV[1], 'execution_id', ARGV[i + 1], 'started_at', job.started_at, 'ended_at', now_iso,
@@ -30,7 +31,8 @@ local function record(i, job, from)
     redis.call('XADD', 'rq:results:' .. job.id, 'MAXLEN', 10, '*', unpack(attempt(i, job)))
   end
   local registry = outcome == 'succeeded' and KEYS[4] or outcome == 'failed' and KEYS[5] or KEYS[6]
-  redis.call('ZADD', registry, FAR + now_ms / 1000, job.id)
+  local list = listed[registry]
+  list[#list + 1] = FAR + now_ms / 1000; list[#list + 1] = job.id
   if outcome == 'failed' then bury(KEYS[8], KEYS[9], job.id, now_ms, at.dead_max, job.trigger) end
   if outcome == 'succeeded' then done = done + 1 else bad = bad + 1 end
   move(job, from, state)
@@ -43,12 +45,12 @@ for i = 7, #ARGV, 7 do
   local claim = redis.call('HGET', KEYS[1], id)
   local state = ''
   if claim == exec .. ' started' then
-    redis.call('HDEL', KEYS[1], id)
+    ended[#ended + 1] = id
     if outcome == 'crashed' then
       state = crash(job, exec, at, attempt(i, job))
       bad = bad + 1
     else
-      redis.call('ZREM', KEYS[3], id .. ':' .. exec)
+      left[#left + 1] = id .. ':' .. exec
       state = record(i, job, 'running')
     end
   elseif job.execution == exec and outcome ~= 'crashed' then
@@ -63,6 +65,9 @@ for i = 7, #ARGV, 7 do
   if state == '' then bump(job.trigger, 'late', 1) end
   out[#out + 1] = state
 end
+many('HDEL', KEYS[1], ended)
+many('ZREM', KEYS[3], left)
+for registry, list in pairs(listed) do many('ZADD', registry, list) end
 if done > 0 then redis.call('HINCRBY', KEYS[7], 'successful_job_count', done) end
 if bad > 0 then redis.call('HINCRBY', KEYS[7], 'failed_job_count', bad) end
 redis.call('HINCRBYFLOAT', KEYS[7], 'total_working_time', ARGV[6])

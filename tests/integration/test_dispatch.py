@@ -127,6 +127,7 @@ def test_redis_that_goes_away_and_comes_back_is_no_reason_to_stop(own_valkey: Va
     own_valkey.kill9()
     eventually(lambda: "Redis" in dispatcher.output)
     own_valkey.start()
+    inbox.held.store = inbox.store = Store.connect(own_valkey.url)  # this test's own connection went too
     inbox.admit(100)
 
     eventually(lambda: inbox.placed(200))

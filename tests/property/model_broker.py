@@ -131,10 +131,11 @@ class ModelBroker:
 
     def read(self, data: bytes) -> None:
         """Bytes from the client."""
-        assert self._decoder is not None
-        for packet in self._decoder.feed(data):
+        decoder = self._decoder
+        assert decoder is not None
+        for packet in decoder.feed(data):
             self._handle(packet)
-        assert self._decoder is None or self._decoder.error is None, self._decoder.error
+        assert decoder.error is None, decoder.error
 
     def publish(self, message: Message) -> int | None:
         """Route a message. The QoS that it is owed to the client with; None: the client has no claim to it."""
@@ -213,11 +214,11 @@ class ModelBroker:
         if packet.clean_start:
             self.session = None
         present = self.session is not None
-        self.session = self.session or BrokerSession()
+        self.session = session = self.session if self.session is not None else BrokerSession()
         v5 = self.habits.protocol is Protocol.V5
         self._lasting = packet.session_expiry_interval > 0 if v5 else not packet.clean_start
         self.to_client.append(ConnAckPacket(session_present=present))
-        again = list(self.session.inflight)
+        again = list(session.inflight)
         if self.habits.releases_first:
             again.sort(key=lambda each: not each.released)
         for each in again:

@@ -69,7 +69,7 @@ class Driver:
         self,
         record: SessionRecord | None = None,
         step: ConnectStep | None = None,
-    ) -> list[Packet]:
+    ) -> list[Inbound]:
         """Begin a connection; what is sent first."""
         self._server = Decoder(self.protocol, 1 << 20, Role.SERVER)
         record = record or SessionRecord(0, 1, None, None, {})
@@ -122,7 +122,7 @@ class Driver:
         return [event for event in self._events if isinstance(event, kind)]
 
     def grant(self, *codes: SubAckReasonCode) -> list[Inbound]:
-        """Answer what was asked for: SUBACK with these codes in order (else as requested), UNSUBACK. All that was sent."""
+        """Answer what is asked with SUBACK (these codes in order, else as requested) and UNSUBACK; what was sent."""
         given = list(codes)
         asked: list[Inbound] = []
         while packets := self.sent():

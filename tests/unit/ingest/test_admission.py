@@ -35,14 +35,16 @@ class Desk:
         self.subscriptions: Subscriptions | None = None
         self.deploy(self.trigger, **changes)
 
-    def deploy(self, trigger: Trigger, *, copies: bool = False, identifiers: bool = True, **codes: int) -> None:
-        """The next generation of subscriptions; `codes` are refusals by filter."""
+    def deploy(
+        self, trigger: Trigger, *, copies: bool = False, identifiers: bool = True, codes: dict[str, int] | None = None
+    ) -> None:
+        """The next generation of subscriptions; `codes` are what is granted otherwise than asked, by filter."""
         wanted = wanted_filters(trigger)
         known = self.subscriptions
         number = generation_number(1, len(known.generations) if known else 0)
         plan = plan_subscriptions(wanted, known, Protocol.V5, certain=False)
         planned = next_subscriptions(wanted, plan, known, number, identifiers=identifiers)
-        granted = with_grants(planned, {each.filter: each.qos for each in wanted} | codes)
+        granted = with_grants(planned, {each.filter: each.qos for each in wanted} | (codes or {}))
         self.subscriptions = Subscriptions(1, granted.generations, copies=copies)
         self.intake.use(trigger, VERSION, self.subscriptions)
 
@@ -109,7 +111,7 @@ def test_on_3_1_1_there_are_no_properties() -> None:
     assert envelope.packet_id == 0
 
 
-@pytest.mark.parametrize(("qos", "acks"), [(0, []), (1, [PUBACKS[7]]), (2, [PUBRECS[7]])])
+@pytest.mark.parametrize("qos, acks", [(0, []), (1, [PUBACKS[7]]), (2, [PUBRECS[7]])])
 def test_each_qos_has_its_acknowledgement(qos: int, acks: list[bytes]) -> None:
     """It waits in the batch until that is stored."""
     batch = Desk().take(publish(qos=qos))
@@ -198,7 +200,7 @@ def test_a_message_over_the_limit_becomes_a_dead_letter(qos: int) -> None:
 
 def test_topics_that_were_refused_are_not_named() -> None:
     """The message came through the other one."""
-    desk = Desk(Topic("demo/hello", 1), Topic("demo/+", 2), **{"demo/+": 0x87})
+    desk = Desk(Topic("demo/hello", 1), Topic("demo/+", 2), codes={"demo/+": 0x87})
 
     assert desk.admitted(publish())[0].filters == [0]
 
@@ -370,14 +372,14 @@ def test_copies_that_were_queued_under_the_topics_of_before_count_once() -> None
 
 def test_a_topic_that_was_refused_absorbs_nothing() -> None:
     """No copy comes for it."""
-    desk = Desk(Topic("demo/+", 1), Topic("demo/hello", 2), copies=True, **{"demo/hello": 0x87})
+    desk = Desk(Topic("demo/+", 1), Topic("demo/hello", 2), copies=True, codes={"demo/hello": 0x87})
 
     assert len(desk.admitted(publish(subscription_ids=desk.identifiers("demo/+")))) == 1
 
 
 def test_a_topic_that_was_granted_less_absorbs_nothing_better() -> None:
     """The better copy is the one to keep."""
-    desk = Desk(Topic("demo/+", 1), Topic("demo/hello", 2), copies=True, **{"demo/hello": 0})
+    desk = Desk(Topic("demo/+", 1), Topic("demo/hello", 2), copies=True, codes={"demo/hello": 0})
 
     assert len(desk.admitted(publish(subscription_ids=desk.identifiers("demo/+")))) == 1
 

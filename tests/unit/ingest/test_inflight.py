@@ -138,7 +138,7 @@ def test_a_new_session_of_the_broker_clears_all() -> None:
 
 
 def test_a_publish_right_after_the_pubrel_that_ended_it_is_not_new() -> None:
-    """aedes sends both again when a client comes back; it is remembered until PUBREL comes once more."""
+    """Aedes sends both again when a client comes back; it is remembered until PUBREL comes once more."""
     memory = after(1, ONE)
     memory.release(5)
 

@@ -1,8 +1,6 @@
-"""From CONNECT to the answer: plans, refusals, new and resumed sessions, silence."""
+"""From CONNECT to the answer: new and resumed sessions, refusals, the end of a connection."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 
@@ -13,13 +11,11 @@ from ingest.codec import (
     DisconnectPacket,
     DisconnectReasonCode,
     MalformedPacket,
-    PingReqPacket,
-    PingRespPacket,
     Protocol,
     Reason,
     SubscribePacket,
 )
-from ingest.handshake import WEEK_S, ConnectStep, connect_plan, protocol_of
+from ingest.handshake import ConnectStep
 from ingest.session_events import (
     BeginEpoch,
     Closed,
@@ -32,17 +28,16 @@ from ingest.session_events import (
     ServerDisconnect,
     SessionConfig,
     SessionRecord,
-    Silent,
     TakenOver,
 )
 from ingest.session_states import State
 from ingest.subscriptions import Generation, Subscriptions, decode_subscriptions
 from shared.config import IngestSettings
-from shared.definitions import Broker, Topic
+from shared.definitions import Broker
 from shared.errors import InternalError
 from shared.scripts.ingest import SessionReply
 from tests.support.factories import VERSION, make_trigger
-from tests.unit.ingest.session_driver import NOW_MS, Driver, only, publish, resuming
+from tests.unit.ingest.session_driver import Driver, only, publish, resuming
 
 NEVER = SessionRecord(0, 1, None, None, {})
 PURGE = {protocol: ConnectStep(protocol, clean_start=True, purge=True) for protocol in Protocol}
@@ -51,79 +46,6 @@ PURGE = {protocol: ConnectStep(protocol, clean_start=True, purge=True) for proto
 def known(protocol: Protocol = Protocol.V5, *, lasting: bool = True) -> SessionRecord:
     """A session that has been connected before."""
     return SessionRecord(1, 5, protocol, Subscriptions(4, [Generation(0, [])], lasting=lasting), {})
-
-
-# --- plans
-
-
-@pytest.mark.parametrize("protocol", Protocol)
-def test_the_first_connect_ends_what_there_is_and_then_begins_a_session_that_lasts(protocol: Protocol) -> None:
-    """On 3.1.1 one connection cannot do both; on 5 Mosquitto would not save the session."""
-    plan = connect_plan(make_trigger(Topic("a", 1)), NEVER, protocol, new_holder=True)
-
-    assert plan == [PURGE[protocol], ConnectStep(protocol, clean_start=False, session_expiry_s=WEEK_S, lasting=True)]
-
-
-@pytest.mark.parametrize("protocol", Protocol)
-@pytest.mark.parametrize("new_holder", [True, False])
-def test_every_later_connect_resumes(protocol: Protocol, new_holder: bool) -> None:  # noqa: FBT001
-    """Whoever holds the session."""
-    (step,) = connect_plan(make_trigger(Topic("a", 2)), known(protocol), protocol, new_holder=new_holder)
-
-    assert not step.clean_start
-    assert step.lasting
-
-
-@pytest.mark.parametrize("changes", [{}, {"session_expiry_interval": 0}])
-@pytest.mark.parametrize("protocol", Protocol)
-def test_a_session_that_need_not_last_starts_clean_each_time(protocol: Protocol, changes: dict[str, Any]) -> None:
-    """At QoS 0 there is nothing to keep, and an expiry of 0 says that nothing shall be kept."""
-    qos = 1 if changes else 0
-    trigger = make_trigger(Topic("a", qos), **changes)
-
-    for record in (NEVER, known(protocol, lasting=False)):
-        assert connect_plan(trigger, record, protocol, new_holder=False) == [ConnectStep(protocol, clean_start=True)]
-
-
-@pytest.mark.parametrize("protocol", Protocol)
-def test_what_an_earlier_deployment_left_at_the_broker_is_fetched_once_more(protocol: Protocol) -> None:
-    """The trigger has gone from QoS 2 to 0 while messages were queued."""
-    (step,) = connect_plan(make_trigger(Topic("a", 0)), known(protocol), protocol, new_holder=True)
-
-    assert (step.clean_start, step.lasting, step.session_expiry_s) == (False, False, 0)
-
-
-def test_an_explicit_clean_start_is_made_by_each_new_holder() -> None:
-    """And by nobody else: a reconnect resumes."""
-    trigger = make_trigger(Topic("a", 2), clean_start=True)
-
-    assert connect_plan(trigger, known(), Protocol.V5, new_holder=True)[0] == PURGE[Protocol.V5]
-    (step,) = connect_plan(trigger, known(), Protocol.V5, new_holder=False)
-    assert not step.clean_start
-
-
-def test_on_3_1_1_an_explicit_clean_session_never_outlives_its_connection() -> None:
-    """That is what the flag means there."""
-    trigger = make_trigger(Topic("a", 2), clean_start=True)
-    steps = connect_plan(trigger, known(Protocol.V311), Protocol.V311, new_holder=False)
-
-    assert [(step.clean_start, step.lasting) for step in steps] == [(True, False)]
-
-
-@pytest.mark.parametrize("protocol", Protocol)
-def test_an_explicit_false_takes_the_session_that_is_there(protocol: Protocol) -> None:
-    """Even on the first connect of all."""
-    trigger = make_trigger(Topic("a", 1), clean_start=False)
-    (step,) = connect_plan(trigger, NEVER, protocol, new_holder=True)
-
-    assert not step.clean_start
-
-
-def test_the_protocol_is_the_triggers_else_that_of_the_epoch_else_5() -> None:
-    """It does not change by itself while a session lasts."""
-    assert protocol_of(make_trigger(client_version="v3"), known()) is Protocol.V311
-    assert protocol_of(make_trigger(), known(Protocol.V311)) is Protocol.V311
-    assert protocol_of(make_trigger(), NEVER) is Protocol.V5
 
 
 # --- CONNECT
@@ -276,9 +198,6 @@ def test_a_connection_waits_for_the_answers_of_the_last_one() -> None:
     driver.connect()
 
 
-# --- packets that have no place, and silence
-
-
 def test_a_message_before_connack_ends_the_connection() -> None:
     """With the reason, where the protocol has one."""
     for protocol, expected in ((Protocol.V5, [DisconnectPacket]), (Protocol.V311, [])):
@@ -331,75 +250,6 @@ def test_a_disconnect_from_the_broker_ends_the_connection(code: DisconnectReason
 
     assert driver.events(kind)
     assert driver.session.state is State.CLOSED
-    assert driver.sent() == []
-
-
-def test_a_broker_that_does_not_answer_connect_is_given_up() -> None:
-    """After the time that settings give it."""
-    driver = Driver()
-    driver.connect()
-    driver.session.tick(NOW_MS + 9_999)
-    waiting = driver.session.state
-    driver.session.tick(NOW_MS + 10_000)
-
-    assert waiting is State.CONNECTING
-    assert driver.events(Silent) == [Silent("CONNECT")]
-
-
-def test_a_ping_goes_out_before_the_keep_alive_time_is_over() -> None:
-    """After three quarters of it without sending."""
-    driver = Driver()
-    driver.establish(server_keep_alive=10)
-    driver.session.tick(NOW_MS)
-    driver.session.tick(NOW_MS + 7_499)
-    early = driver.sent()
-    driver.session.tick(NOW_MS + 7_500)
-
-    assert early == []
-    assert only(PingReqPacket, driver.sent())
-
-
-def test_a_broker_that_is_not_heard_after_a_ping_is_given_up() -> None:
-    """Anything that comes proves that it lives: PINGRESP may be stuck behind a backlog."""
-    driver = Driver()
-    driver.establish(server_keep_alive=10)
-    for answer in (PingRespPacket(), publish(qos=0)):
-        driver.now_ms += 7_500
-        driver.session.tick(driver.now_ms)
-        driver.now_ms += 5_000
-        driver.feed(answer)
-        driver.session.tick(driver.now_ms)
-    alive = driver.session.state
-    driver.session.tick(driver.now_ms + 7_500)
-    driver.session.tick(driver.now_ms + 12_501)
-
-    assert alive is State.ESTABLISHED
-    assert driver.events(Silent) == [Silent("PINGREQ")]
-
-
-def test_while_nothing_is_read_pings_go_on_and_no_answer_is_missed() -> None:
-    """Back-pressure must not look like a dead broker."""
-    driver = Driver()
-    driver.establish(server_keep_alive=10)
-    driver.session.tick(driver.now_ms)
-    driver.session.pause()
-    for _ in range(5):
-        driver.now_ms += 7_500
-        driver.session.tick(driver.now_ms)
-    pings = only(PingReqPacket, driver.sent())
-    driver.session.resume()
-    driver.session.tick(driver.now_ms + 4_000)
-
-    assert len(pings) == 5
-    assert driver.session.state is State.ESTABLISHED
-
-
-def test_no_keep_alive_no_pings() -> None:
-    """The broker may switch it off."""
-    driver = Driver()
-    driver.establish(server_keep_alive=0)
-    driver.session.tick(NOW_MS + 10_000_000)
-
     assert driver.sent() == []
 
 

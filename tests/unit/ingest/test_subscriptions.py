@@ -10,6 +10,7 @@ from ingest.codec import Protocol, QoS, RetainHandling, SubAckReasonCode
 from ingest.subscriptions import (
     GENERATIONS,
     PER_PACKET,
+    Plan,
     Subscriptions,
     Wanted,
     decode_subscriptions,
@@ -58,7 +59,7 @@ def test_a_session_that_is_as_wanted_is_asked_for_nothing(protocol: Protocol) ->
     """A reconnect costs no SUBSCRIBE."""
     plan = plan_subscriptions([A, B], subscribed(A, B), protocol, certain=True)
 
-    assert plan.subscribe == plan.unsubscribe == []
+    assert plan == Plan([], [])
 
 
 @pytest.mark.parametrize("protocol", Protocol)
@@ -200,7 +201,7 @@ def test_without_identifiers_filters_share_packets_of_eight() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    "text, expected",
     [
         ("$share/g/a", SubAckReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED),
         ("a/+/b", SubAckReasonCode.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED),

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from ingest.admission import BATCH_BYTES, BATCH_MESSAGES
+from ingest.admission import BATCH_BYTES
 from ingest.codec import Protocol
 from ingest.session_events import Admit, BeginEpoch, RecordSubscriptions, StoreRequest
-from ingest.writer import is_gap, merged, next_calls
+from ingest.writer import ROUND_MESSAGES, is_gap, merged, next_calls
 from shared.errors import StoreUnavailable
 from shared.scripts import ingest as verbs
 from shared.scripts.call import Call
@@ -54,9 +54,9 @@ def test_requests_of_other_kinds_keep_their_place() -> None:
     assert (answers, left) == ([0, 1, 2, 2, 3, 4], 0)
 
 
-def test_a_round_trip_holds_no_more_than_one_batch_may() -> None:
+def test_a_round_trip_is_kept_short() -> None:
     """In messages or in bytes; the rest waits, so that reading and storing overlap."""
-    half = admit(*[b"x"] * (BATCH_MESSAGES // 2))
+    half = admit(*[b"x"] * (ROUND_MESSAGES // 2))
     assert plan(half, half, admit(b"x")) == ([("admit", 1)], [0, 0], 1)
     large = admit(b"x", size=BATCH_BYTES)
     assert plan(large, admit(b"x")) == ([("admit", 1)], [0], 1)
