@@ -141,7 +141,7 @@ class Connection:
         if due is Due.GIVE_UP:
             self._give_up("PINGREQ")
         elif due is Due.PING:
-            self._write(PingReqPacket())
+            self._outbox.write(PingReqPacket())
 
     def drain(self) -> None:
         """End as soon as what was received is stored and acknowledged."""

@@ -29,7 +29,7 @@ class KeepAlive:
         self._waiting_since: int | None = None
 
     def wrote(self) -> None:
-        """Something was sent."""
+        """Something was sent since the last tick, other than what the tick asked for."""
         self._wrote = True
 
     def heard(self) -> None:

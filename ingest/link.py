@@ -29,7 +29,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Link(asyncio.BufferedProtocol):
+class Link(asyncio.Protocol):
     """One connection of a session. `closed` is done once the transport is gone.
 
     Reading pauses while too much waits for the store or for dispatch, while the broker does not take what we write, and
@@ -52,7 +52,6 @@ class Link(asyncio.BufferedProtocol):
         self._write_full = False
         self._reading = False
         self._ending = False
-        self._buffer = memoryview(bytearray(int(__import__("os").environ.get("RB","65536"))))
 
     def begin(self, record: SessionRecord, step: ConnectStep, max_payload: int) -> None:
         """Send CONNECT. The transport is open, and the session has no request under way."""
@@ -87,13 +86,6 @@ class Link(asyncio.BufferedProtocol):
             self._transport.abort()
         else:
             self._transport.pause_reading()
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Where the next read goes."""
-        return self._buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self.data_received(bytes(self._buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         """One read of the transport."""

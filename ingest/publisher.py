@@ -180,7 +180,7 @@ class Publisher(asyncio.Protocol):
             self._transport.abort()
             raise Refused(f"{broker_url(self.broker)} did not answer CONNECT within {timeout_s:g} s") from None
         if answer.reason_code == ConnAckReasonCode.SUCCESS:
-            self._keep_alive()
+            self._ping = self._loop.call_later(KEEP_ALIVE_S / 2, self._keep_alive)
         else:
             self._transport.abort()
         return answer

@@ -63,12 +63,13 @@ class Service:
                 await asyncio.sleep(full_jitter(failures, RETRY_FIRST_S, RETRY_MAX_S, random.random))
             else:
                 failures = 0
-                self._tools.watch.answered()
                 await asyncio.sleep(interval_s())
 
     async def _follow(self) -> None:
         """A new deployment: tell the keepers."""
-        if not await self._deployments.refresh():
+        changed = await self._deployments.refresh()
+        self._tools.watch.answered()
+        if not changed:
             return
         assignments = self._deployments.assignments
         for session, keeper in self._keepers.items():

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from ingest.admission import BATCH_BYTES, BATCH_MESSAGES
+from ingest.admission import BATCH_BYTES
 from ingest.session_events import Admit, BeginEpoch, RecordSubscriptions, StoreRequest
 from ingest.store_watch import StoreWatch
 from shared import keys
@@ -27,7 +27,8 @@ from shared.store import AsyncStore
 
 RETRY_FIRST_S = 0.05
 RETRY_MAX_S = 1.0
-ROUND_MESSAGES = int(__import__("os").environ.get("RM","2048"))
+ROUND_MESSAGES = 2048
+"""Beyond so many messages, or the bytes of one batch, a round trip takes no further batch."""
 
 Requests = deque[StoreRequest]
 Stored = Callable[[list[tuple[StoreRequest, int]]], None]
@@ -108,19 +109,24 @@ class StoreWriter:
             await self._look_at_inbox()
 
     async def _persist(self, calls: list[Call[int]]) -> list[int]:
-        """Repeat until answered. That an earlier call is missing can only mean that Redis has lost what it had."""
-        attempt = 0
+        """Repeat until answered.
+
+        That a call before the first of these is missing means that Redis has lost what it had. To know, it takes two
+        tries: at the first one, a verb that Redis did not have loaded may have been overtaken by the call behind it.
+        """
+        attempt = gaps = 0
         while True:
             try:
                 replies: list[int] = await self._store.run_many(calls)
             except StoreUnavailable as error:
-                if is_gap(error):
+                gaps = gaps + 1 if is_gap(error) else 0
+                if gaps > 1:
                     self._watch.went_back(error)
                     raise LeaseLost("Redis has lost calls that it had answered", session=self._session) from error
-                attempt += 1
-                delay_s = full_jitter(attempt, RETRY_FIRST_S, RETRY_MAX_S, random.random)
-                self._watch.failed(error)
-                await asyncio.sleep(delay_s)
+                if not gaps:
+                    attempt += 1
+                    self._watch.failed(error)
+                    await asyncio.sleep(full_jitter(attempt, RETRY_FIRST_S, RETRY_MAX_S, random.random))
             else:
                 self._watch.answered()
                 return replies
@@ -157,8 +163,8 @@ def next_calls(
 ) -> tuple[list[Call[int]], list[tuple[StoreRequest, int]]]:
     """Take requests from the queue for one round trip: the calls, and each request with the index of its call.
 
-    Adjacent batches become one. All calls together hold no more messages than one batch may: while Redis is busy with
-    them, the next ones are read and decoded, and neither waits long for the other.
+    Adjacent batches become one. Round trips are kept short enough that reading and decoding the next messages overlaps
+    with storing these, also where the broker allows only a few thousand unacknowledged ones.
     """
     calls: list[Call[int]] = []
     answers: list[tuple[StoreRequest, int]] = []

@@ -246,6 +246,8 @@ class WorkLoop:
 
     def _leave(self) -> None:
         self._announce_stop()
+        if not self._claimed and self._reporter.idle:
+            return
         held = self._reporter.insist([read_claims(self._uplink.name)])
         if held is not None and (waiting := [each for each in held[0] if each.stage == "claimed"]):
             self._reporter.insist([release(self._uplink.name, waiting)])

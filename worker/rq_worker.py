@@ -76,20 +76,21 @@ class RqWorker(rq.Worker):
         self._shown_at = 0.0
 
     def run(self, loop: Callable[[], bool]) -> bool:
-        """Work by our own loop, between RQ's birth and death; what the loop returns."""
-        self.register_birth()
+        """Work by our own loop, between RQ's birth and death; what the loop returns. True where it never began."""
+        if not self.register_birth():
+            return True
         self.subscribe()
         try:
             return loop()
         finally:
             self.register_death()
 
-    def register_birth(self) -> None:
-        """As RQ's, through our door to Redis; waits for Redis. Also after RQ's record of us has expired."""
+    def register_birth(self) -> bool:
+        """As RQ's, through our door to Redis; also once its record of us has expired. Waits for it; False: in vain."""
         self.birth_date = self.birth_date or now()
         self.last_heartbeat = now()
         fields = [part for item in self.serialize().items() for part in item]
-        self._uplink.insist(
+        registered = self._uplink.wait_for(
             lambda store: store.commands(
                 [
                     ("HSET", self.key, *fields, "state", self._state),
@@ -99,6 +100,7 @@ class RqWorker(rq.Worker):
                 ]
             )
         )
+        return registered is not None
 
     def register_death(self) -> None:
         """As RQ's, through our door to Redis; if it is away, the record expires by itself."""

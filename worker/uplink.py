@@ -63,6 +63,12 @@ class Uplink:
             self.nap()
         return answer
 
+    def wait_for(self, work: Callable[[Store], Answer]) -> Answer | None:
+        """The same for what nothing depends on: given up as soon as we are told to stop."""
+        while (answer := self.attempt(work)) is None and not self._stop.requested:
+            self.nap()
+        return answer
+
     def keep_alive(self) -> None:
         """Beat if it is time."""
         if time.monotonic() >= self._beat_at:
