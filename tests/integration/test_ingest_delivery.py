@@ -61,9 +61,7 @@ def test_messages_of_every_qos_reach_the_inbox_once(
     eventually(lambda: not store.command("EXISTS", "headrace:session:abcdefgh:inflight"))
 
 
-def test_every_field_of_a_publish_is_kept(
-    store: Store, redis_url: str, headrace: Start, mosquitto: Mosquitto
-) -> None:
+def test_every_field_of_a_publish_is_kept(store: Store, redis_url: str, headrace: Start, mosquitto: Mosquitto) -> None:
     """Properties as they were sent, user properties in their order, repeated names included."""
     version = deploy_trigger(store, mosquitto.port, Topic("plant/+/temp", 1))
     start(headrace, redis_url, store)

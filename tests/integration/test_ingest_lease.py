@@ -100,9 +100,7 @@ def test_a_holder_that_ends_in_good_order_is_followed_at_once(
     eventually(lambda: holder(store) == second.pid)
 
 
-def test_many_sessions_are_held_once_each(
-    store: Store, redis_url: str, headrace: Start, mosquitto: Mosquitto
-) -> None:
+def test_many_sessions_are_held_once_each(store: Store, redis_url: str, headrace: Start, mosquitto: Mosquitto) -> None:
     """Whatever process takes which."""
     deploy_trigger(store, mosquitto.port, Topic("t0", 1), path="f/t0", session="session0", client_id="c0")
     processes = [headrace("ingest", REDIS_URL=redis_url, **FAST).wait_ready() for _ in range(2)]
@@ -161,5 +159,3 @@ def test_control_c_is_quiet(store: Store, redis_url: str, headrace: Start, mosqu
     assert ingest.wait() == 0
     assert "Traceback" not in ingest.output
     assert "headrace ingest stopped" in ingest.output
-
-

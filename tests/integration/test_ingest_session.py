@@ -123,9 +123,7 @@ def test_acknowledgements_keep_their_order(
     assert [int(each.payload) for each in inbox(store)] == list(range(1, 2001))
 
 
-def test_a_backlog_comes_before_suback(
-    store: Store, redis_url: str, headrace: Start, broker: ReplayingBroker
-) -> None:
+def test_a_backlog_comes_before_suback(store: Store, redis_url: str, headrace: Start, broker: ReplayingBroker) -> None:
     """Brokers resend everything before they answer SUBSCRIBE: it is all taken and acknowledged."""
     deploy_trigger(store, broker.port, Topic("a", 2))
     headrace("ingest", REDIS_URL=redis_url, **FAST)
@@ -136,9 +134,7 @@ def test_a_backlog_comes_before_suback(
     assert not peer.connect.clean_start
     peer.accept(session_present=True)
     asked = [peer.expect(SubscribePacket), peer.expect(SubscribePacket)]
-    peer.send(
-        *[PublishPacket("a", b"%d" % i, qos=QoS(2), packet_id=i, duplicate=True) for i in range(1, 7001)]
-    )
+    peer.send(*[PublishPacket("a", b"%d" % i, qos=QoS(2), packet_id=i, duplicate=True) for i in range(1, 7001)])
     for i in range(1, 7001):
         assert peer.expect(PubRecPacket).packet_id == i
     for subscribe in asked:
@@ -172,9 +168,7 @@ def test_a_message_resent_without_dup_is_admitted_once(
     assert counters(store) == {"received": 3, "admitted": 2, "inbox": 2, "duplicate": 1}
 
 
-def test_an_unknown_pubrel_is_answered(
-    store: Store, redis_url: str, headrace: Start, broker: ReplayingBroker
-) -> None:
+def test_an_unknown_pubrel_is_answered(store: Store, redis_url: str, headrace: Start, broker: ReplayingBroker) -> None:
     """It comes when we were killed between storing and PUBCOMP."""
     deploy_trigger(store, broker.port, Topic("a", 2))
     headrace("ingest", REDIS_URL=redis_url, **FAST)

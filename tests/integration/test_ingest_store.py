@@ -51,9 +51,7 @@ def test_redis_killed_and_restarted_under_load_loses_and_doubles_nothing(
     assert ingest.output.count("store.unavailable") == ingest.output.count("store.available") > 0
 
 
-def test_lost_replies_change_nothing(
-    own_valkey: ValkeyServer, headrace: Start, mosquitto: Mosquitto
-) -> None:
+def test_lost_replies_change_nothing(own_valkey: ValkeyServer, headrace: Start, mosquitto: Mosquitto) -> None:
     """Redis has carried the call out, and the connection breaks before the answer: the repeat is recognised."""
     store = Store.connect(own_valkey.url)
     with CuttingProxy(own_valkey.port) as proxy:

@@ -22,9 +22,7 @@ class Listener:
 
     def __init__(self, port: int, protocol: int = mqtt.MQTTv5) -> None:
         self.messages: list[mqtt.MQTTMessage] = []
-        self.client = mqtt.Client(
-            mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTProtocolVersion(protocol)
-        )
+        self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTProtocolVersion(protocol))
         subscribed: list[bool] = []
         self.client.on_message = lambda _client, _data, message: self.messages.append(message)
         self.client.on_subscribe = lambda *_: subscribed.append(True)

@@ -101,5 +101,3 @@ def session_state(store: Store, session: str = SESSION) -> str:
 def is_subscribed(store: Store, session: str = SESSION) -> bool:
     """Whether the session is connected and what was granted is on record."""
     return session_state(store, session) == "connected" and session_field(store, "subscriptions", session) != ""
-
-
