@@ -52,7 +52,5 @@ def _grown(lab: Lab) -> list[Row]:
         system.wait_until(lambda: system.cell("succeeded") == COUNT, "the last run", TIMEOUT_S)
         rate = COUNT / (time.monotonic() - begun)
     first, last = samples[1], samples[-1]
-    flat = [
-        Row(f"memory of {name} at the end", "MiB", [last[name]], "after two tenths", [first[name]]) for name in last
-    ]
+    flat = [Row(f"{name} at the end", "MiB", [last[name]], "after two tenths", [first[name]]) for name in last]
     return [Row(WHAT, "runs/s", [rate]), *flat]

@@ -19,7 +19,7 @@ from ingest.store_watch import StoreWatch
 from shared import keys
 from shared.backoff import full_jitter
 from shared.config import Settings
-from shared.errors import LeaseLost, StoreUnavailable
+from shared.errors import CallGap, LeaseLost, StoreUnavailable
 from shared.scripts import ingest as verbs
 from shared.scripts.call import Arg, Call
 from shared.scripts.ingest import Admission
@@ -119,7 +119,7 @@ class StoreWriter:
             try:
                 replies: list[int] = await self._store.run_many(calls)
             except StoreUnavailable as error:
-                gaps = gaps + 1 if is_gap(error) else 0
+                gaps = gaps + 1 if isinstance(error, CallGap) else 0
                 if gaps > 1:
                     self._watch.went_back(error)
                     raise LeaseLost("Redis has lost calls that it had answered", session=self._session) from error
@@ -213,8 +213,3 @@ def merged(batches: Sequence[Admission]) -> Admission:
         whole.dead_letters += batch.dead_letters
         whole.envelopes += batch.envelopes
     return whole
-
-
-def is_gap(error: StoreUnavailable) -> bool:
-    """Whether Redis answered that an earlier call is missing; every other failure names the verb that failed."""
-    return "verb" not in error.fields

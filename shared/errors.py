@@ -56,6 +56,10 @@ class StoreUnavailable(HeadraceError):
     """Redis could not be reached, or the reply was lost. The request may or may not have been carried out."""
 
 
+class CallGap(StoreUnavailable):
+    """An earlier numbered call of a session was not carried out: nothing may overtake it, repeat from there."""
+
+
 class LeaseLost(HeadraceError):
     """Another process holds the lease: nothing more may be written under the old fencing token."""
 

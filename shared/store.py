@@ -147,7 +147,7 @@ def _reply(connection: AbstractConnection) -> Any:
 
 
 class AsyncStore:
-    """The same for asyncio (ingest). One task at a time: calls in flight together would not stay in order."""
+    """The same for asyncio (ingest). Calls in flight together take connections of their own, and are in no order."""
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client

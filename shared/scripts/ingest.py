@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from shared import keys
-from shared.errors import LeaseLost, StoreUnavailable
+from shared.errors import CallGap, LeaseLost
 from shared.scripts.call import Arg, Call
 
 FENCED = -1
@@ -146,5 +146,5 @@ def _unfenced(reply: int, session_id: str) -> int:
     if reply == FENCED:
         raise LeaseLost(f"another ingest holds session {session_id}", session=session_id)
     if reply == GAP:
-        raise StoreUnavailable("an earlier call of this session has not been carried out: repeat from there")
+        raise CallGap(f"an earlier call of session {session_id} has not been carried out", session=session_id)
     return reply
