@@ -11,7 +11,7 @@ from types import FrameType
 from dispatch.dispatcher import Dispatcher
 from shared.config import Settings
 from shared.config_keys import public_url
-from shared.errors import NewerEnvelope
+from shared.errors import HeadraceError
 from shared.events import emit
 from shared.store import Store
 
@@ -21,12 +21,13 @@ def run_dispatch(settings: Settings) -> int:
     stop = _StopSignal()
     consumer = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     store = Store.connect(settings.redis_url)
-    emit("process.ready", process="dispatch", name=consumer, redis=public_url(settings.redis_url))
+    redis = public_url(settings.redis_url)
     try:
-        Dispatcher(store, consumer, settings, stop.requested).run()
-    except NewerEnvelope as error:
+        dispatcher = Dispatcher(store, consumer, settings, stop.requested)
+        dispatcher.run(lambda: emit("process.ready", process="dispatch", name=consumer, redis=redis))
+    except HeadraceError as error:
         emit("process.failed", process="dispatch", error=error)
-        return 1
+        return error.exit_status
     finally:
         store.close()
     emit("process.stopped", process="dispatch")
@@ -44,4 +45,5 @@ class _StopSignal:
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._requested = True
+        emit("process.stopping", process="dispatch", reason=signal.Signals(number).name)
         signal.signal(number, signal.SIG_DFL)

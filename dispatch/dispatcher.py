@@ -40,9 +40,10 @@ class Dispatcher:
         self._take_over_at = time.monotonic() + self._settings.claim_idle_ms / 1000
         self._retire_at = time.monotonic() + RETIRE_EVERY_S
 
-    def run(self) -> None:
-        """Returns when asked to stop. Raises NewerEnvelope: this release must not go on."""
+    def run(self, ready: Callable[[], None]) -> None:
+        """Returns when asked to stop; tells once when Redis answers. Raises NewerEnvelope: this release must end."""
         away = 0
+        told = False
         while not self._stopping():
             try:
                 self._inbox.ensure_group()
@@ -51,6 +52,9 @@ class Dispatcher:
                 if away:
                     emit("store.available")
                     away = 0
+                if not told:
+                    ready()
+                    told = True
                 self._serve()
             except StoreUnavailable as error:
                 if not away:

@@ -156,7 +156,7 @@ class Intake:
         absorbed = route.absorbed.issuperset(identifiers)
         if self.copies.known:
             return Verdict.DUPLICATE if absorbed else Verdict.COUNTS
-        if not absorbed and len(identifiers) > 1:
+        if not absorbed and (len(identifiers) > 1 or identifiers[0] not in route.counting):
             return Verdict.COUNTS
         key = (generation_of(identifiers[0]), publish_digest(packet, topic))
         if absorbed:

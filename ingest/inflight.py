@@ -14,8 +14,14 @@ aedes resends PUBREL *and* the PUBLISH when a client comes back. So until our fi
 PUBLISH shortly after a PUBREL that ended it is the same message. Shortly, because Mosquitto with more than 65,535
 messages in flight does mean another message, that much later.
 
-Not covered: Mosquitto in that state, if the connection breaks while a PUBCOMP is under way whose identifier a second
-message in flight has too. The PUBREL that comes again is then taken for the second message's.
+Not covered, because nothing in the packets tells it from a new message:
+
+- Mosquitto with so many in flight, if the connection breaks while a PUBCOMP is under way whose identifier a second
+  message has too. The PUBREL that comes again is then taken for the second message's.
+- Mosquitto, if a connection breaks while a PUBCOMP is under way and the next one breaks while it resends. It then
+  forgets that it had sent PUBREL and resends the PUBLISH, which MQTT forbids (§4.3.3), and the message counts twice.
+- An exchange that a broker drops after PUBREC (an expired message), if an identical message comes under its identifier
+  on a later connection.
 """
 
 from __future__ import annotations

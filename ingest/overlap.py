@@ -2,7 +2,7 @@
 
 A broker may send one PUBLISH with the identifiers of all matching subscriptions, or one for each matching subscription
 with its identifier (MQTT 5 §3.3.4). Seen: Mosquitto 2.0 (whatever `allow_duplicate_messages` says, in the order of its
-tree) and rumqttd send one for each; aedes sends one with the first identifier only, against the specification.
+tree) and rumqttd send one for each. aedes, by its own account, sends one with the first identifier only.
 
 **The rule.** Within a generation a copy is *absorbed* when an earlier filter, granted at least the same QoS, matches
 the topic too. Filters are subscribed best first, so whenever a message was routed through the later filter, it was
@@ -13,7 +13,10 @@ crashes. Copies without identifier, of unknown generations and of `$share` alway
 an absorbed copy is held unacknowledged; when the other copy comes, both facts are known. When it does not come in
 time, the broker is taken to send one copy only, and absorbed copies count while the connection lasts. Told apart are
 copies by generation and digest, so the one thing that must not be is a broker that sends a single copy under an
-identifier picked at random.
+identifier picked at random. What is held when the connection ends comes again; at QoS 0 it is gone.
+
+A message may count twice if it is routed while a changed set of overlapping filters is being subscribed, or if the
+connection ends between its copies before the broker's ways are on record.
 
 Retained messages that come because of a SUBSCRIBE come once for each subscription that is new, on every broker. There
 the absorbing filter must be as new, and nothing is held or learnt.

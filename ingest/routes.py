@@ -14,7 +14,7 @@ ROUTES_MAX = 10_000
 
 
 class Route(msgspec.Struct, frozen=True):
-    """The trigger's topics (indices) that match a topic, best first, and whose copies do not count (identifiers).
+    """The trigger's topics (indices) that match a topic, best first, and whose copies count or do not (identifiers).
 
     `retained` are those that want retained messages too. `shared` holds the topics of each share subscription that
     matches, by its identifier. `plain`: every copy counts, for all of `filters`.
@@ -23,6 +23,7 @@ class Route(msgspec.Struct, frozen=True):
     filters: list[int]
     retained: list[int]
     shared: dict[int, list[int]]
+    counting: frozenset[int]
     absorbed: frozenset[int]
     absorbed_retained: frozenset[int]
     plain: bool
@@ -86,16 +87,19 @@ class Routes:
         for index in filters:
             if index in self._shared:
                 shared.setdefault(self._shared[index], []).append(index)
+        ordinary: set[int] = set()
         absorbed: set[int] = set()
         absorbed_retained: set[int] = set()
         for generation in self._generations:
             matching = generation.matching(topic)
+            ordinary |= {each.identifier for each in matching}
             absorbed |= absorbed_identifiers(matching)
             absorbed_retained |= absorbed_when_retained(matching, self._skipped_filters)
         return Route(
             filters,
             [index for index in filters if index in self._retained],
             shared,
+            frozenset(ordinary - absorbed),
             frozenset(absorbed),
             frozenset(absorbed_retained),
             plain=not absorbed and not shared,

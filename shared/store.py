@@ -29,11 +29,11 @@ _OPTIONS: dict[str, Any] = {
     "socket_keepalive": True,
     "protocol": 2,
 }
-# Failures after which the same request may work later: the connection, or Redis that is loading, failing over or full.
+# Answers after which the same request may work later: Redis is loading, failing over or full, or was emptied.
 _UNAVAILABLE = frozenset(
     {"LOADING", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "OOM", "MISCONF", "BUSY", "NOREPLICAS"}
+    | {"UNBLOCKED", "NOGROUP"}
 )
-
 _REFUSED = frozenset({"WRONGPASS", "NOAUTH", "NOPERM"})
 
 
@@ -45,7 +45,7 @@ def _translate(error: Exception, what: str) -> HeadraceError:
     if isinstance(error, HeadraceError):
         return error
     text = str(error)
-    code = text.partition(" ")[0]
+    code = getattr(error, "status_code", None) or text.partition(" ")[0]
     if isinstance(error, ResponseError) and code not in _UNAVAILABLE:
         if code in _REFUSED:
             return StoreUnavailable(f"Redis refuses us: {text}", hint="check user and password in REDIS_URL", verb=what)
@@ -105,9 +105,13 @@ class Store:
             with self._client.pipeline(transaction=False) as pipeline:
                 for command in commands:
                     pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
-                return pipeline.execute()
+                replies = pipeline.execute(raise_on_error=False)
         except (RedisError, OSError) as error:
             raise _translate(error, str(commands[0][0])) from error
+        for command, reply in zip(commands, replies, strict=True):
+            if isinstance(reply, Exception):
+                raise _translate(reply, str(command[0])) from reply
+        return replies
 
     def close(self) -> None:
         """Drop the connections."""

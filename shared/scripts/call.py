@@ -15,6 +15,7 @@ Arg = str | bytes | int | float
 
 _FOLDER = Path(__file__).parent
 _LIBRARY = "_lib"
+_READING = frozenset({"read_claims", "snapshot"})
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -39,8 +40,13 @@ class Call(Generic[Reply]):
 
 @cache
 def script(name: str) -> Script:
-    """The verb of that name; FileNotFoundError if there is none."""
-    source = _read(_LIBRARY) + _read(name)
+    """The verb of that name; FileNotFoundError if there is none.
+
+    With its first line Redis refuses the whole verb when it is full or may not write, instead of its first such
+    command: nothing is done by half.
+    """
+    shebang = "#!lua flags=no-writes\n" if name in _READING else "#!lua\n"
+    source = shebang + _read(_LIBRARY) + _read(name)
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 

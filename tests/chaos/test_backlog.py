@@ -60,11 +60,11 @@ def backlog(tmp_path: Path, own_valkey: ValkeyServer) -> Iterator[Backlog]:
         made.store.close()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_a_backlog_of_identical_messages_arrives_once_each(backlog: Backlog) -> None:
     """The same payload on the same topic, 100 000 times: 100 000 messages."""
     backlog.pipeline.start("ingest")
-    eventually(backlog.drained, timeout_s=120, interval_s=0.2)
+    eventually(backlog.drained, timeout_s=200, interval_s=0.2)
 
     assert backlog.admitted() == MESSAGES
     assert counters(backlog.store, "f/t/q2").get("duplicate", 0) == 0

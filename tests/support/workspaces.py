@@ -6,16 +6,20 @@ from pathlib import Path
 from textwrap import dedent
 
 RECORDER = """\
+import time
+
 import headrace
 
 
 def main(payload: bytes):
+    if payload.startswith(b"hold "):
+        time.sleep(float(payload[5:]))
     line = f"{headrace.run.id} {headrace.run.idempotency_key} {payload.decode()}\\n"
     with open("@LOG@", "a") as log:
         log.write(line)
     return payload.decode()
 """
-"""Appends a line per execution, in one write: what really ran, independent of what Redis says."""
+"""Appends a line per execution, in one write: what really ran, whatever Redis says. "hold 3" takes 3 seconds."""
 
 
 def write_workspace(folder: Path, port: int, triggers: dict[str, str], scripts: dict[str, str]) -> Path:

@@ -11,6 +11,7 @@ from ingest.codec import PUBACKS, PUBCOMPS, PUBRECS, OversizedPublish, Protocol,
 from ingest.inflight import Inflight
 from ingest.overlap import HOLD_MAX, HOLD_MS
 from ingest.subscriptions import (
+    GENERATIONS,
     Subscriptions,
     generation_number,
     next_subscriptions,
@@ -368,6 +369,21 @@ def test_copies_that_were_queued_under_the_topics_of_before_count_once() -> None
     batch = desk.take(best, other)
 
     assert (len(batch.envelopes), batch.duplicate) == (1, 1)
+
+
+def test_a_copy_of_a_generation_that_is_forgotten_proves_nothing() -> None:
+    """It is the same copy once more, of an identical message."""
+    desk, _, other = overlapping()
+    held = desk.take(other)
+    for number in range(GENERATIONS):
+        desk.deploy(make_trigger(Topic("demo/+", 1), Topic("demo/hello", 2), Topic(f"else/{number}", 1)))
+    forgotten = desk.take(other)
+    desk.intake.tick(NOW_MS + HOLD_MS, reading=True)
+
+    assert held.envelopes == []
+    assert len(forgotten.envelopes) == 1
+    assert not desk.intake.copies.known
+    assert len(desk.take().envelopes) == 1
 
 
 def test_a_topic_that_was_refused_absorbs_nothing() -> None:
