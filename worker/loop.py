@@ -248,6 +248,8 @@ class WorkLoop:
         self._announce_stop()
         if not self._claimed and self._reporter.idle:
             return
-        held = self._reporter.insist([read_claims(self._uplink.name)])
+        empty_handed = self._reporter.idle and not self._backlog and not self._doubtful
+        ask = self._reporter.exchange if empty_handed else self._reporter.insist
+        held = ask([read_claims(self._uplink.name)])
         if held is not None and (waiting := [each for each in held[0] if each.stage == "claimed"]):
             self._reporter.insist([release(self._uplink.name, waiting)])
