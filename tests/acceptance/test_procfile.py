@@ -45,6 +45,11 @@ class Honcho(Child):
         )
         super().__init__([str(BIN / "honcho"), "start", *arguments], folder / "honcho.log", env=self.env, cwd=folder)
 
+    def close(self) -> None:
+        """Honcho ends its processes when it is asked to, and could not if it were killed."""
+        if self.running:
+            self.sigterm(40)
+
     def headrace(self, *arguments: str) -> str:
         """A command in another terminal; what it printed."""
         command = [*COMMAND, *arguments]
