@@ -93,7 +93,7 @@ def test_a_redis_that_went_back_in_time_ends_the_term(tmp_path: Path, headrace: 
         peer.publish("a", b"kept", 1, 2)
         peer.next_packet()
 
-        assert [each.payload for each in inbox(store)] == [b"kept"]
+        eventually(lambda: [each.payload for each in inbox(store)] == [b"kept"])
     assert "durability.reduced" in ingest.output
     assert "lease.lost" in ingest.output
 
