@@ -7,15 +7,18 @@ a run can name exactly what it was meant for, however often the workspace has ch
 from __future__ import annotations
 
 import hashlib
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from shared.envelope import QoS
 from shared.errors import InternalError
 
-Kind = Literal["trigger", "script", "broker"]
+Kind = Literal["trigger", "script", "flow", "broker", "resource", "variable", "file"]
 Retained = Literal["run", "skip"]
+PayloadFormat = Literal["windmill", "json", "text", "base64"]
+Language = Literal["python3", "bash", "deno"]
+Isolation = Literal["warm", "fresh"]
 
 
 class Topic(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -27,12 +30,20 @@ class Topic(msgspec.Struct, frozen=True, omit_defaults=True):
     retained: Retained = "run"
 
 
-class Runnable(msgspec.Struct, frozen=True):
-    """A script as a trigger was deployed with: its path, version and the seconds that a run may take."""
+class Filter(msgspec.Struct, frozen=True):
+    """One entry of `filters`: the JSON payload has, at this top-level key, a value that contains this one (Windmill)."""
+
+    key: str
+    value: Any
+
+
+class Runnable(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A script or flow as a trigger was deployed with: its path, version and the seconds that a run may take."""
 
     path: str
     version: str
     timeout_s: int
+    is_flow: bool = False
 
 
 class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -41,6 +52,9 @@ class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
     `client_version` None: MQTT 5, and 3.1.1 where the broker refuses it. `clean_start` None: the first connect
     starts clean, every later one resumes. `session_expiry_interval` in seconds; None: 7 days where any topic has
     QoS > 0. `runnables` holds every runnable that the trigger names, by path.
+
+    `filters` are joined by `filter_logic`; a message that they refuse makes no run. `idempotency_key` is a JavaScript
+    expression: messages for which it gives the same text make one run. `payload` says in which form `main` gets it.
     """
 
     path: str
@@ -58,21 +72,70 @@ class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
     receive_maximum: int | None = None
     keep_alive_s: int | None = None
     max_payload: int | None = None
+    filters: list[Filter] = []
+    filter_logic: Literal["and", "or"] = "and"
+    idempotency_key: str | None = None
+    payload: PayloadFormat = "windmill"
 
 
 class Script(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A script and the workspace modules that it imports: relative path → source; `entry` is the script's own."""
+    """A script and the workspace modules that it imports: relative path → source; `entry` is the script's own.
+
+    `lock` is a resolved list of requirements, one `name==version` a line (Python); '' needs none. `memory_mib` and
+    `output_bytes` None: the worker's own limits. `parameters` are main's, in order (bash gets them by position).
+    """
 
     path: str
-    language: Literal["python3"]
+    language: Language
     entry: str
     modules: dict[str, str]
     has_preprocessor: bool = False
     timeout_s: int | None = None
+    lock: str = ""
+    isolation: Isolation = "warm"
+    memory_mib: int | None = None
+    output_bytes: int | None = None
+    parameters: list[str] = []
+
+
+class Flow(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A flow: its OpenFlow value with inline scripts put in place."""
+
+    path: str
+    value: dict[str, Any]
+    timeout_s: int | None = None
+
+
+class Resource(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A resource as scripts read it; texts in `value` may refer to others with `$res:` and `$var:`."""
+
+    path: str
+    resource_type: str
+    value: Any
+    description: str = ""
+
+
+class Variable(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A variable; the value of a secret one is sealed (`shared.secrets`)."""
+
+    path: str
+    value: str
+    is_secret: bool = False
+    description: str = ""
+
+
+class File(msgspec.Struct, frozen=True):
+    """A file of the workspace folder as it was pushed, so that a pull gives it back; its secret, if any, is sealed."""
+
+    path: str
+    text: str
 
 
 class Broker(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A resource of type `mqtt`: where a broker is and how to prove who we are (PEM texts, PKCS#12 in base64)."""
+    """A resource of type `mqtt`: where a broker is and how to prove who we are (PEM texts, PKCS#12 in base64).
+
+    Texts may be `$var:<path>`, which is resolved when a connection is made.
+    """
 
     path: str
     host: str
@@ -87,8 +150,18 @@ class Broker(msgspec.Struct, frozen=True, omit_defaults=True):
     websocket_path: str | None = None
 
 
-Definition = Trigger | Script | Broker
-Record = TypeVar("Record", Trigger, Script, Broker)
+Definition = Trigger | Script | Flow | Broker | Resource | Variable | File
+Record = TypeVar("Record", Trigger, Script, Flow, Broker, Resource, Variable, File)
+
+KINDS: dict[type[Definition], Kind] = {
+    Trigger: "trigger",
+    Script: "script",
+    Flow: "flow",
+    Broker: "broker",
+    Resource: "resource",
+    Variable: "variable",
+    File: "file",
+}
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 VERSION_DIGITS = 16
@@ -111,5 +184,4 @@ def decode_definition(blob: bytes, kind: type[Record]) -> Record:
 
 def kind_of(definition: Definition) -> Kind:
     """The kind under which a record is deployed."""
-    kinds: dict[type[Definition], Kind] = {Trigger: "trigger", Script: "script", Broker: "broker"}
-    return kinds[type(definition)]
+    return KINDS[type(definition)]
