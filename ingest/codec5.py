@@ -56,7 +56,9 @@ _BINARY = frozenset((0x09, 0x16))
 _SUBSCRIPTION_ID = 0x0B
 _TOPIC_ALIAS = 0x23
 _USER_PROPERTY = 0x26
-_ZERO_OR_ONE = frozenset((0x01, 0x17, 0x19, 0x25, 0x28, 0x29, 0x2A))
+_MAXIMUM_QOS = 0x24
+_HIGHEST = dict.fromkeys((0x01, 0x17, 0x19, 0x25, 0x28, 0x29, 0x2A), 1) | {_MAXIMUM_QOS: 2}
+"""Maximum QoS 2 is as forbidden as 3 (§3.2.2.3.4), but EMQX 3.0, RMQTT 0.3 and others say it, and mean no harm."""
 _NEVER_ZERO = {
     _SUBSCRIPTION_ID: Reason.PROTOCOL_ERROR,
     0x21: Reason.PROTOCOL_ERROR,
@@ -180,8 +182,9 @@ def _walk(frame: bytes, at: int, stop: int) -> set[int]:
             raise MalformedPacket(Reason.MALFORMED_PACKET, frame[0], detail, begin)
         if name in seen and name not in (_SUBSCRIPTION_ID, _USER_PROPERTY):
             raise MalformedPacket(Reason.PROTOCOL_ERROR, frame[0], f"property 0x{name:02x} comes twice", begin)
-        if name in _ZERO_OR_ONE and frame[begin + 1] > 1:
-            raise MalformedPacket(Reason.PROTOCOL_ERROR, frame[0], f"property 0x{name:02x} is above 1", begin)
+        if name in _HIGHEST and frame[begin + 1] > _HIGHEST[name]:
+            detail = f"property 0x{name:02x} is above {_HIGHEST[name]}"
+            raise MalformedPacket(Reason.PROTOCOL_ERROR, frame[0], detail, begin)
         if name in _NEVER_ZERO and not any(frame[begin + 1 : at]):
             raise MalformedPacket(_NEVER_ZERO[name], frame[0], f"property 0x{name:02x} is 0", begin)
         seen.add(name)

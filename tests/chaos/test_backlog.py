@@ -1,18 +1,24 @@
-"""Invariant: a QoS 2 backlog so long that the broker reuses packet ids in flight arrives once each."""
+"""Invariant: a QoS 2 backlog that is longer than there are packet identifiers arrives once each.
+
+Mosquitto 2.0.11 sends so much at once that it reuses identifiers that are in flight; later versions keep to the limit
+of the client. What a broker does that surely reuses them is in integration/test_ingest_redelivery.py.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ingest.inflight import ENTRY_BYTES
 from shared import keys
 from shared.store import Store
 from tests.support.burst import Publisher
 from tests.support.eventually import eventually
 from tests.support.factories import counters
-from tests.support.mosquitto import Mosquitto
+from tests.support.mosquitto import Mosquitto, mosquitto_version
 from tests.support.pipeline import Pipeline
 from tests.support.valkey import ValkeyServer
 from tests.support.workspaces import trigger_yaml, write_workspace
@@ -27,6 +33,8 @@ class Backlog:
     def __init__(self, folder: Path, valkey: ValkeyServer, mosquitto: Mosquitto) -> None:
         self.pipeline = Pipeline(folder, valkey.url)
         self.store = Store.connect(valkey.url)
+        self.reused = 0
+        """Packet identifiers that were seen to stand for two messages at once, when there first were any."""
         triggers = {"q2": trigger_yaml("noop", ("backlog/#", 2))}
         scripts = {"noop": "def main():\n    return None\n"}
         self.pipeline.push(write_workspace(folder / "workspace", mosquitto.port, triggers, scripts))
@@ -42,11 +50,13 @@ class Backlog:
         return counters(self.store, "f/t/q2").get("admitted", 0)
 
     def drained(self) -> bool:
-        """Whether all have arrived, and every packet id has been released."""
+        """Whether all have arrived, and every packet identifier has been released."""
         (sid,) = self.store.command("SMEMBERS", keys.SESSIONS)
-        return self.admitted() >= MESSAGES and not self.store.command(
-            "HLEN", f"headrace:session:{sid.decode()}:inflight"
-        )
+        inflight = keys.inflight(sid.decode())
+        if not self.reused:
+            held = self.store.command("HVALS", inflight)
+            self.reused = sum(len(entries) > ENTRY_BYTES for entries in held)
+        return self.admitted() >= MESSAGES and not self.store.command("HLEN", inflight)
 
 
 @pytest.fixture
@@ -60,11 +70,18 @@ def backlog(tmp_path: Path, own_valkey: ValkeyServer) -> Iterator[Backlog]:
         made.store.close()
 
 
-@pytest.mark.timeout(300)
+def keeps_to_limits() -> bool:
+    """Whether this Mosquitto sends no more at once than the client allows, also from a backlog: since 2.0.13."""
+    version = re.search(r"(\d+)\.(\d+)\.(\d+)", mosquitto_version() or "")
+    return version is not None and tuple(map(int, version.groups())) >= (2, 0, 13)
+
+
+@pytest.mark.timeout(500)
 def test_a_backlog_of_identical_messages_arrives_once_each(backlog: Backlog) -> None:
     """The same payload on the same topic, 100 000 times: 100 000 messages."""
     backlog.pipeline.start("ingest")
-    eventually(backlog.drained, timeout_s=200, interval_s=0.2)
+    eventually(backlog.drained, timeout_s=400, interval_s=0.2)
 
     assert backlog.admitted() == MESSAGES
     assert counters(backlog.store, "f/t/q2").get("duplicate", 0) == 0
+    assert backlog.reused or keeps_to_limits()

@@ -115,6 +115,28 @@ def test_many_sessions_are_held_once_each(store: Store, redis_url: str, headrace
         assert mosquitto.output.count(f"as {name} ") == 2
 
 
+def test_all_sessions_of_a_dead_holder_are_taken_over(
+    store: Store, redis_url: str, headrace: Start, mosquitto: Mosquitto
+) -> None:
+    """200 of them, with the default lease; what was published in between arrives, once each at QoS 2."""
+    names = [f"many{i:04}" for i in range(200)]
+    made = [
+        make_trigger(Topic(name, 2), path=f"f/{name}", session=name, client_id=name, broker=BROKER) for name in names
+    ]
+    deploy_trigger(store, mosquitto.port, Topic(names[0], 2), path=made[0].path, session=names[0], client_id=names[0])
+    deploy_all(store, *made)
+    first = headrace("ingest", REDIS_URL=redis_url)
+    eventually(lambda: all(is_subscribed(store, name) for name in names), 60, interval_s=0.2)
+    second = headrace("ingest", REDIS_URL=redis_url).wait_ready()
+    assert {holder(store, name) for name in names} == {first.pid}
+    first.kill9()
+    send(mosquitto.port, *[(name, name, 2) for name in names])
+    eventually(lambda: {holder(store, name) for name in names} == {second.pid}, 60, interval_s=0.2)
+    eventually(lambda: inbox_length(store) == len(names), 60)
+
+    assert sorted(each.topic for each in inbox(store)) == names
+
+
 def test_processes_that_take_turns_share_the_sessions(redis_url: str) -> None:
     """Nobody takes more than half of what is free at once."""
     names = [f"session{i}" for i in range(16)]

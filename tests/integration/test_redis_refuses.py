@@ -54,21 +54,28 @@ def test_what_redis_refuses_for_now_is_done_later_and_once(
     refuse: tuple[str, ...],
     relent: tuple[str, ...],
 ) -> None:
-    """Messages before, during and after; every process is the same one in the end."""
+    """Messages before, during and after; every process is the same one in the end.
+
+    While ingest is refused, nothing new comes to dispatch: it gets entries before that, and time to place them after.
+    """
     store = Store.connect(own_valkey.url)
     publisher = Publisher(mosquitto.port)
     pids = {label: process.pid for label, process in pipeline.processes.items()}
     publisher.publish("refused/before", ["1"] * 200, 2)
+    pipeline.processes["dispatch"].sigstop()
+    publisher.publish("refused/waiting", ["1"] * 200, 2)
+    eventually(lambda: counters(store, TRIGGER).get("admitted", 0) == 400, timeout_s=60)
     store.command(*refuse)
+    pipeline.processes["dispatch"].sigcont()
     publisher.publish("refused/during", ["1"] * 200, 2)
-    eventually(lambda: all("store.unavailable" in pipeline.processes[label].output for label in PROCESSES), 20)
+    eventually(lambda: all("store.unavailable" in pipeline.processes[label].output for label in PROCESSES), 60)
     store.command(*relent)
     publisher.publish("refused/after", ["1"] * 200, 2)
-    eventually(lambda: counters(store, TRIGGER).get("succeeded", 0) == 600, timeout_s=30)
+    eventually(lambda: counters(store, TRIGGER).get("succeeded", 0) == 800, timeout_s=60)
 
     assert {label: process.pid for label, process in pipeline.processes.items() if process.running} == pids
     cells = counters(store, TRIGGER)
-    assert (cells["runs"], cells["received"] - cells.get("duplicate", 0)) == (600, 600)
+    assert (cells["runs"], cells["received"] - cells.get("duplicate", 0)) == (800, 800)
     assert store.command("LLEN", keys.RQ_QUEUE) == store.command("XLEN", keys.INBOX) == 0
     publisher.close()
     store.close()

@@ -79,6 +79,7 @@ OTHERS = [
     (V5, "20 02 02 01", BAD, "acknowledge flags", None),
     (V5, "20 08 00 00 05 2700000000", ERROR, "property 0x27 is 0", 5),
     (V5, "20 06 00 00 03 210000", ERROR, "property 0x21 is 0", 5),
+    (V5, "20 05 00 00 02 2403", ERROR, "property 0x24 is above 2", 5),
     (V5, "20 07 00 00 04 1f 0001 ff", BAD, "not UTF-8", 8),
     (V5, "20 07 00 00 03 1f 0001 61", BAD, "runs past", 6),
     (V5, "20 04 00 00 00 00", BAD, "remaining length", None),
