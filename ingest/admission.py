@@ -21,9 +21,10 @@ from shared.envelope import ENVELOPE_VERSION, Envelope, Properties, encode_envel
 from shared.envelope import QoS as Level
 from shared.scripts.ingest import Admission
 
-BATCH_MESSAGES = 4096
+BATCH_MESSAGES = 256
 BATCH_BYTES = 4 << 20
-"""A batch is closed beyond either, so that no single step keeps Redis busy for long."""
+"""A batch is closed beyond either, so that no single step keeps Redis busy for long, and the acknowledgements of those
+stored first do not wait for the rest of a large read."""
 
 _TWO = QoS.EXACTLY_ONCE
 
@@ -68,9 +69,12 @@ class Intake:
     def __init__(self, protocol: Protocol, inflight: Inflight, trigger: Trigger, version: str) -> None:
         self.copies: Copies[tuple[PublishPacket, str]] = Copies(known=False)
         self._level = int(protocol)
+        self._has_properties = protocol is Protocol.V5
         self._inflight = inflight
         self._full: list[Batch] = []
         self._batch = Batch()
+        self._undecided: list[tuple[PublishPacket, str]] = []
+        self._now_ms = 0
         self.use(trigger, version, None)
 
     def use(self, trigger: Trigger, version: str, subscriptions: Subscriptions | None) -> None:
@@ -81,6 +85,9 @@ class Intake:
         self._routes: Routes | None = None  # worked out when a message comes: SUBACKs often come many at a time
         if subscriptions is not None and subscriptions.copies:
             self.copies.known = True
+        undecided, self._undecided = self._undecided, []
+        for packet, topic in undecided:
+            self.publish(packet, topic, self._now_ms)
 
     @property
     def buffered_bytes(self) -> int:
@@ -91,8 +98,15 @@ class Intake:
         """A message came. `topic` is the full one, whatever alias the packet has."""
         route = (self._routes or self._find_routes()).of(topic)
         if route.plain and not packet.retain:
-            self._settle(packet, topic, now_ms, route.filters)
+            if packet.qos is _TWO:
+                self._settle(packet, topic, now_ms, route.filters)
+            elif (packet_id := packet.packet_id) is None:
+                self._admit(packet, topic, now_ms, route.filters, 0)
+            else:
+                self._batch.acks.append(PUBACKS[packet_id])
+                self._admit(packet, topic, now_ms, route.filters, 1)
             return
+        self._now_ms = now_ms
         verdict = self._judge(packet, topic, route, now_ms)
         if verdict is not Verdict.HELD:
             filters = route.delivered(packet.subscription_ids, retained=packet.retain)
@@ -130,6 +144,7 @@ class Intake:
 
     def tick(self, now_ms: int, *, reading: bool) -> None:
         """Admit what has waited for another copy of itself in vain."""
+        self._now_ms = now_ms
         if not reading:
             self.copies.postpone(now_ms)
         for packet, topic in self.copies.overdue(now_ms):
@@ -151,18 +166,25 @@ class Intake:
         identifiers = packet.subscription_ids
         if packet.retain:
             return self._judge_retained(identifiers, route)
-        if not identifiers or not route.absorbed:
+        if not identifiers or not (route.absorbed or route.undecided):
             return Verdict.COUNTS
         absorbed = route.absorbed.issuperset(identifiers)
-        if self.copies.known:
+        if not absorbed and (route.absorbed | route.undecided).issuperset(identifiers):
+            self._undecided.append((packet, topic))
+            return Verdict.HELD
+        if self.copies.known and (absorbed or not self.copies.ahead):
             return Verdict.DUPLICATE if absorbed else Verdict.COUNTS
-        if not absorbed and (len(identifiers) > 1 or identifiers[0] not in route.counting):
+        return self._compare(packet, topic, route, now_ms, absorbed=absorbed)
+
+    def _compare(self, packet: PublishPacket, topic: str, route: Route, now_ms: int, *, absorbed: bool) -> Verdict:
+        """What the other copies, seen or awaited, make of this one."""
+        first, *more = packet.subscription_ids
+        if not absorbed and (more or first not in route.counting):
             return Verdict.COUNTS
-        key = (generation_of(identifiers[0]), publish_digest(packet, topic))
+        key = (generation_of(first), publish_digest(packet, topic))
         if absorbed:
             return self.copies.absorbed(key, (packet, topic), now_ms)
-        self.copies.counting(key)
-        return Verdict.COUNTS
+        return self.copies.counting(key)
 
     def _judge_retained(self, identifiers: list[int], route: Route) -> Verdict:
         if not identifiers:
@@ -186,6 +208,9 @@ class Intake:
             self._batch.duplicate += verdict is Verdict.DUPLICATE
             self._batch.skipped += verdict is Verdict.SKIPPED
             return
+        self._admit(packet, topic, now_ms, filters, level)
+
+    def _admit(self, packet: PublishPacket, topic: str, now_ms: int, filters: list[int], level: Level) -> None:
         envelope = encode_envelope(
             Envelope(
                 ENVELOPE_VERSION,
@@ -221,7 +246,7 @@ class Intake:
         return None
 
     def _properties(self, packet: PublishPacket) -> Properties | None:
-        if self._level != Protocol.V5:
+        if not self._has_properties:
             return None
         return Properties(
             packet.payload_format_indicator or None,

@@ -237,6 +237,7 @@ class Connection:
         else:
             self._move(Input.FRESH)
             self.inflight.clear()
+            self.intake.copies.fresh = not packet.session_present
             self._outbox.request(BeginEpoch(step.protocol))
 
     def _ask(self, known: Subscriptions | None, *, certain: bool) -> None:

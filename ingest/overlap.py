@@ -11,9 +11,13 @@ crashes. Copies without identifier, of unknown generations and of `$share` alway
 
 **Never a loss.** The rule is relied on only when this broker has been seen to send both copies of one message. Before,
 an absorbed copy is held unacknowledged; when the other copy comes, both facts are known. When it does not come in
-time, the broker is taken to send one copy only, and absorbed copies count while the connection lasts. Told apart are
-copies by generation and digest, so the one thing that must not be is a broker that sends a single copy under an
-identifier picked at random. What is held when the connection ends comes again; at QoS 0 it is gone.
+time, the broker is taken to send one copy only, and absorbed copies count while the connection lasts; should the other
+copy come all the same (a broker may send it only when the first is acknowledged), it does not count, if the session is
+new with the connection; else the first one's other copy may have come before, and this be that of an identical message.
+What was granted may not be known yet, after a crash before SUBACK was on record: copies that this decides about wait
+for SUBACK. Told apart are copies by generation and digest, so the one thing that must not be is a broker that sends a
+single copy under an identifier picked at random. What is held when the connection ends comes again; at QoS 0 it is
+gone.
 
 A message may count twice if it is routed while a changed set of overlapping filters is being subscribed, or if the
 connection ends between its copies before the broker's ways are on record.
@@ -72,6 +76,15 @@ def absorbed_identifiers(matching: list[Subscribed]) -> frozenset[int]:
     )
 
 
+def undecided_identifiers(matching: list[Subscribed]) -> frozenset[int]:
+    """Identifiers of a generation of which SUBACK will tell whether their copies count."""
+    return frozenset(
+        each.identifier
+        for place, each in enumerate(matching)
+        if each.identifier and any(None in (other.granted, each.granted) for other in matching[:place])
+    ) - absorbed_identifiers(matching)
+
+
 def absorbed_when_retained(matching: list[Subscribed], skipped: frozenset[str]) -> frozenset[int]:
     """The same for messages that come because we subscribed; filters in `skipped` want none of those."""
     return frozenset(
@@ -91,21 +104,35 @@ class Copies(Generic[Item]):
     def __init__(self, *, known: bool) -> None:
         self.known = known
         """The broker sends a copy for each matching filter."""
+        self.fresh = False
+        """The broker's session began with this connection: no other copy has come on an earlier one."""
         self.settled: list[Item] = []
         """Held copies that turned out not to count; whoever looks takes them."""
         self._single = False
-        self._counted: dict[Key, None] = {}
-        self._absorbed: dict[Key, None] = {}
+        self._counted: dict[Key, int] = {}
+        self._early: dict[Key, int] = {}
         self._held: dict[Key, list[Item]] = {}
         self._held_count = 0
         self._held_until = 0
 
-    def counting(self, key: Key) -> None:
-        """A copy came that counts whatever the broker's ways are."""
-        if key in self._absorbed or key in self._held:
+    @property
+    def ahead(self) -> bool:
+        """Absorbed copies have counted whose other copy may still come."""
+        return self.fresh and bool(self._early)
+
+    def counting(self, key: Key) -> Verdict:
+        """A copy came that counts, unless an absorbed one has counted in its place."""
+        instead = self.fresh and key in self._early
+        if key in self._held or key in self._early:
             self._learn()
-        else:
+        elif not self.known:
             _remember(self._counted, key)
+        if not instead:
+            return Verdict.COUNTS
+        self._early[key] -= 1
+        if not self._early[key]:
+            del self._early[key]
+        return Verdict.DUPLICATE
 
     def absorbed(self, key: Key, item: Item, now_ms: int) -> Verdict:
         """A copy came that the rule absorbs."""
@@ -114,7 +141,7 @@ class Copies(Generic[Item]):
         if self.known:
             return Verdict.DUPLICATE
         if self._single or self._held_count >= HOLD_MAX:
-            _remember(self._absorbed, key)
+            _remember(self._early, key)
             return Verdict.COUNTS
         if not self._held:
             self._held_until = now_ms + HOLD_MS
@@ -124,11 +151,12 @@ class Copies(Generic[Item]):
 
     def overdue(self, now_ms: int) -> list[Item]:
         """Held copies that count after all, because the other copy did not come in time."""
+        self._held_until = min(self._held_until, now_ms + HOLD_MS)  # the clock may be set back
         if not self._held or now_ms < self._held_until:
             return []
         self._single = True
-        for key in self._held:
-            _remember(self._absorbed, key)
+        for key, items in self._held.items():
+            _remember(self._early, key, len(items))
         return self._release()
 
     def postpone(self, now_ms: int) -> None:
@@ -153,8 +181,8 @@ def _absorbs(other: Subscribed, each: Subscribed) -> bool:
     return other.granted >= most
 
 
-def _remember(keys: dict[Key, None], key: Key) -> None:
-    keys[key] = None
+def _remember(keys: dict[Key, int], key: Key, times: int = 1) -> None:
+    keys[key] = keys.get(key, 0) + times
     if len(keys) > RECENT:
         del keys[next(iter(keys))]
 

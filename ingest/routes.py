@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ingest.overlap import GenerationIndex, absorbed_identifiers, absorbed_when_retained
+from ingest.overlap import GenerationIndex, absorbed_identifiers, absorbed_when_retained, undecided_identifiers
 from ingest.subscriptions import REFUSED, Subscribed, Subscriptions
 from shared.definitions import Trigger
 from shared.topics import TopicTrie, parse_filter
@@ -17,7 +17,7 @@ class Route(msgspec.Struct, frozen=True):
     """The trigger's topics (indices) that match a topic, best first, and whose copies count or do not (identifiers).
 
     `retained` are those that want retained messages too. `shared` holds the topics of each share subscription that
-    matches, by its identifier. `plain`: every copy counts, for all of `filters`.
+    matches, by its identifier. Of `undecided` only SUBACK tells. `plain`: every copy counts, for all of `filters`.
     """
 
     filters: list[int]
@@ -25,6 +25,7 @@ class Route(msgspec.Struct, frozen=True):
     shared: dict[int, list[int]]
     counting: frozenset[int]
     absorbed: frozenset[int]
+    undecided: frozenset[int]
     absorbed_retained: frozenset[int]
     plain: bool
 
@@ -95,14 +96,16 @@ class Routes:
             ordinary |= {each.identifier for each in matching}
             absorbed |= absorbed_identifiers(matching)
             absorbed_retained |= absorbed_when_retained(matching, self._skipped_filters)
+        undecided = undecided_identifiers(self._generations[0].matching(topic)) if self._generations else frozenset()
         return Route(
             filters,
             [index for index in filters if index in self._retained],
             shared,
             frozenset(ordinary - absorbed),
             frozenset(absorbed),
+            undecided,
             frozenset(absorbed_retained),
-            plain=not absorbed and not shared,
+            plain=not absorbed and not undecided and not shared,
         )
 
 

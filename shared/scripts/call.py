@@ -16,6 +16,7 @@ Arg = str | bytes | int | float
 _FOLDER = Path(__file__).parent
 _LIBRARY = "_lib"
 _READING = frozenset({"read_claims", "snapshot"})
+_MAKING_ROOM = frozenset({"prune"})
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -43,9 +44,10 @@ def script(name: str) -> Script:
     """The verb of that name; FileNotFoundError if there is none.
 
     With its first line Redis refuses the whole verb when it is full or may not write, instead of its first such
-    command: nothing is done by half.
+    command: nothing is done by half. A verb that makes room is carried out in a full Redis too.
     """
-    shebang = "#!lua flags=no-writes\n" if name in _READING else "#!lua\n"
+    flags = " flags=no-writes" if name in _READING else " flags=allow-oom" if name in _MAKING_ROOM else ""
+    shebang = f"#!lua{flags}\n"
     source = shebang + _read(_LIBRARY) + _read(name)
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 

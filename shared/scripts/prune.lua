@@ -9,12 +9,14 @@ local forgotten = 0
 for i = 1, #old, 2 do
   local id, ended = old[i], tonumber(old[i + 1]) - FAR
   if forgotten >= excess and ended >= tonumber(ARGV[2]) then break end
-  local trigger = redis.call('HGET', 'rq:job:' .. id, 'trigger')
-  redis.call('UNLINK', 'rq:job:' .. id, 'rq:results:' .. id)
+  local job = redis.call('HMGET', 'rq:job:' .. id, 'trigger', 'state')
   redis.call('ZREM', KEYS[1], id)
-  redis.call('ZREM', KEYS[2], id)
-  redis.call('ZREM', KEYS[3], id)
-  if trigger then redis.call('ZREM', KEYS[2] .. ':' .. trigger, id) end
+  if job[2] ~= 'running' and job[2] ~= 'queued' then -- RQ's tools cancel what executes, and queue again what has ended
+    redis.call('UNLINK', 'rq:job:' .. id, 'rq:results:' .. id, 'headrace:children:' .. id)
+    redis.call('ZREM', KEYS[2], id)
+    redis.call('ZREM', KEYS[3], id)
+    if job[1] then redis.call('ZREM', KEYS[2] .. ':' .. job[1], id) end
+  end
   forgotten = forgotten + 1
 end
 return forgotten

@@ -5,7 +5,7 @@
 -- invariant: re-driving twice queues once. The re-drive stands outside the identities (source = redrive). cost: O(log n)
 local job = read_job(ARGV[1])
 if not job.status then return -1 end
-if job.state ~= 'failed' and job.state ~= 'interrupted' then return 0 end
+if job.state ~= 'failed' and job.state ~= 'interrupted' or job.status == 'queued' then return 0 end -- queued: by RQ's own requeue
 redis.call('HSET', job.key, 'status', 'queued', 'state', 'queued', 'source', 'redrive', 'crashes', 0, 'enqueued_at', ARGV[2], 'execution', '')
 redis.call('HDEL', job.key, 'ended_at', 'started_at')
 redis.call('ZREM', KEYS[2], ARGV[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from ingest.admission import BATCH_MESSAGES, Batch, Intake
@@ -12,6 +13,7 @@ from ingest.inflight import Inflight
 from ingest.overlap import HOLD_MAX, HOLD_MS
 from ingest.subscriptions import (
     GENERATIONS,
+    Generation,
     Subscriptions,
     generation_number,
     next_subscriptions,
@@ -304,6 +306,71 @@ def test_a_single_copy_with_the_lesser_identifier_counts_after_a_while() -> None
     assert len(late.envelopes) == 1
     assert late.acks == [PUBACKS[2]]
     assert len(following.envelopes) == 1
+
+
+def test_a_clock_that_is_set_back_makes_no_copy_wait_for_longer() -> None:
+    """Else it would hold its place among the unacknowledged until the clock is there again."""
+    desk, _, other = overlapping()
+    desk.take(other)
+    for later in range(0, 2 * HOLD_MS, HOLD_MS):
+        desk.intake.tick(NOW_MS - 3_600_000 + later, reading=True)
+
+    assert len(desk.take().envelopes) == 1
+
+
+@pytest.mark.parametrize("pairs", [1, 3])
+def test_the_other_copy_does_not_count_when_it_comes_after_that_while(pairs: int) -> None:
+    """A broker that allows one message in flight sends it only when the held one is acknowledged."""
+    desk, best, other = overlapping()
+    desk.intake.copies.fresh = True
+    envelopes = 0
+    for _ in range(pairs):
+        desk.take(other)
+        desk.intake.tick(NOW_MS + HOLD_MS, reading=True)
+        envelopes += len(desk.take().envelopes)
+        envelopes += len(desk.admitted(best))
+
+    assert envelopes == pairs
+    assert desk.intake.copies.known
+
+
+def test_as_many_copies_do_not_count_as_have_counted_ahead() -> None:
+    """Identical messages, of which several were given up at once."""
+    desk, best, other = overlapping()
+    desk.intake.copies.fresh = True
+    desk.take(other, other)
+    desk.intake.tick(NOW_MS + HOLD_MS, reading=True)
+
+    assert len(desk.take().envelopes) == 2
+    assert [len(desk.admitted(best)) for _ in range(3)] == [0, 0, 1]
+
+
+def test_in_a_resumed_session_the_other_copy_counts_also_then() -> None:
+    """Its own other copy may have come on the connection before: rather twice than lost."""
+    desk, best, other = overlapping()
+    desk.take(other)
+    desk.intake.tick(NOW_MS + HOLD_MS, reading=True)
+
+    assert len(desk.take().envelopes) == 1
+    assert len(desk.admitted(best)) == 1
+
+
+@pytest.mark.parametrize("codes, admitted", [({}, [2]), ({"demo/hello": 0x87}, [1])], ids=["granted", "refused"])
+def test_copies_wait_for_what_is_granted_where_that_decides(codes: dict[str, int], admitted: list[int]) -> None:
+    """After a crash between SUBSCRIBE and SUBACK the broker may send its backlog before it answers again."""
+    desk, best, other = overlapping()
+    assert desk.subscriptions is not None
+    granted = desk.subscriptions
+    asked = [msgspec.structs.replace(each, granted=None) for each in granted.current]
+    desk.intake.use(desk.trigger, VERSION, Subscriptions(0, [Generation(granted.generations[0].number, asked)]))
+    before = desk.take(*([] if codes else [best]), other)
+    desk.intake.use(desk.trigger, VERSION, with_grants(granted, codes))
+    desk.intake.tick(NOW_MS + 2 * HOLD_MS, reading=True)
+    after = desk.take()
+
+    assert PUBACKS[2] not in before.acks
+    assert PUBACKS[2] in after.acks
+    assert [decode_envelope(each).qos for each in [*before.envelopes, *after.envelopes]] == admitted
 
 
 def test_while_nothing_is_read_no_copy_is_given_up() -> None:
