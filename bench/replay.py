@@ -20,7 +20,7 @@ from tests.support.replaying_broker import Peer, ReplayingBroker
 CONNECT_S = 60.0
 IDS = 65_535
 _RECEIVE = 1 << 18
-_SEND_FRAMES = 100
+_SEND_FRAMES = 2000
 _PUBACK, _PINGREQ, _PINGRESP = 0x40, 0xC0, b"\xd0\x00"
 
 

@@ -6,9 +6,12 @@ tell whether the request was carried out. Callers repeat only verbs that are ide
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+import hiredis
 import redis
 import redis.asyncio
 from hiredis import pack_command
@@ -18,15 +21,16 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
 from shared.errors import ConfigError, HeadraceError, ScriptError, StoreUnavailable
+from shared.resp import RespConnection
 from shared.scripts.call import Arg, Call, all_scripts
 
 Reply = TypeVar("Reply")
 SOCKET_TIMEOUT_S = 15.0
 CONNECT_TIMEOUT_S = 5.0
+RECEIVE_BYTES = 262_144
 _OPTIONS: dict[str, Any] = {
     "socket_timeout": SOCKET_TIMEOUT_S,
     "socket_connect_timeout": CONNECT_TIMEOUT_S,
-    "socket_keepalive": True,
     "protocol": 2,
 }
 # Answers after which the same request may work later: Redis is loading, failing over or full, or was emptied.
@@ -35,6 +39,7 @@ _UNAVAILABLE = frozenset(
     | {"UNBLOCKED", "NOGROUP"}
 )
 _REFUSED = frozenset({"WRONGPASS", "NOAUTH", "NOPERM"})
+_NOTHING = object()
 
 
 def _evalsha(call: Call[Any]) -> tuple[Arg, ...]:
@@ -56,8 +61,9 @@ def _translate(error: Exception, what: str) -> HeadraceError:
 
 
 def _checked(url: str, make: Callable[..., Any]) -> Any:
+    keep_alive = {} if url.startswith("unix:") else {"socket_keepalive": True}
     try:
-        return make(url, retry=Retry(NoBackoff(), 0), **_OPTIONS)
+        return make(url, retry=Retry(NoBackoff(), 0), **keep_alive, **_OPTIONS)
     except ValueError as error:
         raise ConfigError(
             f"REDIS_URL {url!r} is not a Redis address: {error}", hint="for example redis://127.0.0.1:6379/0"
@@ -76,6 +82,8 @@ class Store:
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
         self._connection: AbstractConnection | None = None
+        self._socket: socket.socket | None = None
+        self._reader = _reader()
 
     @classmethod
     def connect(cls, url: str) -> Store:
@@ -115,8 +123,7 @@ class Store:
 
     def close(self) -> None:
         """Drop the connections."""
-        if self._connection is not None:
-            self._connection.disconnect()  # type: ignore[no-untyped-call]
+        self._drop()
         self._client.close()
 
     def _replies(self, calls: Sequence[Call[Any]]) -> list[Any]:
@@ -134,27 +141,54 @@ class Store:
         return replies
 
     def _send(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        """By a connection that is kept: redis-py's pool and pipeline cost more than the round trip."""
+        packed = b"".join([pack_command(_evalsha(call)) for call in calls])  # type: ignore[arg-type]
+        sock = self._socket or self._open()
+        try:
+            sock.sendall(packed)
+            return [self._reply(sock) for _ in calls]
+        except BaseException:  # replies may be under way that nobody would read
+            self._drop()
+            raise
+
+    def _reply(self, sock: socket.socket) -> Any:
+        while (reply := self._reader.gets()) is _NOTHING:
+            data = sock.recv(RECEIVE_BYTES)
+            if not data:
+                raise ConnectionResetError("Redis has closed the connection")
+            self._reader.feed(data)
+        return reply
+
+    def _open(self) -> socket.socket:
+        """redis-py connects as the address says (TLS, user, database); from then on the socket is ours: its own way of
+        asking costs more than the round trip.
+        """
         if self._connection is None:
             self._connection = self._client.connection_pool.get_connection()
-        connection = self._connection
-        packed = b"".join([pack_command(_evalsha(call)) for call in calls])  # type: ignore[arg-type]
-        connection.send_packed_command([packed])  # type: ignore[no-untyped-call]
-        return [_reply(connection) for _ in calls]
+        self._connection.connect()  # type: ignore[no-untyped-call]
+        self._socket = cast("socket.socket", self._connection._sock)  # noqa: SLF001
+        return self._socket
+
+    def _drop(self) -> None:
+        self._socket = None
+        self._reader = _reader()
+        if self._connection is not None:
+            self._connection.disconnect()  # type: ignore[no-untyped-call]
 
 
-def _reply(connection: AbstractConnection) -> Any:
-    try:
-        return connection.read_response()
-    except ResponseError as error:
-        return error
+def _reader() -> hiredis.Reader:
+    return hiredis.Reader(protocolError=ConnectionError, replyError=_error_reply, notEnoughData=_NOTHING)
 
 
 class AsyncStore:
-    """The same for asyncio (ingest). Calls in flight together take connections of their own, and are in no order."""
+    """The same for asyncio (ingest). Verbs share one connection and are carried out in the order in which they were
+    asked for, however many are under way; where it breaks, all of those fail.
+    """
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
+        self._opened: redis.asyncio.Connection | None = None
+        self._resp: RespConnection | None = None
+        self._opening: asyncio.Task[RespConnection] | None = None
 
     @classmethod
     def connect(cls, url: str) -> AsyncStore:
@@ -176,8 +210,27 @@ class AsyncStore:
         except (RedisError, OSError) as error:
             raise _translate(error, str(args[0])) from error
 
+    async def commands(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
+        """Plain commands in one round trip."""
+        if not commands:
+            return []
+        try:
+            async with self._client.pipeline(transaction=False) as pipeline:
+                for command in commands:
+                    pipeline.execute_command(*command)
+                replies: list[Any] = await pipeline.execute(raise_on_error=False)
+        except (RedisError, OSError) as error:
+            raise _translate(error, str(commands[0][0])) from error
+        for command, reply in zip(commands, replies, strict=True):
+            if isinstance(reply, Exception):
+                raise _translate(reply, str(command[0])) from reply
+        return replies
+
     async def close(self) -> None:
-        """Drop the connection."""
+        """Drop the connections."""
+        if self._opening is not None:
+            self._opening.cancel()
+        await self._drop()
         await self._client.aclose()
 
     async def _replies(self, calls: Sequence[Call[Any]]) -> list[Any]:
@@ -195,16 +248,39 @@ class AsyncStore:
         return replies
 
     async def _send(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        if len(calls) == 1:
-            try:
-                return [await self._client.execute_command(*_evalsha(calls[0]))]  # type: ignore[no-untyped-call]
-            except ResponseError as error:
-                return [error]
-        async with self._client.pipeline(transaction=False) as pipeline:
-            for call in calls:
-                pipeline.execute_command(*_evalsha(call))
-            replies: list[Any] = await pipeline.execute(raise_on_error=False)
-            return replies
+        resp = self._resp
+        if resp is None or not resp.is_open:
+            resp = await self._open()
+        packed = b"".join([pack_command(_evalsha(call)) for call in calls])  # type: ignore[arg-type]
+        return await resp.send(packed, len(calls))
+
+    async def _open(self) -> RespConnection:
+        """The next connection. All who want one at the same time wait for the same attempt, and share its end."""
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(self._reconnect())
+            self._opening.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(self._opening)
+
+    async def _reconnect(self) -> RespConnection:
+        """redis-py connects as the address says (TLS, user, database); from then on the transport is ours: its own way
+        of asking costs several times what Redis needs to answer.
+        """
+        await self._drop()
+        self._opened = connection = self._client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        await connection.connect()
+        transport = cast("asyncio.Transport", connection._writer.transport)  # noqa: SLF001 - it offers no other way
+        self._resp = RespConnection(transport, _reader(), _NOTHING, SOCKET_TIMEOUT_S)
+        return self._resp
+
+    async def _drop(self) -> None:
+        if self._resp is not None:
+            self._resp.close()
+        if self._opened is not None:
+            await self._opened.disconnect(nowait=True)
+
+
+def _error_reply(text: str) -> ResponseError:
+    return NoScriptError(text) if text.startswith("NOSCRIPT") else ResponseError(text)
 
 
 def _missing(replies: Sequence[Any]) -> list[int]:
