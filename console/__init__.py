@@ -1,1 +1,1 @@
-"""Console: web page and REST API over the state in Redis. It imports `shared` and no other process."""
+"""Console: HTTP over the state in Redis, for scripts that run. It imports `shared` and no other process."""

@@ -34,7 +34,10 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def decide(entry: Entry, lookup: Lookup, owner: Owner, now_ms: int) -> Placement:
-    """How to settle an entry. Raises NewerEnvelope, and nothing else: what cannot be read is poisoned."""
+    """How to settle an entry. Raises NewerEnvelope, and nothing else: what cannot be read is poisoned.
+
+    The trigger's filters come first: what they refuse is not asked where it would go.
+    """
     session = None
     try:
         key = entry.key.decode()
@@ -46,10 +49,14 @@ def decide(entry: Entry, lookup: Lookup, owner: Owner, now_ms: int) -> Placement
         trigger = (session and owner(session)) or UNKNOWN_TRIGGER
         return Placement(entry.id, trigger, "poisoned", letter=_poisoned(entry, trigger, str(error), now_ms))
     compiled = lookup(envelope.trigger_version)
-    routes = compiled.route(envelope) if compiled else []
+    if compiled is None:
+        return _unrouted(entry, envelope, known=False, now_ms=now_ms)
+    if compiled.filter is not None and not compiled.filter.wants(envelope.payload):
+        return Placement(entry.id, envelope.trigger, "filtered")
+    routes = compiled.route(envelope)
     if not routes:
-        return _unrouted(entry, envelope, known=compiled is not None, now_ms=now_ms)
-    own = publisher_key(envelope) if envelope.qos == 1 else None
+        return _unrouted(entry, envelope, known=True, now_ms=now_ms)
+    own = _own_key(compiled, envelope, routes[0])
     return Placement(
         entry.id,
         envelope.trigger,
@@ -64,6 +71,15 @@ def _new_run(entry: Entry, envelope: Envelope, key: str, idempotency_key: str, i
     spec = RunSpec(envelope.trigger, runnable.path, runnable.version, idempotency_key, route.captures, entry.envelope)
     description = f"{runnable.path} on {envelope.topic}"[:DESCRIPTION_LENGTH]
     return NewRun(run_id(envelope.qos, key, index), encode_job(spec), description, runnable.timeout_s)
+
+
+def _own_key(compiled: CompiledTrigger, envelope: Envelope, best: Route) -> str | None:
+    """The id under which a message runs once: what the trigger says, or else, at QoS 1, what the publisher says."""
+    if envelope.qos == 0:
+        return None
+    if compiled.key is not None:
+        return compiled.key.of(envelope, best.captures)
+    return publisher_key(envelope) if envelope.qos == 1 else None
 
 
 def _published(trigger: str, own: str) -> str:

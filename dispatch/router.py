@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from dispatch.filters import PayloadFilter
+from dispatch.message_key import MessageKey
 from shared.definitions import Runnable, Trigger
 from shared.envelope import Envelope
 from shared.topics import TopicFilter, TopicTrie, captures, matches, parse_filter
@@ -21,10 +23,12 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class CompiledTrigger:
-    """A trigger version ready for routing."""
+    """A trigger version ready for routing. `filter` and `key` are None where it has none."""
 
     def __init__(self, trigger: Trigger) -> None:
         self.trigger = trigger
+        self.filter = PayloadFilter(trigger.filters, trigger.filter_logic) if trigger.filters else None
+        self.key = MessageKey(trigger.path, trigger.idempotency_key) if trigger.idempotency_key else None
         self._filters: list[TopicFilter] = []
         self._trie: TopicTrie[int] = TopicTrie()
         for index, topic in enumerate(trigger.topics):

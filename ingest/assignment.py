@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import msgspec
 
-from shared.definitions import Broker, Trigger
+from shared.definitions import Broker, Trigger, Variable
+from shared.secrets import SecretBox
+from shared.values import MASKED_CHARACTERS, VARIABLE, Values
 
 
 class Assignment(msgspec.Struct, frozen=True):
-    """A trigger as deployed, its version, and its broker."""
+    """A trigger as deployed, its version, its broker, and those of the variables that the broker names which are there.
+
+    Nothing in it is secret: variables are sealed, and the broker's texts are `$var:` references.
+    """
 
     trigger: Trigger
     version: str
     broker: Broker
+    variables: Mapping[str, Variable] = {}
 
     @property
     def connection(self) -> tuple[object, ...]:
@@ -20,6 +28,7 @@ class Assignment(msgspec.Struct, frozen=True):
         trigger = self.trigger
         return (
             self.broker,
+            self.variables,
             trigger.path,
             trigger.client_id,
             trigger.client_version,
@@ -31,3 +40,25 @@ class Assignment(msgspec.Struct, frozen=True):
             trigger.max_payload,
             any(topic.qos for topic in trigger.topics),
         )
+
+    def resolved_broker(self, box: SecretBox) -> Broker:
+        """The broker with the values of its variables. Raises UnknownReference, SecretError."""
+        values = Values(self.variables, {}, box)
+        found = {field: values.variable(path) for field, path in references(self.broker)}
+        return msgspec.structs.replace(self.broker, **found)
+
+    def hidden(self, text: str, resolved: Broker) -> str:
+        """A text about the broker that may be logged: a value that came from a variable is its reference again."""
+        for field, path in references(self.broker):
+            value = getattr(resolved, field)
+            if len(value) >= MASKED_CHARACTERS or field == "host":
+                text = text.replace(value, VARIABLE + path)
+        return text
+
+
+def references(broker: Broker) -> Iterator[tuple[str, str]]:
+    """(field, path of the variable) for each text of a broker that is a reference."""
+    for field in broker.__struct_fields__:
+        value = getattr(broker, field)
+        if isinstance(value, str) and value.startswith(VARIABLE):
+            yield field, value.removeprefix(VARIABLE)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ingest.assignment import Assignment
+from ingest.assignment import Assignment, references
 from shared import keys
-from shared.definitions import Broker, Kind, Record, Trigger, decode_definition
+from shared.definitions import Broker, Kind, Record, Trigger, Variable, decode_definition
 from shared.deployment import NUMBER, TABLE, Deployed, read_deployed, read_number
 from shared.errors import InternalError
 from shared.events import emit
@@ -23,6 +23,7 @@ class Deployments:
         self._store = store
         self._triggers: dict[str, Trigger] = {}
         self._brokers: dict[str, Broker] = {}
+        self._variables: dict[str, Variable] = {}
 
     async def refresh(self) -> bool:
         """Look whether there is a new one; if so, `assignments` follow it. Raises StoreUnavailable."""
@@ -33,7 +34,8 @@ class Deployments:
         deployed = read_deployed(number, await self._store.command(*TABLE))
         self._triggers = await self._read(deployed, "trigger", Trigger, self._triggers)
         self._brokers = await self._read(deployed, "broker", Broker, self._brokers)
-        self.assignments = assignments(deployed, self._triggers, self._brokers)
+        self._variables = await self._read(deployed, "variable", Variable, self._variables)
+        self.assignments = assignments(deployed, self._triggers, self._brokers, self._variables)
         self.number = deployed.number
         return True
 
@@ -54,11 +56,15 @@ class Deployments:
 
 
 def assignments(
-    deployed: Deployed, triggers: Mapping[str, Trigger], brokers: Mapping[str, Broker]
+    deployed: Deployed,
+    triggers: Mapping[str, Trigger],
+    brokers: Mapping[str, Broker],
+    variables: Mapping[str, Variable],
 ) -> dict[str, Assignment]:
     """What is to be kept connected, by session. Records are given by version."""
     found: dict[str, Assignment] = {}
     broker_versions = deployed.of_kind("broker")
+    by_path = {path: variables[key] for path, key in deployed.of_kind("variable").items() if key in variables}
     for version in deployed.of_kind("trigger").values():
         trigger = triggers.get(version)
         if trigger is None or not trigger.enabled:
@@ -67,5 +73,6 @@ def assignments(
         if broker is None:
             emit("session.refused", trigger=trigger.path, reason=f"the broker {trigger.broker} is not deployed")
         else:
-            found[trigger.session] = Assignment(trigger, version, broker)
+            named = {path: by_path[path] for _, path in references(broker) if path in by_path}
+            found[trigger.session] = Assignment(trigger, version, broker, named)
     return found

@@ -41,9 +41,11 @@ from ingest.transport import BrokerRejected, Unreachable, UnusableCertificate, o
 from ingest.writer import RETRY_FIRST_S, RETRY_MAX_S, StoreWriter
 from shared.backoff import full_jitter, steady
 from shared.config import Settings
-from shared.errors import LeaseLost, StoreUnavailable
+from shared.definitions import Broker
+from shared.errors import LeaseLost, SecretError, StoreUnavailable, UnknownReference
 from shared.lease import Lease
 from shared.scripts import ingest as verbs
+from shared.secrets import SecretBox
 from shared.store import AsyncStore
 
 Stop = Literal["stopped", "disabled"]
@@ -149,7 +151,12 @@ class Keeper:
             if self._poke.is_set():
                 self._poke.clear()
                 failures = 0
-            attempt = await self._connect()
+            try:
+                attempt = await self._connect()
+            except (SecretError, UnknownReference) as error:
+                failures += 1
+                await self._wait(Ending("refused", error.message), failures)
+                continue
             if self._poke.is_set():
                 continue
             ending = attempt.ending or Ending("reconnecting", "the connection ended")
@@ -160,12 +167,16 @@ class Keeper:
             self._look_back(attempt)
             self._approach.start_over()
             failures = 1 if attempt.was_stable else failures + 1
-            wait_s = delay_s(ending, failures, self._tools.settings.ingest, random.random)
-            self._reporter.failed(ending, failures, wait_s)
-            await self._unless_poked(asyncio.sleep(wait_s))
+            await self._wait(ending, failures)
         await self._writer.idle()
         self._reporter.ended(self._stop)
         await self._writer.idle()
+
+    async def _wait(self, ending: Ending, failures: int) -> None:
+        """Say why, and stay away until it is time to try again."""
+        wait_s = delay_s(ending, failures, self._tools.settings.ingest, random.random)
+        self._reporter.failed(ending, failures, wait_s)
+        await self._unless_poked(asyncio.sleep(wait_s))
 
     def _look_back(self, attempt: _Attempt) -> None:
         """Where nobody answered CONNECT, it may have been the protocol version."""
@@ -176,22 +187,27 @@ class Keeper:
                 self._reporter.fallback()
 
     async def _connect(self) -> _Attempt:
-        """One connection from its beginning to its end."""
+        """One connection from its beginning to its end. Raises SecretError, UnknownReference before it begins."""
         await self._writer.idle()
         await self._confirm()
-        session = self._prepared_session()
+        now = self.assignment
+        if self._connected_as != now.connection:
+            self._writer.trigger = now.trigger.path
+            self._reporter.about(now.trigger, now.broker)
+        broker = now.resolved_broker(SecretBox.load(self._tools.settings, create=False))
+        session = self._prepared_session(now, broker)
         settings = self._tools.settings.ingest
         limits = Limits(settings.max_buffered_bytes, settings.max_inbox)
         attempt = self._attempt = _Attempt(Link(session, self._writer, limits, self._happened))
         self._reporter.connecting()
         try:
-            opening = open_transport(self.assignment.broker, attempt.link, settings.connect_timeout_s)
+            opening = open_transport(broker, attempt.link, settings.connect_timeout_s)
             if await self._unless_poked(opening) and await self._open_session(attempt):
                 await attempt.link.closed
         except Unreachable as error:
-            attempt.ending = Ending("reconnecting", error.message)
+            attempt.ending = Ending("reconnecting", now.hidden(error.message, broker))
         except (BrokerRejected, UnusableCertificate) as error:
-            attempt.ending = Ending("refused", error.message)
+            attempt.ending = Ending("refused", now.hidden(error.message, broker))
         except StoreUnavailable as error:
             self._tools.watch.failed(error)
             attempt.ending = Ending("reconnecting", "Redis was not available while connecting")
@@ -200,14 +216,11 @@ class Keeper:
             self._attempt = None
         return attempt
 
-    def _prepared_session(self) -> Session:
-        """The session, made anew where the connection is to be another one."""
-        now = self.assignment
+    def _prepared_session(self, now: Assignment, broker: Broker) -> Session:
+        """The session, made anew where the connection is to be another one. `broker` is that of `now`, resolved."""
         if self._session is None or self._connected_as != now.connection:
             self._connected_as = now.connection
-            self._session = Session(SessionConfig.of(now.trigger, now.version, now.broker, self._tools.settings.ingest))
-            self._writer.trigger = now.trigger.path
-            self._reporter.about(now.trigger, now.broker)
+            self._session = Session(SessionConfig.of(now.trigger, now.version, broker, self._tools.settings.ingest))
         return self._session
 
     async def _open_session(self, attempt: _Attempt) -> bool:

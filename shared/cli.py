@@ -36,6 +36,7 @@ COMMANDS = {
     "ingest": Entry(_PROCESSES, "ingest.cli:ingest", "Hold the MQTT sessions; store each message before its ack."),
     "dispatch": Entry(_PROCESSES, "dispatch.cli:dispatch", "Turn stored messages into runs."),
     "worker": Entry(_PROCESSES, "worker.cli:worker", "Run the code, record what came of it."),
+    "console": Entry(_PROCESSES, "console.cli:console", "Serve HTTP: what scripts' wmill client speaks to."),
     "redis": Entry(_PROCESSES, "shared.cli_services:redis", "Serve an embedded Redis (Valkey) from the data folder."),
     "broker": Entry(_PROCESSES, "shared.cli_services:broker", "Serve an MQTT broker on this machine."),
     "push": Entry(_WORKSPACE, "shared.cli_workspace:push", "Deploy a folder of scripts and triggers, at once."),

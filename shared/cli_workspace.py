@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from shared.cli_common import as_json, connected, screen_width, settings, wait_f
 from shared.config_keys import public_url
 from shared.deploy import Options, Pushed
 from shared.deploy import push as deploy
+from shared.secrets import SecretBox
 from shared.tables import Column, table
 from shared.workspace import Workspace, read_workspace
 from shared.workspace.plan import Item, Plan
@@ -25,26 +28,31 @@ _SHOWN = 8  # names in a line of what was left alone
 @click.option("--dry-run", is_flag=True, help="Check and show what would change; deploy nothing.")
 @click.option("--prune", is_flag=True, help="Delete what is deployed and not in the folder.")
 @click.option("-y", "--yes", is_flag=True, help="Delete without asking.")
+@click.option("-m", "--message", default="", metavar="TEXT", help="Why, for the list of deployments.")
 @click.option("--wait", type=click.FloatRange(min=0), default=15.0, show_default=True, metavar="SECONDS",
               help="How long to wait for Redis to come up.")  # fmt: skip
 @click.option("--json", "json_output", is_flag=True, help="Print what was done as one JSON object.")
-def push(folder: Path, *, dry_run: bool, prune: bool, yes: bool, wait: float, json_output: bool) -> int:
+def push(folder: Path, *, dry_run: bool, prune: bool, yes: bool, message: str, wait: float, json_output: bool) -> int:
     """Deploy the workspace folder DIR, all of it or nothing.
 
-    The whole folder is checked first: scripts (*.py), MQTT triggers (*.mqtt_trigger.yaml) and brokers
-    (*.resource.yaml). Running processes pick a deployment up at once. Pushing the same folder again changes nothing.
+    The whole folder is checked first: scripts (*.py, *.sh, *.ts), MQTT triggers (*.mqtt_trigger.yaml), resources,
+    variables and flows, as `wmill sync` writes them. Secret variables are encrypted before they are sent. Running
+    processes pick a deployment up at once. Pushing the same folder again changes nothing.
     """
     workspace = read_workspace(folder)
+    for note in workspace.notes:
+        click.echo(f"note: {note}", err=True)
     for warning in workspace.warnings:
         click.echo(f"warning: {warning}", err=True)
     given = settings()
-    options = Options(given.worker.default_timeout_s, prune=prune, dry_run=dry_run)
+    box = SecretBox.rehearsal(given) if dry_run else SecretBox.load(given, create=True)
+    options = Options(given.worker.default_timeout_s, prune, dry_run, box, author=_author(), message=message)
     refused = False
 
     def approve(plan: Plan) -> bool:
         nonlocal refused
         deletions = [change for change in plan.changes if change.action == "deleted"]
-        if deletions and not yes and sys.stdin.isatty():
+        if prune and deletions and not yes and sys.stdin.isatty():
             click.echo(_changes(plan), err=True)
             refused = not click.confirm(f"Delete {len(deletions)} of what is deployed?", err=True)
         return not refused
@@ -54,11 +62,21 @@ def push(folder: Path, *, dry_run: bool, prune: bool, yes: bool, wait: float, js
         pushed = deploy(store, workspace, options, approve)
     for warning in pushed.plan.warnings[len(workspace.warnings) :]:
         click.echo(f"warning: {warning}", err=True)
+    if box.made is not None:
+        click.echo(f"note: {box.made} is made: every machine that needs the secrets needs this key", err=True)
     if json_output:
         click.echo(as_json(_report(pushed, workspace, dry_run=dry_run)))
     else:
         click.echo(_text(pushed, workspace, public_url(given.redis_url), dry_run=dry_run))
     return 1 if refused else 0
+
+
+def _author() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name
+        user = "somebody"
+    return f"push by {user}@{socket.gethostname()}"
 
 
 def _report(pushed: Pushed, workspace: Workspace, *, dry_run: bool) -> dict[str, Any]:
@@ -72,6 +90,7 @@ def _report(pushed: Pushed, workspace: Workspace, *, dry_run: bool) -> dict[str,
         "kept": plan.kept,
         "skipped": workspace.skipped,
         "warnings": plan.warnings,
+        "notes": workspace.notes,
     }
 
 

@@ -142,6 +142,29 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     ] = msgspec.field(default_factory=lambda: sys.executable)
 
 
+class ConsoleSettings(msgspec.Struct, frozen=True):
+    """The process that serves HTTP: to the `wmill` client of scripts that run."""
+
+    host: Annotated[
+        str, Meta(min_length=1, description="Address to listen on; only one of this machine.", examples=["127.0.0.1"])
+    ] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65_535, description="Port to listen on.")] = 18080
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://[^/]+)?$",
+            description="Where scripts reach the console, as they are told in BASE_INTERNAL_URL.",
+            examples=["https://headrace.example"],
+            extra={"default": "made of host and port"},
+        ),
+    ] = ""
+
+    def __post_init__(self) -> None:
+        if not self.url:
+            host = f"[{self.host}]" if ":" in self.host else self.host
+            msgspec.structs.force_setattr(self, "url", f"http://{host}:{self.port}")
+
+
 class RetentionSettings(msgspec.Struct, frozen=True):
     """How long ended runs and dead letters are kept. Counters are not affected."""
 
@@ -177,10 +200,26 @@ class Settings(msgspec.Struct, frozen=True):
             " a relative one starts where the process does.",
         ),
     ] = Path(".headrace")
+    secret_key_file: Annotated[
+        Path,
+        Meta(
+            description="File with the key of secret variables where HEADRACE_SECRET_KEY is not set; it is made when"
+            " the first one is deployed. A relative one is in `data`."
+        ),
+    ] = Path("secret.key")
+    workspace: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9_-]+$",
+            description="Name of the workspace, as scripts see it in WM_WORKSPACE and clients write it into addresses.",
+            examples=["plant"],
+        ),
+    ] = "headrace"
     log: LogSettings = msgspec.field(default_factory=LogSettings)
     ingest: IngestSettings = msgspec.field(default_factory=IngestSettings)
     dispatch: DispatchSettings = msgspec.field(default_factory=DispatchSettings)
     worker: WorkerSettings = msgspec.field(default_factory=WorkerSettings)
+    console: ConsoleSettings = msgspec.field(default_factory=ConsoleSettings)
     retention: RetentionSettings = msgspec.field(default_factory=RetentionSettings)
 
     @property

@@ -45,7 +45,7 @@ class Key(msgspec.Struct, frozen=True):
             case inspect.LiteralType():
                 return " or ".join(map(str, get_args(get_args(self.type)[0])))
             case inspect.CustomType():
-                return "the path of a folder"
+                return "a path"
             case _:
                 return "text such as " + " or ".join(self.examples)
 

@@ -31,7 +31,7 @@ class Topic(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """One entry of `filters`: the JSON payload has, at this top-level key, a value that contains this one (Windmill)."""
+    """One entry of `filters`: the JSON payload has, at this top-level key, a value that contains this one."""
 
     key: str
     value: Any

@@ -36,6 +36,14 @@ class WorkspaceError(UserError):
     """A file of the workspace folder is wrong; `fields` hold file, line and key."""
 
 
+class SecretError(UserError):
+    """A secret cannot be sealed or opened: no key, a key that others may read, another key, a damaged text."""
+
+
+class UnknownReference(UserError):
+    """A `$var:` or `$res:` names what is not there, or leads in a circle; `fields` hold path and where it stands."""
+
+
 class TopicError(UserError):
     """A topic or topic filter breaks the rules of MQTT 5 §4.7."""
 
@@ -70,3 +78,7 @@ class InternalError(HeadraceError):
 
 class ScriptError(InternalError):
     """A Lua verb failed inside Redis."""
+
+
+class ExpressionError(UserError):
+    """An expression in JavaScript is not one, or fails on what it was given; `fields` say where."""

@@ -35,6 +35,7 @@ FIELDS = {
     "epoch": "number of the session's life at the broker; a new one starts when the broker has forgotten it",
     "error": "what went wrong; a hint says how to mend it",
     "exit_status": "exit status of the process, negative for the signal that ended it",
+    "failures": "how often since the process knows this version of the trigger",
     "fix": "what to do about it",
     "granted": "topic filters with the QoS that the broker granted",
     "holder": "process that holds it",
@@ -44,9 +45,11 @@ FIELDS = {
     "limit": "the size in bytes that was allowed",
     "logger": "name of the library's logger",
     "lost": "QoS 0 runs given up",
+    "method": "method of the HTTP request",
     "name": "name of this process among its kind",
+    "path": "path of the HTTP request, without its query",
     "pid": "process id",
-    "process": "ingest, dispatch, worker, redis, broker or demo",
+    "process": "ingest, dispatch, worker, console, redis, broker or demo",
     "protocol": "MQTT version: 5 or 3.1.1",
     "qos": "QoS that the message was delivered with",
     "reason": "why, in words",
@@ -69,6 +72,7 @@ FIELDS = {
     "topic": "topic of the message, or topic filter of the subscription",
     "trigger": "path of the trigger",
     "triggers": "triggers in the deployment",
+    "url": "address that is served",
     "version": "version that was found",
     "what": "what falls short",
     "worker": "name of the worker",
@@ -96,7 +100,7 @@ _RUN = "run trigger runnable topic qos attempt"
 
 EVENTS: dict[str, EventSpec] = {
     "process.ready": _spec(
-        "info", "The process has started and does its work.", "process name pid redis broker durability",
+        "info", "The process has started and does its work.", "process name pid url redis broker durability",
         "headrace {process} ready",
     ),
     "process.stopping": _spec(
@@ -153,6 +157,10 @@ EVENTS: dict[str, EventSpec] = {
         "warning", "A message that breaks the rules went to the dead letters.",
         "trigger session topic qos reason idempotency_key",
     ),
+    "trigger.expression_failed": _spec(
+        "error", "The trigger's idempotency_key could not be told; the message runs without it. At most once a minute.",
+        "trigger topic error failures",
+    ),
     "message.unrouted": _spec(
         "warning", "No runnable was found for a message.", "trigger topic qos idempotency_key reason version",
     ),
@@ -188,8 +196,15 @@ EVENTS: dict[str, EventSpec] = {
     "worker.swept": _spec(
         "warning", "The runs of a worker that is gone were dealt with.", "worker requeued lost interrupted dead",
     ),
+    "worker.secrets_unreadable": _spec(
+        "error", "Secrets cannot be opened: runs cannot use them, and they are not masked in what runs leave behind.",
+        "deployment error",
+    ),
     "worker.claim_reconciled": _spec(
         "warning", "After a lost reply the worker took over what Redis had recorded as its own.", "worker claims runs",
+    ),
+    "request.failed": _spec(
+        "error", "A request was answered with status 500, because of a defect of Headrace.", "method path error",
     ),
     "runs.pruned": _spec("debug", "Runs and dead letters beyond the retention were removed.", "runs dead"),
     "library.warning": _spec("warning", "A library reported something unusual.", "logger text error"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -19,6 +19,7 @@ from shared.run_record import (
     all_attempts,
     is_run_id,
     make_run,
+    read_args,
     read_attempt,
     read_data,
     read_head,
@@ -45,12 +46,20 @@ class Query(msgspec.Struct, frozen=True):
 
 
 class RunDetails(msgspec.Struct, frozen=True):
-    """A run with its message and the attempts that ended, oldest first; Redis keeps the last ten."""
+    """A run with its message and the attempts that ended, oldest first; Redis keeps the last ten.
+
+    A run that no message made has the arguments of its `main` instead. `origin` is who made it: `message`, `api`, or
+    `child` for another run, which is its `parent`; `root` is the first of that line.
+    """
 
     run: Run
     message: Envelope | None
     captures: dict[str, str]
     attempts: list[Attempt]
+    args: dict[str, Any] | None = None
+    origin: str = "message"
+    parent: str | None = None
+    root: str | None = None
 
 
 def search(store: Store, query: Query, looked_at: Callable[[int], None]) -> Iterator[Run]:
@@ -74,10 +83,19 @@ def show(store: Store, run_id: str) -> RunDetails:
         raise UserError(f"there is no run {run_id}", hint=hint, run=run_id)
     (head,) = heads
     data, entries = store.commands([("HGET", keys.job(run_id), "data"), ("XRANGE", keys.results(run_id), "-", "+")])
+    return make_details(head, data, entries)
+
+
+def make_details(head: Head, data: bytes | None, entries: Sequence[tuple[bytes, Mapping[bytes, bytes]]]) -> RunDetails:
+    """Put together what was read: the job hash, its data, and its stream of results."""
     spec, message = read_data(data)
     recorded = [read_attempt(entry) for entry in entries]
     run = make_run(head, spec, message, recorded[-1] if recorded else None)
-    return RunDetails(run, message, spec.captures if spec else {}, all_attempts(head, recorded))
+    attempts = all_attempts(head, recorded)
+    if spec is None:
+        return RunDetails(run, message, {}, attempts)
+    origin = spec.origin or "message"
+    return RunDetails(run, message, spec.captures, attempts, read_args(spec), origin, spec.parent, spec.root)
 
 
 def _matching(store: Store, query: Query, looked_at: Callable[[int], None]) -> Iterator[Run]:

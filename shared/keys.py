@@ -16,8 +16,10 @@
 | `headrace:deployed` | hash `<kind>:<path>` → version | push | all | for ever |
 | `headrace:definitions` | hash version → JSON | push | all | for ever (immutable) |
 | `headrace:deployments` | list of deployment records, newest first | push | history | for ever |
-| `headrace:runs` | zset run id → queued at (epoch ms) | place | runs | retention |
+| `headrace:state` | hash path → JSON: resources that scripts write (`set_state`) | console | console, worker | until deleted |
+| `headrace:runs` | zset run id → queued at (epoch µs) | place, create_runs | runs | retention |
 | `headrace:runs:<trigger>` | the same per trigger | place | runs | retention |
+| `headrace:children:<run>` | zset run id → queued at (epoch µs): what the run has started, and what that has started | create_runs | console | as the run |
 | `headrace:workers` | set of worker names | worker_beat | sweep, status | until swept |
 | `headrace:worker:<name>` | string, expiring: alive | worker_beat | sweep | lease time |
 | `headrace:worker:<name>:claims` | hash run id → `<execution id> claimed` or `… started` | claim, start | finish, sweep | until finished |
@@ -40,6 +42,7 @@ DEPLOYED = PREFIX + "deployed"
 DEFINITIONS = PREFIX + "definitions"
 DEPLOYMENTS = PREFIX + "deployments"
 RUNS = PREFIX + "runs"
+STATE = PREFIX + "state"
 WORKERS = PREFIX + "workers"
 
 RQ_QUEUES = "rq:queues"
@@ -81,6 +84,11 @@ def published(trigger: str, digest: str) -> str:
 def runs(trigger: str) -> str:
     """The trigger's runs in order."""
     return f"{PREFIX}runs:{trigger}"
+
+
+def children(run_id: str) -> str:
+    """What a run has started, and what that has started, in order."""
+    return f"{PREFIX}children:{run_id}"
 
 
 def worker(name: str) -> str:

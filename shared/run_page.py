@@ -34,7 +34,7 @@ def row(run: Run) -> tuple[str, ...]:
     else:
         outcome = "" if run.result is None else _json_text(run.result)
     return (
-        run.id, run.state, local_time(run.received_at), run.runnable or "?", run.topic or "?",
+        run.id, run.state, local_time(run.received_at), run.runnable or "?", run.topic or ("?" if run.trigger else ""),
         duration(milliseconds(run.started_at, run.ended_at)), clip(printable(outcome), _RESULT_LENGTH),
     )  # fmt: skip
 
@@ -44,6 +44,10 @@ def document(details: RunDetails) -> dict[str, Any]:
     return msgspec.structs.asdict(details.run) | {
         "message": None if details.message is None else _message_document(details.message),
         "captures": details.captures,
+        "args": details.args,
+        "origin": details.origin,
+        "parent": details.parent,
+        "root": details.root,
         "attempts_ended": details.attempts,
         "log": details.attempts[-1].log if details.attempts else "",
     }
@@ -54,7 +58,7 @@ def page(details: RunDetails) -> str:
     run = details.run
     lines = [f"{run.id}  {run.state}" + ("  (queued again by hand)" if run.source == "redrive" else ""), ""]
     pairs = [
-        ("trigger", run.trigger),
+        ("trigger", run.trigger or f"none, {_made_by(details)}"),
         ("runnable", f"{run.runnable or '?'}  version {run.runnable_version or '?'}"),
         ("idempotency key", run.idempotency_key or "?"),
         ("attempts", str(run.attempts)),
@@ -64,11 +68,17 @@ def page(details: RunDetails) -> str:
     lines += fields(pairs)
     if details.message is not None:
         lines += ["", *_message(details.message)]
+    if details.args is not None:
+        lines += ["", "  arguments", *indented(_json_text(details.args, indent=2).split("\n"))]
     lines += ["", *_timings(run)]
     ended = run.attempts - (run.state == "running")
     for index, attempt in enumerate(details.attempts, start=ended - len(details.attempts) + 1):
         lines += ["", *_attempt(index, attempt)]
     return "\n".join(lines)
+
+
+def _made_by(details: RunDetails) -> str:
+    return f"started by run {details.parent}" if details.parent else f"made by the {details.origin}"
 
 
 def message_lines(topic: str, delivery: str, payload: bytes, size_all: int, properties: Properties | None) -> list[str]:

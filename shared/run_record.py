@@ -33,8 +33,9 @@ class Run(msgspec.Struct, frozen=True):
     """One run as it is listed. Times are ISO 8601 in UTC with milliseconds, None where it has not come to that.
 
     `attempts` is how often the code was started. `error` has `name`, `message` and `stack`. Result and error are those
-    of a run that has ended. What comes from the message is None where the record cannot be read. `source` is `message`,
-    or `redrive` for a run that a person has queued again. `labels` are those of a result with `wm_labels` (Windmill).
+    of a run that has ended. What comes from the message is None where the record cannot be read, and for a run that no
+    message made, which has no trigger (''). `source` is `message`, `api`, `child` for a run that another one started,
+    or `redrive` for one that a person has queued again. `labels` are those of a result with `wm_labels` (Windmill).
     """
 
     id: str
@@ -106,6 +107,14 @@ def read_data(data: bytes | None) -> tuple[RunSpec | None, Envelope | None]:
         return spec, spec.message()
     except EnvelopeError:
         return spec, None
+
+
+def read_args(spec: RunSpec) -> dict[str, Any] | None:
+    """The arguments of a run that no message made."""
+    try:
+        return None if spec.args is None else msgspec.json.decode(spec.args, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return None
 
 
 def read_attempt(entry: tuple[bytes, Mapping[bytes, bytes]]) -> Attempt:

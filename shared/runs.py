@@ -18,7 +18,7 @@ TERMINAL: Final = ("filtered", "expired", "succeeded", "failed", "lost", "interr
 
 # state → {verb: next state}. `claim` keeps `queued`: a claim is not a start.
 TRANSITIONS: Final[dict[str, dict[str, str]]] = {
-    "new": {"place": "queued"},
+    "new": {"place": "queued", "create": "queued"},
     "queued": {"claim": "queued", "start": "running", "sweep QoS 0": "lost", "cancel": "cancelled"},
     "running": {
         "finish": "succeeded",
@@ -50,7 +50,11 @@ RQ_FUNCTION = "headrace.run"
 
 
 class RunSpec(msgspec.Struct, frozen=True, array_like=True):
-    """What a run is, decided when it was placed and never changed: the argument of its RQ job."""
+    """What a run is, decided when it was made and never changed: the argument of its RQ job.
+
+    A run that no message made has `args`, the arguments of `main` as a JSON object; its `trigger` and `envelope` are
+    empty, and `origin` says who made it. `parent` is the run that started it, `root` the first of that line.
+    """
 
     trigger: str
     runnable: str
@@ -58,10 +62,15 @@ class RunSpec(msgspec.Struct, frozen=True, array_like=True):
     idempotency_key: str
     captures: dict[str, str]
     envelope: bytes
+    args: bytes | None = None
+    origin: str = ""
+    parent: str | None = None
+    root: str | None = None
+    is_flow: bool = False
 
-    def message(self) -> Envelope:
-        """The message that the run is for."""
-        return decode_envelope(self.envelope)
+    def message(self) -> Envelope | None:
+        """The message that the run is for, None where none made it."""
+        return None if self.args is not None else decode_envelope(self.envelope)
 
 
 class _JobData(msgspec.Struct, frozen=True, array_like=True):

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import secrets
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 from shared.config import Settings
-from shared.errors import HeadraceError
+from shared.errors import ConfigError, HeadraceError
 from shared.events import emit
+from shared.run_tokens import PURPOSE
 from shared.scripts.worker import Limits
+from shared.secrets import SecretBox
 from shared.store import Store
+from worker.arguments import Calls
 from worker.chores import Chores
+from worker.environment import process_environment
 from worker.executor import Executor
 from worker.lease import BEATS_PER_LEASE
 from worker.loop import WorkLoop
@@ -18,15 +24,18 @@ from worker.pool import RunnerPool
 from worker.reporting import Reporter
 from worker.retention import PRUNE_EVERY_S, Retention
 from worker.rq_worker import RqWorker
+from worker.runners import RUNNERS
 from worker.runners.base import MIB, Runner, RunnerLimits, RunnerSettings, ScriptFiles
-from worker.runners.python import PythonRunner
-from worker.scripts import Scripts
+from worker.runners.process import sweep_scratch
+from worker.scripts import Scripts, Triggers
 from worker.stopping import StopRequest
 from worker.sweeper import SWEEP_EVERY_S, Sweeper
 from worker.uplink import Uplink
+from worker.values import FOLLOW_EVERY_S, DeployedValues
 
 DRAIN_S = 25.0
 RUNNERS_MAX = 16
+TIDY_EVERY_S = 600.0
 
 
 def run(settings: Settings) -> int:
@@ -59,15 +68,20 @@ def _work(settings: Settings, name: str, store: Store, pool: RunnerPool, stop: S
     shows_finished = settings.log.runs or settings.log.level == "debug"
     uplink = Uplink(store, name, lease_ms, stop)
     reporter = Reporter(uplink, limits, show_finished=shows_finished)
-    executor = Executor(pool, settings.worker.default_timeout_s, stop, reporter.add)
+    box = SecretBox.load(settings, create=True)
+    values = DeployedValues(uplink, box)
+    calls = Calls(Triggers(uplink), values, box.derive(PURPOSE))
+    executor = Executor(pool, calls, values.masked, settings.worker.default_timeout_s, stop, reporter.add)
     chores = Chores()
     scripts = Scripts(uplink, settings.cache / "scripts")
     loop = WorkLoop(uplink, reporter, executor, scripts, settings.worker, stop, chores)
     face = RqWorker(name, settings.redis_url, uplink, executor)
     chores.add(lease_ms / 1000 / BEATS_PER_LEASE / 2, uplink.keep_alive)
+    chores.add(FOLLOW_EVERY_S, values.follow)
     chores.add(lease_ms / 1000, loop.doubt)
-    chores.add(1.0, lambda: face.show(loop.state))
+    chores.add(1.0, lambda: face.show(loop.state, stopping=stop.requested))
     chores.add(SWEEP_EVERY_S, Sweeper(uplink, limits).sweep)
+    chores.add(TIDY_EVERY_S, _tidy)
     chores.add(PRUNE_EVERY_S, Retention(uplink, settings.retention).prune)
 
     def work() -> bool:
@@ -79,8 +93,28 @@ def _work(settings: Settings, name: str, store: Store, pool: RunnerPool, stop: S
     return face.run(work)
 
 
+def _tidy() -> None:
+    """What workers that were killed have left on disk."""
+    sweep_scratch(Path(tempfile.gettempdir()))
+
+
 def _runner_maker(settings: Settings) -> Callable[[ScriptFiles], Runner]:
-    memory = settings.worker.runner_memory_mib * MIB or None
-    limits = RunnerLimits(memory_bytes=memory)
-    interpreter = RunnerSettings(settings.worker.python)
-    return lambda script: PythonRunner(script, limits, interpreter)
+    """Makes the runner of a script, within its own limits and, where it has none, the worker's."""
+
+    def make(script: ScriptFiles) -> Runner:
+        runner = RUNNERS.get(script.language)
+        if runner is None:
+            raise ConfigError(f"this worker has no runner for {script.language}")
+        variables = process_environment(settings.console.url, settings.workspace, script.path)
+        limits = script_limits(script, settings.worker.runner_memory_mib)
+        return runner(script, limits, RunnerSettings(settings.worker.python, environment=variables))
+
+    return make
+
+
+def script_limits(script: ScriptFiles, memory_mib: int) -> RunnerLimits:
+    """What a run of this script may use, where the worker's own bound is `memory_mib` (0: none)."""
+    memory = (script.memory_mib or memory_mib) * MIB or None
+    if script.output_bytes is None:
+        return RunnerLimits(memory_bytes=memory)
+    return RunnerLimits(memory_bytes=memory, max_output_bytes=script.output_bytes, max_result_bytes=script.output_bytes)

@@ -1,29 +1,107 @@
-"""What a script is given for a message: payload, the preprocessor's event, and the context of `headrace.run`."""
+"""What a script is called with: payload or arguments, the preprocessor's event, the context of `headrace.run`."""
 
 from __future__ import annotations
 
+import time
+from typing import Any, Protocol
+
+import msgspec
+
+from shared.clock import NS_PER_S, iso_utc
 from shared.envelope import Envelope
+from shared.errors import InternalError, UserError
+from shared.run_tokens import mint
 from shared.runs import RunSpec
-from worker.runners.base import RunCall, mqtt_event
+from worker.environment import run_environment
+from worker.jobs import Job
+from worker.runners.base import Form, RunCall, ScriptFiles, mqtt_event
+
+_NS_PER_MS = NS_PER_S // 1000
+_REFERENCES = (b"$var:", b"$res:")
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
 
 
-def call_of(run_id: str, attempt: int, spec: RunSpec, message: Envelope, *, has_preprocessor: bool) -> RunCall:
-    """The call that executes a run. `attempt` counts from 1.
+class Forms(Protocol):
+    """Knows the triggers."""
+
+    def form(self, trigger_version: str) -> Form:
+        """The form in which this trigger hands payloads to `main`."""
+
+
+class References(Protocol):
+    """Knows variables and resources."""
+
+    def resolve(self, value: Any) -> Any:
+        """The value with references put in place."""
+
+
+class Calls:
+    """Makes the call of each run. `token_key` signs the tokens that let a run's code speak to the console."""
+
+    def __init__(self, forms: Forms, references: References, token_key: bytes) -> None:
+        self._forms = forms
+        self._references = references
+        self._token_key = token_key
+
+    def call(self, job: Job, script: ScriptFiles) -> RunCall:
+        """The call that executes a run. Raises HeadraceError where it cannot be made: nothing may be executed then."""
+        spec, message, claim = job.spec, job.message, job.claim
+        if spec is None:
+            raise InternalError("a job that is not ours was to be executed", run=claim.run_id)
+        token = mint(self._token_key, claim.run_id, claim.execution)
+        began_ns = message.received_at * _NS_PER_MS if message else time.time_ns()
+        environment = run_environment(claim.run_id, spec, token, iso_utc(began_ns))
+        if message is None:
+            context = _context(spec, job.attempt)
+            return RunCall(claim.run_id, self._arguments(spec), None, context, "arguments", environment)
+        if script.has_preprocessor:
+            return message_call(claim.run_id, job.attempt, spec, message, "windmill", environment, with_event=True)
+        form = self._forms.form(message.trigger_version)
+        return message_call(claim.run_id, job.attempt, spec, message, form, environment)
+
+    def _arguments(self, spec: RunSpec) -> bytes:
+        """The run's arguments with references put in place: only here, never in what came from a broker."""
+        given = spec.args or b"{}"
+        if not any(mark in given for mark in _REFERENCES):
+            return given
+        try:
+            return _encode(self._references.resolve(_decode(given)))
+        except msgspec.DecodeError as error:
+            raise UserError(f"the arguments are not JSON: {error}") from error
+
+
+def message_call(
+    run_id: str,
+    attempt: int,
+    spec: RunSpec,
+    message: Envelope,
+    form: Form,
+    environment: dict[str, str],
+    *,
+    with_event: bool = False,
+) -> RunCall:
+    """The call of a run that a message made. `attempt` counts from 1.
 
     The event is there only for a script that has a preprocessor; a script without one gets the payload alone, as
-    Windmill does it. The payload goes as it was received: the child makes of it what the script's signature asks for.
+    Windmill does it. The payload goes as it was received: the child makes of it what signature and form ask for.
     """
-    return RunCall(
-        run_id,
-        message.payload,
-        mqtt_event(message) if has_preprocessor else None,
-        {
-            "idempotency_key": spec.idempotency_key,
-            "attempt": attempt,
-            "trigger": spec.trigger,
-            "topic": message.topic,
-            "qos": message.qos,
-            "captures": spec.captures,
-            "received_at": message.received_at,
-        },
-    )
+    context = _context(spec, attempt)
+    context["trigger"] = spec.trigger
+    context["topic"] = message.topic
+    context["qos"] = message.qos
+    context["captures"] = spec.captures
+    context["received_at"] = message.received_at
+    event = mqtt_event(message) if with_event else None
+    return RunCall(run_id, message.payload, event, context, form, environment)
+
+
+def _context(spec: RunSpec, attempt: int) -> dict[str, Any]:
+    context: dict[str, Any] = {"idempotency_key": spec.idempotency_key, "attempt": attempt}
+    if spec.origin:
+        context["origin"] = spec.origin
+    if spec.parent is not None:
+        context["parent"] = spec.parent
+    if spec.root is not None:
+        context["root"] = spec.root
+    return context

@@ -10,10 +10,10 @@ from typing import Literal
 
 import msgspec
 
-from shared.errors import ConfigError, InternalError
+from shared.errors import ConfigError, HeadraceError, InternalError
 from shared.events import emit
 from worker import outcomes
-from worker.arguments import call_of
+from worker.arguments import Calls
 from worker.jobs import Job
 from worker.outcomes import Ended
 from worker.pool import RunnerPool
@@ -56,13 +56,22 @@ class Executor:
     """Executes groups of started runs one after the other and hands each ending to `report`, exactly once.
 
     `begin` lets a group execute, `collect` stays with it to its end. A run that the runner's death left unexecuted is
-    sent again to a fresh runner: only the one that was executing has crashed.
+    sent again to a fresh runner: only the one that was executing has crashed. A script that wants a process for each
+    run is sent one run at a time. `masked` takes secrets out of what runners say.
     """
 
     def __init__(
-        self, pool: RunnerPool, default_timeout_s: float, stop: StopRequest, report: Callable[[Ended], None]
+        self,
+        pool: RunnerPool,
+        calls: Calls,
+        masked: Callable[[list[RunEvent]], list[RunEvent]],
+        default_timeout_s: float,
+        stop: StopRequest,
+        report: Callable[[Ended], None],
     ) -> None:
         self._pool = pool
+        self._calls = calls
+        self._masked = masked
         self._default_timeout_s = default_timeout_s
         self._stop = stop
         self._report = report
@@ -111,15 +120,32 @@ class Executor:
 
     def _send(self, group: _Group) -> None:
         """Send what waits to a warm runner, or a fresh one."""
+        calls = self._calls_now(group)
+        if not calls:
+            return
         try:
             runner = group.runner = self._pool.get(group.script)
         except ConfigError as error:
             self.refuse(group.waiting, RunErrorInfo("RunnerUnavailable", f"nothing was executed: {error.message}"))
             group.waiting.clear()
             return
-        runner.send([_call(job, group.script) for job in group.waiting])
+        runner.send(calls)
         group.began_at = time.monotonic()
         group.loading = runner.current is None
+
+    def _calls_now(self, group: _Group) -> list[RunCall]:
+        """The calls to send now. Runs whose call cannot be made have failed."""
+        calls: list[RunCall] = []
+        most = 1 if group.script.isolation == "fresh" else len(group.waiting)
+        while len(calls) < min(most, len(group.waiting)):
+            job = group.waiting[len(calls)]
+            try:
+                calls.append(self._calls.call(job, group.script))
+            except HeadraceError as error:
+                del group.waiting[len(calls)]
+                problem = RunErrorInfo(type(error).__name__, f"nothing was executed: {error.message}")
+                self.refuse([job], problem)
+        return calls
 
     def _follow(self, group: _Group, runner: Runner, tick: Callable[[], None]) -> None:
         """One turn: what the runner says, or, if it says nothing, whether it may go on."""
@@ -147,8 +173,8 @@ class Executor:
         group.verdict = verdict
         return run_id == job.claim.run_id
 
-    def _apply(self, group: _Group, events: Sequence[RunEvent]) -> None:
-        for event in events:
+    def _apply(self, group: _Group, events: list[RunEvent]) -> None:
+        for event in self._masked(events):
             match event:
                 case RunDone():
                     self._on_done(group, event)
@@ -173,6 +199,9 @@ class Executor:
         self._report(outcomes.done(job, event, now - group.began_at))
         group.waiting.popleft()
         group.began_at = now
+        if group.script.isolation == "fresh":
+            self._pool.retire(group.script.version)
+            group.runner = None
 
     def _on_death(self, group: _Group, death: RunnerDied) -> None:
         if not death.killed:
@@ -199,9 +228,3 @@ class Executor:
     def _timeout_s(self, job: Job) -> float:
         asked = job.claim.timeout_s
         return asked if asked is not None and asked > 0 else self._default_timeout_s
-
-
-def _call(job: Job, script: ScriptFiles) -> RunCall:
-    if job.spec is None or job.message is None:
-        raise InternalError("a job without a message was to be executed", run=job.claim.run_id)
-    return call_of(job.claim.run_id, job.attempt, job.spec, job.message, has_preprocessor=script.has_preprocessor)

@@ -12,7 +12,7 @@ from worker.runners.base import RunErrorInfo
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A claimed run. One without `spec` and `message` is not ours to execute; `problem` then says why."""
+    """A claimed run. One without `spec` is not ours to execute; `problem` then says why. `message` is what made it."""
 
     claim: Claim
     spec: RunSpec | None = None

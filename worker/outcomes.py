@@ -105,7 +105,8 @@ def _failed(
 
 
 def _ending(job: Job, outcome: Word, **texts: str) -> Ending:
-    return Ending(job.claim.run_id, job.claim.execution, outcome, **texts)
+    claim = job.claim
+    return Ending(claim.run_id, claim.execution, outcome, counted=claim.counted, **texts)
 
 
 def _error_json(error: RunErrorInfo) -> str:

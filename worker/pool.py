@@ -45,6 +45,11 @@ class RunnerPool:
         self._warm.move_to_end(script.version)
         return warm.runner
 
+    def retire(self, version: str) -> None:
+        """End a runner in good order: it has executed what it was there for."""
+        if (warm := self._warm.pop(version, None)) is not None:
+            warm.runner.close(CLOSE_S)
+
     def discard(self, version: str) -> None:
         """Forget a runner that has ended, or is to end now."""
         if (warm := self._warm.pop(version, None)) is not None:

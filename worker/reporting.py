@@ -16,6 +16,8 @@ from worker.uplink import Uplink
 NOT_OURS = "no longer ours"
 FLUSH_BYTES = 4 * 1024 * 1024
 """Results and logs that wait for the next round trip; more make one of their own."""
+WORKED_STEP_S = 1.0
+"""RQ's statistics of the worker learn of its working time in steps of at least this: each is a write of its own."""
 
 
 class Reporter:
@@ -28,6 +30,7 @@ class Reporter:
         self._ended: list[Ended] = []
         self._bytes = 0
         self._worked_s = 0.0
+        self._telling_s = 0.0
 
     @property
     def idle(self) -> bool:
@@ -65,15 +68,14 @@ class Reporter:
         now_ns = time.time_ns()
         endings = [ended.ending for ended in self._ended]
         now_ms = now_ns * 1000 // NS_PER_S
-        return [
-            finish(self._uplink.name, iso_utc(now_ns), now_ms, self._limits, round(self._worked_s, 6), endings),
-            *calls,
-        ]
+        self._telling_s = round(self._worked_s, 6) if self._worked_s >= WORKED_STEP_S else 0
+        return [finish(self._uplink.name, iso_utc(now_ns), now_ms, self._limits, self._telling_s, endings), *calls]
 
     def _settle(self, calls: Sequence[Call[Any]], replies: list[Any] | None) -> list[Any] | None:
         if replies is None or len(replies) == len(calls):
             return replies
-        told, self._ended, self._bytes, self._worked_s = self._ended, [], 0, 0.0
+        told, self._ended, self._bytes = self._ended, [], 0
+        self._worked_s -= self._telling_s
         for ended, state in zip(told, replies[0], strict=True):
             if self._show_finished or ended.event != "run.finished":
                 _tell(ended, state)

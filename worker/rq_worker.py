@@ -72,7 +72,7 @@ class RqWorker(rq.Worker):
         self.pid = os.getpid()
         self._uplink = uplink
         self._execution = execution
-        self._shown = ""
+        self._shown = ("", False)
         self._shown_at = 0.0
 
     def run(self, loop: Callable[[], bool]) -> bool:
@@ -115,19 +115,24 @@ class RqWorker(rq.Worker):
             )
         )
 
-    def show(self, state: str) -> None:
-        """Let RQ's tools see that we live, and in which state: at once when it has changed, else now and then."""
+    def show(self, state: str, *, stopping: bool = False) -> None:
+        """Let RQ's tools see that we live, and in which state: at once when it has changed, else now and then.
+
+        `stopping`: told to stop, and so long as a run goes on, the console tells that run.
+        """
         clock = time.monotonic()
-        if state == self._shown and clock < self._shown_at + HEARTBEAT_S:
+        shown = (state, stopping)
+        if shown == self._shown and clock < self._shown_at + HEARTBEAT_S:
             return
         self._state = state
-        heartbeat = ("HSET", self.key, "last_heartbeat", utcformat(now()), "state", state)
+        asked = ("shutdown_requested_date", utcformat(now())) if stopping else ()
+        heartbeat = ("HSET", self.key, "last_heartbeat", utcformat(now()), "state", state, *asked)
         replies = self._uplink.attempt(
             lambda store: store.commands([("HEXISTS", self.key, "birth"), heartbeat, ("EXPIRE", self.key, TTL_S)])
         )
         if replies is None:
             return
-        self._shown, self._shown_at = state, clock
+        self._shown, self._shown_at = shown, clock
         if not replies[0]:
             self.register_birth()
 

@@ -7,6 +7,17 @@ local function many(command, key, args)
   for from = 1, #args, 2000 do redis.call(command, key, unpack(args, from, math.min(from + 1999, #args))) end
 end
 
+-- Some fields of a hash, however many; false where there is none.
+local function pick(key, fields)
+  if #fields == 0 then return {} end
+  if #fields <= 2000 then return redis.call('HMGET', key, unpack(fields)) end
+  local out = {}
+  for from = 1, #fields, 2000 do
+    for _, value in ipairs(redis.call('HMGET', key, unpack(fields, from, math.min(from + 1999, #fields)))) do out[#out + 1] = value end
+  end
+  return out
+end
+
 local function bump(trigger, cell, by)
   local of = cells[trigger]
   if not of then of = {}; cells[trigger] = of end
@@ -23,11 +34,20 @@ local function flush()
   end
 end
 
--- Only runs that a message made are in the identities; re-drives and the like carry another source.
+-- Only runs that a message made are in the identities; re-drives and the like carry another source, and are counted by '-'.
+local function shift(counted, from, to)
+  if counted == '-' then return end
+  bump(counted, from, -1)
+  if to then bump(counted, to, 1) end
+end
+
 local function move(job, from, to)
-  if job.source then return end
-  bump(job.trigger, from, -1)
-  if to then bump(job.trigger, to, 1) end
+  shift(job.counted or job.source and '-' or job.trigger, from, to)
+end
+
+local function counted_by(key)
+  local h = redis.call('HMGET', key, 'trigger', 'source')
+  return h[2] and '-' or h[1] or '?'
 end
 
 local function bury(dead_key, letters_key, id, now_ms, dead_max, trigger, letter)

@@ -10,7 +10,7 @@ import msgspec
 from shared import keys
 from shared.scripts.call import Arg, Call
 
-Verdict = Literal["run", "unrouted", "poisoned"]
+Verdict = Literal["run", "filtered", "unrouted", "poisoned"]
 PUBLISHER_KEY_TTL_S = 24 * 3600
 
 

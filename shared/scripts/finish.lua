@@ -1,8 +1,8 @@
 -- Record how started runs ended.
 -- KEYS  1 claims  2 RQ queue  3 RQ started  4 RQ finished  5 RQ failed  6 RQ canceled  7 RQ worker  8 dead  9 dead letters
--- ARGV  1 worker  2 now (ISO)  3 now in ms  4 max_crashes  5 dead_max  6 seconds worked
---       then per run: id, execution id, outcome (succeeded | failed | crashed | stopped), result (base64 msgpack, '' none),
---       traceback (base64 zlib, '' none), error (JSON, '' none), log ('' none)
+-- ARGV  1 worker  2 now (ISO)  3 now in ms  4 max_crashes  5 dead_max  6 seconds worked (0: not said)
+--       then per run: id, execution id, the trigger that counts it ('-' none, '' to be looked up), outcome (succeeded | failed | crashed | stopped),
+--       result (base64 msgpack, '' none), traceback (base64 zlib, '' none), error (JSON, '' none), log ('' none)
 -- -> {the new state, '' where the run was no longer ours and nothing was changed, ...}
 -- invariant: only the execution that started a run ends it; a repeat (lost reply) changes nothing; one that was already written off
 -- (lost, interrupted) becomes what it was, unless it has been re-driven. cost: O(runs)
@@ -12,22 +12,22 @@ local at = {now_iso = now_iso, now_ms = now_ms, max_crashes = tonumber(ARGV[4]),
 local STATUS = {succeeded = 'finished', failed = 'failed', stopped = 'stopped'}
 local TYPE = {succeeded = '1', failed = '2', crashed = '2', stopped = '3'}
 local out, done, bad = {}, 0, 0
-local ended, left, listed = {}, {}, {[KEYS[4]] = {}, [KEYS[5]] = {}, [KEYS[6]] = {}} -- written once for all
+local ids, ended, left, listed = {}, {}, {}, {[KEYS[4]] = {}, [KEYS[5]] = {}, [KEYS[6]] = {}} -- written once for all
 
 local function attempt(i, job)
-  local fields = {'type', TYPE[ARGV[i + 2]], 'worker_name', ARGV[1], 'execution_id', ARGV[i + 1], 'started_at', job.started_at, 'ended_at', now_iso,
-    'log', ARGV[i + 6]}
-  for offset, name in pairs({[3] = 'return_value', [4] = 'exc_string', [5] = 'error'}) do
+  local fields = {'type', TYPE[ARGV[i + 3]], 'worker_name', ARGV[1], 'execution_id', ARGV[i + 1],
+    'started_at', job.started_at or redis.call('HGET', job.key, 'started_at') or '', 'ended_at', now_iso, 'log', ARGV[i + 7]}
+  for offset, name in pairs({[4] = 'return_value', [5] = 'exc_string', [6] = 'error'}) do
     if ARGV[i + offset] ~= '' then fields[#fields + 1] = name; fields[#fields + 1] = ARGV[i + offset] end
   end
   return fields
 end
 
 local function record(i, job, from)
-  local outcome = ARGV[i + 2]
+  local outcome = ARGV[i + 3]
   local state = outcome == 'stopped' and 'cancelled' or outcome
   redis.call('HSET', job.key, 'status', STATUS[outcome], 'state', state, 'ended_at', now_iso)
-  if ARGV[i + 3] ~= '' or ARGV[i + 4] ~= '' or ARGV[i + 5] ~= '' or ARGV[i + 6] ~= '' then
+  if ARGV[i + 4] ~= '' or ARGV[i + 5] ~= '' or ARGV[i + 6] ~= '' or ARGV[i + 7] ~= '' then
     redis.call('XADD', 'rq:results:' .. job.id, 'MAXLEN', 10, '*', unpack(attempt(i, job)))
   end
   local registry = outcome == 'succeeded' and KEYS[4] or outcome == 'failed' and KEYS[5] or KEYS[6]
@@ -39,12 +39,14 @@ local function record(i, job, from)
   return state
 end
 
-for i = 7, #ARGV, 7 do
-  local id, exec, outcome = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  local job = read_job(id)
-  local claim = redis.call('HGET', KEYS[1], id)
+for i = 7, #ARGV, 8 do ids[#ids + 1] = ARGV[i] end
+for index, claim in ipairs(pick(KEYS[1], ids)) do
+  local i = 8 * index - 1
+  local id, exec, counted, outcome = ids[index], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local ours = claim == exec .. ' started'
+  local job = ours and outcome == 'succeeded' and counted ~= '' and {id = id, key = 'rq:job:' .. id, counted = counted} or read_job(id)
   local state = ''
-  if claim == exec .. ' started' then
+  if ours then
     ended[#ended + 1] = id
     if outcome == 'crashed' then
       state = crash(job, exec, at, attempt(i, job))
@@ -70,6 +72,6 @@ many('ZREM', KEYS[3], left)
 for registry, list in pairs(listed) do many('ZADD', registry, list) end
 if done > 0 then redis.call('HINCRBY', KEYS[7], 'successful_job_count', done) end
 if bad > 0 then redis.call('HINCRBY', KEYS[7], 'failed_job_count', bad) end
-redis.call('HINCRBYFLOAT', KEYS[7], 'total_working_time', ARGV[6])
+if ARGV[6] ~= '0' then redis.call('HINCRBYFLOAT', KEYS[7], 'total_working_time', ARGV[6]) end
 flush()
 return out

@@ -1,4 +1,4 @@
-"""The verbs of the operator: deploy, re-drive, look."""
+"""The verbs of the operator and of the console: deploy, make and cancel runs, re-drive, look."""
 
 from __future__ import annotations
 
@@ -17,6 +17,18 @@ _RETRIED: dict[int, Literal["queued", "not ended badly", "unknown"]] = {
 }
 
 Hash = dict[str, str]
+
+
+class MadeRun(msgspec.Struct, frozen=True):
+    """A run that no message made: RQ job id, RQ job data, text for RQ's tools, seconds it may take, who made it."""
+
+    id: str
+    data: bytes
+    description: str
+    timeout_s: int
+    source: str
+    parent: str | None = None
+    root: str | None = None
 
 
 class SessionSnapshot(msgspec.Struct, frozen=True):
@@ -77,6 +89,21 @@ def snapshot() -> Call[Snapshot]:
 def retry(run_id: str, now_iso: str) -> Call[Literal["queued", "not ended badly", "unknown"]]:
     """Re-drive a run that ended badly; twice queues once."""
     return Call("retry", [keys.RQ_QUEUE, keys.RQ_FAILED, keys.DEAD], [run_id, now_iso], _RETRIED.__getitem__)
+
+
+def create_runs(runs: Sequence[MadeRun], now_iso: str, now_us: int) -> Call[int]:
+    """Queue runs that no message made; how many were not there yet. May be repeated."""
+    args: list[Arg] = [now_iso, now_us, keys.QUEUE]
+    for run in runs:
+        args += (run.id, run.data, run.description, run.timeout_s, run.source, run.parent or "", run.root or "")
+    return Call("create_runs", [keys.RQ_QUEUE, keys.RQ_QUEUES, keys.RUNS], args, int)
+
+
+def cancel(run_id: str, now_iso: str, now_ms: int, who: str, reason: str) -> Call[str]:
+    """Cancel a run; the state that it had, '' where there is none. Only `queued` and `running` are cancelled, the
+    latter by its worker, in its own time. May be repeated.
+    """
+    return Call("cancel", [keys.RQ_CANCELED], [run_id, now_iso, now_ms, who, reason], bytes.decode)
 
 
 def deploy(

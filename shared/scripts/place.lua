@@ -1,12 +1,12 @@
 -- Inbox entries become runs (RQ jobs), or are counted and buried, each only if its acknowledgement removed it from the group.
 -- KEYS  1 inbox  2 RQ queue  3 RQ queues  4 runs  5 dead  6 dead letters
 -- ARGV  1 group  2 now (ISO)  3 now in us  4 dead_max  5 seconds that a publisher's own id is remembered  6 RQ queue's name
---       then per entry: stream id, trigger, key of the publisher's id ('' none), verdict (run | unrouted | poisoned), dead letter ('' none),
+--       then per entry: stream id, trigger, key of the publisher's id ('' none), verdict (run | filtered | unrouted | poisoned), dead letter ('' none),
 --       count of runs, then per run: id, data, description, time-out in s
 -- -> {entries placed or settled, entries that were no longer ours, runs}
 -- invariant: an entry's acknowledgement and its runs are one step, so that however many dispatchers hold it, it is placed once. cost: O(entries)
 local now_us, dead_max = tonumber(ARGV[3]), tonumber(ARGV[4])
-local settled, gone, queued, removed = 0, 0, {}, {}
+local settled, gone, queued, removed, listed, of = 0, 0, {}, {}, {}, {} -- written once for all
 local i = 7
 while i <= #ARGV do
   local entry, trigger, published, verdict, letter, runs = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], tonumber(ARGV[i + 5])
@@ -25,13 +25,18 @@ while i <= #ARGV do
       bump(trigger, 'queued', runs)
       for r = 0, runs - 1 do
         local id, a = ARGV[i + 4 * r], i + 4 * r
-        redis.call('HSET', 'rq:job:' .. id, 'created_at', ARGV[2], 'enqueued_at', ARGV[2], 'origin', ARGV[6], 'data', ARGV[a + 1],
-          'description', ARGV[a + 2], 'timeout', ARGV[a + 3], 'status', 'queued', 'state', 'queued', 'trigger', trigger)
-        local score = now_us + #queued
-        redis.call('ZADD', KEYS[4], score, id)
-        redis.call('ZADD', KEYS[4] .. ':' .. trigger, score, id)
+        redis.call('HSET', 'rq:job:' .. id, 'status', 'queued', 'state', 'queued', 'trigger', trigger, 'data', ARGV[a + 1], 'timeout', ARGV[a + 3],
+          'created_at', ARGV[2], 'enqueued_at', ARGV[2], 'origin', ARGV[6], 'description', ARGV[a + 2])
+        local n, by_trigger = #listed, of[trigger] or {}
+        listed[n + 1] = now_us + #queued; listed[n + 2] = id
+        by_trigger[#by_trigger + 1] = listed[n + 1]; by_trigger[#by_trigger + 1] = id
+        of[trigger] = by_trigger
         queued[#queued + 1] = id
       end
+    elseif verdict == 'filtered' then
+      bump(trigger, 'placed', 1)
+      bump(trigger, 'runs', 1)
+      bump(trigger, 'filtered', 1)
     else
       bump(trigger, verdict, 1)
       if letter ~= '' then bury(KEYS[5], KEYS[6], 'm-' .. entry, math.floor(now_us / 1000), dead_max, trigger, letter) end
@@ -39,8 +44,10 @@ while i <= #ARGV do
   end
   i = i + 4 * runs
 end
-for from = 1, #queued, 5000 do redis.call('RPUSH', KEYS[2], unpack(queued, from, math.min(from + 4999, #queued))) end
-for from = 1, #removed, 5000 do redis.call('XDEL', KEYS[1], unpack(removed, from, math.min(from + 4999, #removed))) end
+many('ZADD', KEYS[4], listed)
+for trigger, by_trigger in pairs(of) do many('ZADD', KEYS[4] .. ':' .. trigger, by_trigger) end
+many('RPUSH', KEYS[2], queued)
+many('XDEL', KEYS[1], removed)
 if #queued > 0 then redis.call('SADD', KEYS[3], KEYS[2]) end
 flush()
 return {settled, gone, #queued}

@@ -11,11 +11,14 @@ from shared import keys
 from shared.scripts.call import Arg, Call
 
 Outcome = Literal["succeeded", "failed", "crashed", "stopped"]
-_CLAIM_FIELDS = 5
+_CLAIM_FIELDS = 6
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """A run that this worker holds. `stage` is `claimed` or `started`; `attempts` counts recorded starts so far."""
+    """A run that this worker holds. `stage` is `claimed` or `started`; `attempts` counts recorded starts so far.
+
+    `counted`: the trigger in whose counters it stands, `-` for a run outside of them; '' leaves it to be looked up.
+    """
 
     run_id: str
     execution: str
@@ -23,6 +26,7 @@ class Claim(msgspec.Struct, frozen=True):
     timeout_s: float | None
     attempts: int
     stage: str = "claimed"
+    counted: str = ""
 
 
 class Claims(msgspec.Struct, frozen=True):
@@ -33,7 +37,7 @@ class Claims(msgspec.Struct, frozen=True):
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """How a started run ended; texts are empty where there is nothing to say."""
+    """How a started run ended; texts are empty where there is nothing to say, `counted` is that of the claim."""
 
     run_id: str
     execution: str
@@ -42,6 +46,7 @@ class Ending(msgspec.Struct, frozen=True):
     traceback: str = ""
     error: str = ""
     log: str = ""
+    counted: str = ""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -79,7 +84,7 @@ def claim(worker: str, prefix: str, count: int, max_bytes: int) -> Call[Claims]:
             return Claims("suspended" if reply[0] == 0 else "lapsed", [])
         flat = reply[1:]
         rows = (flat[i : i + _CLAIM_FIELDS] for i in range(0, len(flat), _CLAIM_FIELDS))
-        return Claims("taken", [Claim(r[0].decode(), r[1].decode(), r[2], _seconds(r[3]), r[4]) for r in rows])
+        return Claims("taken", [_claimed(*row) for row in rows])
 
     return Call(
         "claim",
@@ -95,9 +100,9 @@ def read_claims(worker: str) -> Call[list[Claim]]:
     def decode(flat: list[Any]) -> list[Claim]:
         found = []
         for i in range(0, len(flat), _CLAIM_FIELDS):
-            run_id, held, data, timeout, attempts = flat[i : i + _CLAIM_FIELDS]
-            execution, stage = held.decode().split(" ")
-            found.append(Claim(run_id.decode(), execution, data, _seconds(timeout), attempts, stage))
+            run_id, held, data, timeout, attempts, counted = flat[i : i + _CLAIM_FIELDS]
+            execution, stage = held.split(b" ")
+            found.append(_claimed(run_id, execution, data, timeout, attempts, counted, stage.decode()))
         return found
 
     return Call("read_claims", [keys.claims(worker)], [], decode)
@@ -110,7 +115,7 @@ def start(worker: str, now_iso: str, claims: Iterable[Claim]) -> Call[list[bool]
     """
     args: list[Arg] = [worker, now_iso]
     for item in claims:
-        args += (item.run_id, item.execution)
+        args += (item.run_id, item.execution, item.counted)
     return Call(
         "start",
         [keys.claims(worker), keys.RQ_STARTED, keys.worker(worker)],
@@ -136,7 +141,8 @@ def finish(
     """
     args: list[Arg] = [worker, now_iso, now_ms, limits.max_crashes, limits.dead_max, worked_s]
     for item in endings:
-        args += (item.run_id, item.execution, item.outcome, item.result, item.traceback, item.error, item.log)
+        args += (item.run_id, item.execution, item.counted, item.outcome)
+        args += (item.result, item.traceback, item.error, item.log)
     return Call(
         "finish",
         [
@@ -194,6 +200,12 @@ def sweep(  # noqa: PLR0913 - one argument per part of the atomic step
 def prune(registry: str, keep: int, ended_before_s: float, step: int) -> Call[int]:
     """Forget the oldest ended runs of an RQ registry, at most `step`; how many."""
     return Call("prune", [registry, keys.RUNS, keys.DEAD], [keep, ended_before_s, step], int)
+
+
+def _claimed(
+    run_id: bytes, execution: bytes, data: bytes, timeout: bytes, attempts: int, counted: bytes, stage: str = "claimed"
+) -> Claim:
+    return Claim(run_id.decode(), execution.decode(), data, _seconds(timeout), attempts, stage, counted.decode())
 
 
 def _seconds(text: bytes) -> float | None:

@@ -1,85 +1,113 @@
 """The workspace folder: definitions as files, in the on-disk format of `wmill sync`.
 
 `read_workspace` reads and checks a folder without asking anybody; `plan` compares it with what is deployed. A kind of
-file is one module: it names its suffix and reads its text into a definition.
+file is one module, which reads its text into a definition; `layout` tells them apart by name.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-from shared.definitions import Broker, Script
+from shared.definitions import Broker, Flow, Resource, Script
 from shared.errors import WorkspaceError
-from shared.workspace import resources, scripts, triggers
-from shared.workspace.checks import check_client_ids, check_references
+from shared.workspace import layout, resources, scripts, triggers, variables
+from shared.workspace.checks import Parts, check_client_ids, check_references
 from shared.workspace.files import Files, read_folder
+from shared.workspace.flows import read_flows
 from shared.workspace.problems import Problem, Problems, in_order
+from shared.workspace.references import Reference, check_circles
+from shared.workspace.resources import ResourceFile
+from shared.workspace.selection import EVERYTHING, Selection
 from shared.workspace.triggers import TriggerFile
-
-SUFFIXES = (triggers.SUFFIX, resources.SUFFIX, scripts.SOURCE, scripts.METADATA)
+from shared.workspace.variables import VariableFile
+from shared.workspace.yaml_lines import read_yaml
 
 
 class Workspace(msgspec.Struct, frozen=True):
-    """A folder without errors. `skipped` are the files that mean nothing to us."""
+    """A folder without errors. `skipped` are the files that mean nothing to us, `texts` those that do.
+
+    Secret variables are plain, here and in `texts`, until `sealing.seal_secrets` has sealed them. `references` are
+    those of all files; whether what they name is there, the plan tells.
+    """
 
     triggers: list[TriggerFile]
     scripts: dict[str, Script]
     brokers: dict[str, Broker]
     skipped: list[str]
     warnings: list[Problem]
+    flows: dict[str, Flow] = {}
+    resources: dict[str, Resource] = {}
+    variables: list[VariableFile] = []
+    texts: dict[str, str] = {}
+    references: list[Reference] = []
+    selection: Selection = EVERYTHING
+    notes: list[Problem] = []
 
 
 def read_workspace(folder: Path) -> Workspace:
     """Read and check a folder. Raises WorkspaceError, which tells every problem with file, line and key."""
     problems = Problems()
-    return check_files(read_folder(folder, SUFFIXES, problems), str(folder), problems)
+    return check_files(read_folder(folder, problems), str(folder), problems)
 
 
 def check_files(files: Files, folder: str, problems: Problems) -> Workspace:
     """The workspace that these files describe. Pure. Raises WorkspaceError as `read_workspace`."""
+    texts = files.texts
     _check_paths(files, problems)
-    brokers, others = _brokers(files, problems)
-    python = scripts.read_scripts(files.texts, problems)
+    found_resources = _resources(texts, problems)
+    found_variables = [
+        variable
+        for file, text in texts.items()
+        if file.endswith(layout.VARIABLE)
+        and (variable := variables.read_variable(file, text, problems, encrypted=files.selection.encrypted))
+    ]
+    code = scripts.read_scripts(texts, problems)
+    flows, lonely = read_flows(texts, problems)
     found = [
         trigger
-        for file, text in files.texts.items()
-        if file.endswith(triggers.SUFFIX) and (trigger := triggers.read_trigger(file, text, problems))
+        for file, text in texts.items()
+        if file.endswith(layout.TRIGGER) and (trigger := triggers.read_trigger(file, text, problems))
     ]
-    lonely = [file for file in files.texts if file.endswith(scripts.METADATA) and _source(file) not in files.texts]
-    skipped = sorted([*files.skipped, *others, *lonely])
-    check_references(found, python, brokers, files.texts, skipped, problems)
+    for file, text in texts.items():
+        if file.endswith((layout.RESOURCE_TYPE, layout.FOLDER)) and layout.owner_of(file) is None:
+            read_yaml(file, text, problems)
+    lonely += code.lonely
+    skipped = sorted([*files.skipped, *lonely])
+    brokers = {path: each.broker for path, each in found_resources.items() if each.broker}
+    records = {path: each.resource for path, each in found_resources.items()}
+    check_references(found, Parts(code, flows, found_resources, texts, skipped), problems)
     check_client_ids(found, brokers, problems)
+    check_circles({path: each.references for path, each in found_resources.items()}, records, problems)
     problems.check(folder)
-    if not (found or python.scripts or brokers):
-        raise WorkspaceError(
-            f"{folder} holds nothing to deploy",
-            hint=f"a workspace folder has files like f/demo/hello{triggers.SUFFIX} and f/demo/on_hello{scripts.SOURCE}",
-        )
-    return Workspace(found, python.scripts, brokers, skipped, in_order(problems.warnings))
+    if not (found or code.scripts or flows or records or found_variables):
+        raise _nothing(folder)
+    references = [each for source in (found_resources, flows) for file in source.values() for each in file.references]
+    return Workspace(
+        found, code.scripts, brokers, skipped, in_order(problems.warnings),
+        flows={path: each.flow for path, each in flows.items()}, resources=records, variables=found_variables,
+        texts={file: text for file, text in texts.items() if file not in set(lonely)}, references=references,
+        selection=files.selection, notes=in_order(problems.notes),
+    )  # fmt: skip
 
 
-def _brokers(files: Files, problems: Problems) -> tuple[dict[str, Broker], list[str]]:
-    """The brokers by path, and the files of resources that are none."""
-    brokers: dict[str, Broker] = {}
-    others: list[str] = []
-    for file, text in files.texts.items():
-        if not file.endswith(resources.SUFFIX):
-            continue
-        if broker := resources.read_broker(file, text, problems):
-            brokers[broker.path] = broker
-        elif not any(problem.file == file for problem in problems.errors):
-            others.append(file)
-    return brokers, others
-
-
-def _source(metadata: str) -> str:
-    return metadata.removesuffix(scripts.METADATA) + scripts.SOURCE
+def _resources(texts: Mapping[str, str], problems: Problems) -> dict[str, ResourceFile]:
+    found = (
+        resources.read_resource(file, text, problems) for file, text in texts.items() if file.endswith(layout.RESOURCE)
+    )
+    return {each.resource.path: each for each in found if each is not None}
 
 
 def _check_paths(files: Files, problems: Problems) -> None:
-    """Paths become parts of keys, ids and log lines."""
+    """Paths become parts of keys, ids and log lines. Files within a flow's folder are not named by anybody."""
     for file in files.texts:
-        if not file.isprintable() or " " in file or "\\" in file:
+        name = file.removesuffix(flow[1]) if (flow := layout.flow_of(file)) else file
+        if not file.isprintable() or " " in name or "\\" in file:
             problems.error(file, 0, "", "the name holds a space, a backslash or a control character", "rename the file")
+
+
+def _nothing(folder: str) -> WorkspaceError:
+    hint = f"a workspace folder has files like f/demo/hello{layout.TRIGGER} and f/demo/on_hello{layout.PYTHON}"
+    return WorkspaceError(f"{folder} holds nothing to deploy", hint=hint)

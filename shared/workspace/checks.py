@@ -4,34 +4,68 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import msgspec
+
 from shared.definitions import Broker, Trigger
+from shared.workspace.flows import FlowFile
+from shared.workspace.layout import FLOW_FILE, LANGUAGES, PYTHON, UNSUPPORTED
+from shared.workspace.layout import RESOURCE as RESOURCE_SUFFIX
 from shared.workspace.problems import Problems, did_you_mean
-from shared.workspace.resources import SUFFIX as RESOURCE
-from shared.workspace.scripts import ENTRY_POINT, METADATA, SOURCE, PythonFiles
+from shared.workspace.resources import ResourceFile
+from shared.workspace.scripts import ENTRY_POINT, ScriptFiles
 from shared.workspace.triggers import TriggerFile
 
 _BROKER_KEY = "mqtt_resource_path"
 
 
-def check_references(
-    triggers: Iterable[TriggerFile], python: PythonFiles, brokers: Mapping[str, Broker], texts: Iterable[str],
-    skipped: Sequence[str], problems: Problems,
-) -> None:  # fmt: skip
-    """Every script and resource that a trigger names is in the folder."""
-    files = {*texts, *skipped}
+class Parts(msgspec.Struct, frozen=True):
+    """What a folder holds besides triggers; `files` are all that are read, `skipped` those that are not."""
+
+    scripts: ScriptFiles
+    flows: Mapping[str, FlowFile]
+    resources: Mapping[str, ResourceFile]
+    files: Iterable[str]
+    skipped: Sequence[str]
+
+
+def check_references(triggers: Iterable[TriggerFile], parts: Parts, problems: Problems) -> None:
+    """Every script, flow and resource that a trigger names is in the folder; a warning where a flow's script is not."""
+    files = set(parts.files)
     for trigger in triggers:
         for path, line in trigger.runnables.items():
-            if path not in python.scripts and path not in python.broken:
+            if trigger.is_flow and path == trigger.trigger.runnable:
+                _check_flow(trigger, path, files, problems)
+            elif path not in parts.scripts.scripts and path not in parts.scripts.broken:
                 key = "script_path" if path == trigger.trigger.runnable else "runnable"
-                problems.error(trigger.file, line, key, *_missing_script(path, python, skipped))
-        broker = trigger.trigger.broker
-        if broker not in brokers and broker + RESOURCE not in files:
-            known = [file.removesuffix(RESOURCE) for file in files if file.endswith(RESOURCE)]
-            hint = did_you_mean(broker, known) or f"write {broker}{RESOURCE} with resource_type: mqtt"
-            problems.error(trigger.file, trigger.broker_line, _BROKER_KEY, f"there is no {broker}{RESOURCE}", hint)
-        elif broker + RESOURCE in skipped:
-            hint = "its resource_type has to be mqtt"
-            problems.error(trigger.file, trigger.broker_line, _BROKER_KEY, f"the resource {broker} is no broker", hint)
+                problems.error(trigger.file, line, key, *_missing_script(path, parts))
+        _check_broker(trigger, parts, files, problems)
+    for flow in parts.flows.values():
+        for path, line in flow.scripts.items():
+            if path not in parts.scripts.scripts and path not in parts.scripts.broken:
+                problems.warn(flow.file, line, "path", *_missing_script(path, parts))
+
+
+def _check_flow(trigger: TriggerFile, path: str, files: set[str], problems: Problems) -> None:
+    line = trigger.runnables[path]
+    names = [f"{path}.flow/{FLOW_FILE}", f"{path}__flow/{FLOW_FILE}"]
+    if any(name in files for name in names):
+        hint = "name a script, and write is_flow: false; the flow itself is deployed and kept"
+        problems.error(trigger.file, line, "is_flow", f"flows are not executed yet, and {path} is one", hint)
+    else:
+        problems.error(trigger.file, line, "script_path", f"there is no flow {path}", f"write {names[0]}")
+
+
+def _check_broker(trigger: TriggerFile, parts: Parts, files: set[str], problems: Problems) -> None:
+    broker = trigger.trigger.broker
+    resource = parts.resources.get(broker)
+    if resource is not None and resource.broker is None:
+        hint = "its resource_type has to be mqtt"
+        problems.error(trigger.file, trigger.broker_line, _BROKER_KEY, f"the resource {broker} is no broker", hint)
+    elif broker + RESOURCE_SUFFIX not in files:
+        known = [file.removesuffix(RESOURCE_SUFFIX) for file in files if file.endswith(RESOURCE_SUFFIX)]
+        hint = did_you_mean(broker, known) or f"write {broker}{RESOURCE_SUFFIX} with resource_type: mqtt"
+        message = f"there is no {broker}{RESOURCE_SUFFIX}"
+        problems.error(trigger.file, trigger.broker_line, _BROKER_KEY, message, hint)
 
 
 def check_client_ids(triggers: Sequence[TriggerFile], brokers: Mapping[str, Broker], problems: Problems) -> None:
@@ -60,12 +94,15 @@ def client_id_clashes(triggers: Iterable[Trigger], brokers: Mapping[str, Broker]
             yield holder, trigger
 
 
-def _missing_script(path: str, python: PythonFiles, skipped: Sequence[str]) -> tuple[str, str]:
+def _missing_script(path: str, parts: Parts) -> tuple[str, str]:
     """What is wrong, and what would be right."""
-    if path in python.modules:
-        return f"{path}{SOURCE} has no function {ENTRY_POINT}", f"write def {ENTRY_POINT}(payload: bytes): …"
-    other = [file for file in skipped if file.startswith(path + ".") and not file.endswith((METADATA, ".lock"))]
+    if path in parts.scripts.modules:
+        extension = next(extension for extension in LANGUAGES if path + extension in parts.files)
+        write = f"def {ENTRY_POINT}(payload: bytes): …" if extension == PYTHON else f"export function {ENTRY_POINT}(…)"
+        return f"{path}{extension} has no function {ENTRY_POINT}", f"write {write}"
+    other = [file for file in parts.skipped if file.startswith(path + ".") and file.endswith(UNSUPPORTED)]
     if other:
-        return f"{other[0]} cannot be run yet", "only Python scripts are"
-    hint = did_you_mean(path, {*python.scripts, *python.broken}) or "paths start at the workspace folder"
-    return f"there is no script {path}{SOURCE}", hint
+        return f"{other[0]} cannot be run: its language is not supported", f"supported are {', '.join(LANGUAGES)}"
+    known = {*parts.scripts.scripts, *parts.scripts.broken}
+    hint = did_you_mean(path, known) or "paths start at the workspace folder"
+    return f"there is no script {path}{PYTHON}", hint

@@ -3,48 +3,62 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from shared.errors import WorkspaceError
+from shared.workspace import layout
 from shared.workspace.problems import Problems
+from shared.workspace.selection import EVERYTHING, Selection, read_selection
 
 _PASSED_OVER = {"__pycache__", "node_modules"}
 
 
 class Files(msgspec.Struct, frozen=True):
-    """What a folder holds: the texts of the files that mean something to us, by path, and the paths of the others."""
+    """What a folder holds: the texts of the files that mean something to us, by path, and the paths of the others.
+
+    `selection`: which files the folder is about; `texts` holds only such.
+    """
 
     texts: dict[str, str]
     skipped: list[str]
+    selection: Selection = EVERYTHING
 
 
-def read_folder(root: Path, suffixes: Sequence[str], problems: Problems) -> Files:
+def read_folder(root: Path, problems: Problems) -> Files:
     """All files under `root`, with paths relative to it and '/' between folders.
 
-    Hidden files and folders, caches and virtual environments are passed over. Raises WorkspaceError if the folder
-    cannot be read; a file that cannot be is a problem.
+    Hidden files and folders, caches and virtual environments are passed over, `wmill.yaml` says what else. Raises
+    WorkspaceError if the folder cannot be read; a file that cannot be is a problem.
     """
+    settings = _read(root, layout.SETTINGS, problems) if (root / layout.SETTINGS).is_file() else None
+    selection = EVERYTHING if settings is None else read_selection(settings, problems)
     texts: dict[str, str] = {}
     skipped: list[str] = []
-    for path in _walk(root):
-        name = path.relative_to(root).as_posix()
-        if not name.endswith(tuple(suffixes)):
-            skipped.append(name)
-            _warn_of_near_miss(name, suffixes, problems)
+    for name in _walk(root):
+        if name == layout.SETTINGS:
             continue
-        try:
-            texts[name] = path.read_bytes().decode("utf-8-sig")
-        except OSError as error:
-            problems.error(name, 0, "", f"cannot be read: {error.strerror}")
-        except UnicodeDecodeError as error:
-            problems.error(name, 0, "", f"not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}")
-    return Files(texts, skipped)
+        if not layout.means_something(name) or not selection.covers(name):
+            skipped.append(name)
+            _say_why(name, problems)
+        elif (text := _read(root, name, problems)) is not None:
+            texts[name] = text
+    return Files(texts, skipped, selection)
 
 
-def _walk(root: Path) -> Iterator[Path]:
+def _read(root: Path, name: str, problems: Problems) -> str | None:
+    try:
+        return (root / name).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        problems.error(name, 0, "", f"cannot be read: {error.strerror}")
+    except UnicodeDecodeError as error:
+        problems.error(name, 0, "", f"not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}")
+    return None
+
+
+def _walk(root: Path) -> Iterator[str]:
     def refuse(error: OSError) -> None:
         raise WorkspaceError(f"{error.filename} cannot be read: {error.strerror}", hint="allow the folder to be read")
 
@@ -52,12 +66,18 @@ def _walk(root: Path) -> Iterator[Path]:
         folders[:] = sorted(
             name
             for name in folders
-            if not name.startswith(".") and name not in _PASSED_OVER and not Path(folder, name, "pyvenv.cfg").exists()
+            if not name.startswith(".")
+            and name not in _PASSED_OVER
+            and not os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))  # noqa: PTH110, PTH118 - once per folder
         )
-        yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+        relative = Path(folder).relative_to(root).as_posix()
+        prefix = "" if relative == "." else f"{relative}/"
+        yield from (prefix + name for name in sorted(names) if not name.startswith("."))
 
 
-def _warn_of_near_miss(name: str, suffixes: Sequence[str], problems: Problems) -> None:
+def _say_why(name: str, problems: Problems) -> None:
     """`x.mqtt_trigger.yml` would be skipped without a word of why."""
-    if name.endswith(".yml") and f"{name[:-4]}.yaml".endswith(tuple(suffixes)):
+    if layout.is_environment_copy(name):
+        problems.note(name, 0, "", "belongs to one environment of Windmill's tools: skipped")
+    elif name.endswith(".yml") and layout.owner_of(f"{name[:-4]}.yaml"):
         problems.warn(name, 0, "", "not read", f"name it {name.rpartition('/')[2][:-4]}.yaml")

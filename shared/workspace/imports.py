@@ -101,8 +101,9 @@ def _folder(path: str) -> str:
 
 
 def _join(base: str | PurePosixPath, *parts: str) -> str:
-    return _text(PurePosixPath(base, *parts))
+    return "/".join((_text(base), *parts) if _text(base) else parts)
 
 
-def _text(path: PurePosixPath) -> str:
-    return "" if str(path) == "." else str(path)
+def _text(path: str | PurePosixPath) -> str:
+    text = str(path)
+    return "" if text == "." else text

@@ -8,18 +8,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal
 
 import msgspec
 
-from shared.definitions import Broker, Definition, Kind, Runnable, Script, Trigger, encode_definition, kind_of
+from shared.definitions import (
+    Broker,
+    Definition,
+    File,
+    Flow,
+    Kind,
+    Resource,
+    Runnable,
+    Script,
+    Trigger,
+    Variable,
+    encode_definition,
+    kind_of,
+)
 from shared.deployment import Deployed
-from shared.workspace import Workspace
+from shared.workspace import Workspace, layout
+from shared.workspace.changes import Change, Item, compare, shown_changes, shown_items
 from shared.workspace.checks import client_id_clashes
 from shared.workspace.problems import Problem, Problems
+from shared.workspace.references import check_resolvable
 from shared.workspace.triggers import TriggerFile
 
-Action = Literal["created", "changed", "renamed", "deleted"]
+__all__ = ["Change", "Current", "Item", "Plan", "make_plan"]
+
+_SUFFIXES: dict[Kind, tuple[str, ...]] = {
+    "trigger": (layout.TRIGGER,),
+    "broker": (layout.RESOURCE,),
+    "resource": (layout.RESOURCE,),
+    "variable": (layout.VARIABLE,),
+    "flow": (f".flow/{layout.FLOW_FILE}", f"__flow/{layout.FLOW_FILE}"),
+    "script": tuple(layout.LANGUAGES),
+    "file": ("",),
+}
 
 
 class Current(msgspec.Struct, frozen=True):
@@ -30,27 +54,24 @@ class Current(msgspec.Struct, frozen=True):
     triggers: dict[str, Trigger]
     scripts: dict[str, Script]
     brokers: dict[str, Broker]
+    flows: dict[str, Flow] = {}
+    resources: dict[str, Resource] = {}
+    variables: dict[str, Variable] = {}
 
-
-class Item(msgspec.Struct, frozen=True):
-    """One definition by name."""
-
-    kind: Kind
-    path: str
-
-
-class Change(msgspec.Struct, frozen=True):
-    """What happens to one definition. `details`: the fields or files that differ; `was`: the path it moved from."""
-
-    action: Action
-    kind: Kind
-    path: str
-    details: list[str] = []
-    was: str | None = None
+    def record(self, kind: Kind, path: str) -> Definition | None:
+        """One of these; None for a file, whose text is not read."""
+        tables: dict[Kind, Mapping[str, Definition]] = {
+            "trigger": self.triggers, "script": self.scripts, "broker": self.brokers, "flow": self.flows,
+            "resource": self.resources, "variable": self.variables, "file": {},
+        }  # fmt: skip
+        return tables[kind].get(path)
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A deployment before it is made: what people are told, and what the `deploy` verb is given."""
+    """A deployment before it is made: what people are told, and what the `deploy` verb is given.
+
+    `changes`, `unchanged` and `kept` tell of definitions; files only where no definition tells of them.
+    """
 
     against: int
     changes: list[Change]
@@ -65,30 +86,56 @@ class Plan(msgspec.Struct, frozen=True):
 def make_plan(
     workspace: Workspace, current: Current, default_timeout_s: float, new_session: Callable[[], str], *, prune: bool
 ) -> Plan:
-    """The plan that makes a workspace current; what the folder does not hold is deleted only to `prune`.
+    """The plan that makes a workspace current; what the folder is about and does not hold is deleted only to `prune`.
 
-    Raises WorkspaceError where a trigger of the folder and one that is kept would end each other's session.
+    Secrets of the workspace are sealed already. Raises WorkspaceError for references to what will not be there, and
+    where a trigger of the folder and one that is kept would end each other's session.
     """
     problems = Problems()
-    moved = _moved(workspace.triggers, current)
-    renames = moved if prune else {}
-    triggers = _assemble(workspace, current, renames, default_timeout_s, new_session)
-    wanted: list[Definition] = [*workspace.brokers.values(), *workspace.scripts.values(), *triggers]
-    names = {f"{kind_of(definition)}:{definition.path}" for definition in wanted}
+    wanted = _wanted(workspace)
+    names = {f"{kind_of(each)}:{each.path}" for each in [*wanted, *(file.trigger for file in workspace.triggers)]}
+    names |= {f"file:{path}" for path in workspace.texts}
     gone = [_split(name) for name in sorted(current.deployed.versions.keys() - names)]
-    if not prune:
-        _check_kept(workspace, current, triggers, problems)
-        _warn_of_doubles(workspace, moved, problems)
+    goes = {item for item in gone if _is_replaced(item, names) or (prune and _is_covered(item, workspace))}
+    deleted, kept = [item for item in gone if item in goes], [item for item in gone if item not in goes]
+    moved = _moved(workspace.triggers, current)
+    renames = {path: old for path, old in moved.items() if Item("trigger", old) in goes}
+    triggers = _assemble(workspace, current, renames, default_timeout_s, new_session)
+    _check_kept(workspace, current, triggers, kept, problems)
+    _warn_of_doubles(workspace, {path: old for path, old in moved.items() if path not in renames}, problems)
+    _warn_of_new_client_ids(workspace, current, triggers, problems)
+    check_resolvable(workspace.references, names | {item.name for item in kept}, problems)
     problems.check("the workspace beside what is deployed")
-    changes, unchanged, definitions, changed = _compare(wanted, current, renames)
-    if prune:
-        left = {Item("trigger", path) for path in renames.values()}
-        changes += [Change("deleted", item.kind, item.path) for item in gone if item not in left]
+    files = [File(file, text) for file, text in workspace.texts.items()]
+    found = compare([*wanted, *triggers, *files], current.deployed.versions, current.record, renames)
+    left = {Item("trigger", path) for path in renames.values()}
+    changes = found.changes + [Change("deleted", item.kind, item.path) for item in deleted if item not in left]
     return Plan(
-        against=current.deployed.number, changes=changes, unchanged=unchanged, kept=[] if prune else gone,
-        warnings=[*workspace.warnings, *problems.warnings], definitions=definitions, changed=changed,
-        deleted=[f"{item.kind}:{item.path}" for item in gone] if prune else [],
+        against=current.deployed.number, changes=shown_changes(changes, workspace.scripts),
+        unchanged=shown_items([item for item in found.unchanged if item.kind != "file"]), kept=shown_items(kept),
+        warnings=[*workspace.warnings, *problems.warnings], definitions=found.definitions, changed=found.changed,
+        deleted=[item.name for item in deleted],
     )  # fmt: skip
+
+
+def _wanted(workspace: Workspace) -> list[Definition]:
+    """All but triggers and files."""
+    variables = [file.variable for file in workspace.variables]
+    tables = workspace.resources, workspace.brokers, workspace.scripts, workspace.flows
+    return [*variables, *(definition for table in tables for definition in table.values())]
+
+
+def _is_replaced(item: Item, names: set[str]) -> bool:
+    """What another file of the same definition stands for now: it goes whether or not the rest is pruned."""
+    if item.kind == "broker":
+        return f"resource:{item.path}" in names
+    if item.kind == "file" and (owner := layout.owner_of(item.path)):
+        return f"{owner[0]}:{owner[1]}" in names
+    return False
+
+
+def _is_covered(item: Item, workspace: Workspace) -> bool:
+    return any(workspace.selection.covers(item.path + suffix) for suffix in _SUFFIXES[item.kind])
 
 
 def _assemble(
@@ -100,6 +147,7 @@ def _assemble(
 ) -> list[Trigger]:
     """The triggers as they will be deployed: with session, client id and the versions of what they run."""
     versions = {path: encode_definition(script)[0] for path, script in workspace.scripts.items()}
+    taken = {trigger.client_id for trigger in current.triggers.values()}
     triggers: list[Trigger] = []
     for file in workspace.triggers:
         runnables = {}
@@ -112,59 +160,13 @@ def _assemble(
         client_id = file.trigger.client_id or (before.client_id if before else "")
         if not client_id:
             client_id = f"headrace-{current.deployment_id}-{path.replace('/', '-')}"
-            if any(client_id == other.client_id for other in [*triggers, *current.triggers.values()]):
+            if client_id in taken:
                 client_id += f"-{session}"
+        taken.add(client_id)
         triggers.append(
             msgspec.structs.replace(file.trigger, session=session, client_id=client_id, runnables=runnables)
         )
     return triggers
-
-
-def _compare(
-    wanted: Iterable[Definition], current: Current, moved: Mapping[str, str]
-) -> tuple[list[Change], list[Item], dict[str, bytes], dict[str, str]]:
-    """Changes, what stays as it is, new definitions by version, new entries of the table."""
-    changes: list[Change] = []
-    unchanged: list[Item] = []
-    definitions: dict[str, bytes] = {}
-    changed: dict[str, str] = {}
-    for definition in wanted:
-        kind, path = kind_of(definition), definition.path
-        version, blob = encode_definition(definition)
-        name = f"{kind}:{path}"
-        if current.deployed.versions.get(name) == version:
-            unchanged.append(Item(kind, path))
-            continue
-        definitions[version], changed[name] = blob, version
-        before = _before(kind, path, current)
-        if before is not None:
-            changes.append(Change("changed", kind, path, _differences(before, definition)))
-        elif kind == "trigger" and path in moved:
-            changes.append(Change("renamed", kind, path, was=moved[path]))
-        else:
-            changes.append(Change("created", kind, path))
-    return changes, unchanged, definitions, changed
-
-
-def _before(kind: Kind, path: str, current: Current) -> Definition | None:
-    tables: dict[Kind, Mapping[str, Definition]] = {
-        "trigger": current.triggers,
-        "script": current.scripts,
-        "broker": current.brokers,
-    }
-    return tables[kind].get(path)
-
-
-def _differences(before: Definition, after: Definition) -> list[str]:
-    """Names of the fields that differ; of a table (files, runnables) the names of its entries."""
-    found: list[str] = []
-    for field in after.__struct_fields__:
-        old, new = getattr(before, field), getattr(after, field)
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-        elif old != new:
-            found.append(field)
-    return found
 
 
 def _moved(files: Iterable[TriggerFile], current: Current) -> dict[str, str]:
@@ -188,12 +190,14 @@ def _character(trigger: Trigger) -> Trigger:
     return msgspec.structs.replace(trigger, path="", session="", client_id="", runnables={})
 
 
-def _check_kept(workspace: Workspace, current: Current, triggers: list[Trigger], problems: Problems) -> None:
+def _check_kept(
+    workspace: Workspace, current: Current, triggers: list[Trigger], kept: list[Item], problems: Problems
+) -> None:
     """A client id is checked against the triggers that stay deployed beside the folder's."""
-    here = {trigger.path for trigger in triggers}
-    kept = [trigger for path, trigger in current.triggers.items() if path not in here]
+    paths = {item.path for item in kept if item.kind == "trigger"}
+    others = [trigger for path, trigger in current.triggers.items() if path in paths]
     files = {file.trigger.path: file for file in workspace.triggers}
-    for first, second in client_id_clashes([*kept, *triggers], {**current.brokers, **workspace.brokers}):
+    for first, second in client_id_clashes([*others, *triggers], {**current.brokers, **workspace.brokers}):
         if file := files.get(second.path):
             problems.error(
                 file.file,
@@ -213,6 +217,25 @@ def _warn_of_doubles(workspace: Workspace, moved: Mapping[str, str], problems: P
             "",
             f"{old}, which is deployed and not in this folder, is the same trigger: each message runs for both",
             "push with --prune if you have renamed it: the new one then goes on with its session",
+        )
+
+
+def _warn_of_new_client_ids(
+    workspace: Workspace, current: Current, triggers: list[Trigger], problems: Problems
+) -> None:
+    """The broker keeps messages for a client id; under another one nobody fetches them."""
+    files = {file.trigger.path: file for file in workspace.triggers}
+    for trigger in triggers:
+        before = current.triggers.get(trigger.path)
+        if before is None or before.client_id == trigger.client_id or not any(topic.qos for topic in before.topics):
+            continue
+        file = files[trigger.path]
+        problems.warn(
+            file.file,
+            file.client_id_line,
+            "client_id",
+            f"is {trigger.client_id!r}, and was {before.client_id!r}: what the broker keeps for that one is lost",
+            "a client id is for good: keep the old one, or disable the trigger first and let its session run empty",
         )
 
 

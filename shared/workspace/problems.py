@@ -26,11 +26,12 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Problems:
-    """Collects. Errors forbid the deployment, warnings say what can go wrong with it."""
+    """Collects. Errors forbid the deployment, warnings say what can go wrong with it, notes what is left out."""
 
     def __init__(self) -> None:
         self.errors: list[Problem] = []
         self.warnings: list[Problem] = []
+        self.notes: list[Problem] = []
 
     def error(self, file: str, line: int, key: str, message: str, hint: str = "") -> None:
         """Add what has to be mended before the folder can be deployed."""
@@ -39,6 +40,10 @@ class Problems:
     def warn(self, file: str, line: int, key: str, message: str, hint: str = "") -> None:
         """Add what the author should know."""
         self.warnings.append(Problem(file, line, key, message, hint))
+
+    def note(self, file: str, line: int, key: str, message: str) -> None:
+        """Add what is done otherwise than the author may think."""
+        self.notes.append(Problem(file, line, key, message))
 
     def check(self, folder: str) -> None:
         """Raise one WorkspaceError that tells all errors, in order of file and line; do nothing without errors."""

@@ -1,6 +1,6 @@
-"""Scripts: `<path>.py`, with an optional `<path>.script.yaml` beside it (Windmill's names).
+"""Scripts: `<path>.py`, `.sh`, `.ts` …, with `<path>.script.yaml` and `<path>.script.lock` beside (Windmill's names).
 
-A Python file with a `main` is a script; one without is a module that scripts may import.
+A file of Python, TypeScript or JavaScript with a `main` is a script; one without is a module that scripts may import.
 """
 
 from __future__ import annotations
@@ -12,19 +12,23 @@ from collections.abc import Mapping
 
 import msgspec
 
-from shared.definitions import Script
+from shared.definitions import Isolation, Script
+from shared.workspace import javascript, shell
 from shared.workspace.imports import Module, closure
+from shared.workspace.layout import LOCK, METADATA, PYTHON, Source, flow_of, source_of
 from shared.workspace.problems import Problems
-from shared.workspace.yaml_lines import read_yaml
+from shared.workspace.yaml_lines import Table, read_yaml
+from shared.workspace.yaml_values import INLINE
 
-SOURCE = ".py"
-METADATA = ".script.yaml"
 ENTRY_POINT = "main"
 PREPROCESSOR = "preprocessor"
 MAX_TIMEOUT_S = 7 * 24 * 3600
 
+_MAX_MEMORY_MIB = 1024 * 1024
+_MAX_OUTPUT_BYTES = 512 * 1024 * 1024  # what Redis takes as one value
+_ISOLATION: dict[str | int, Isolation] = {"warm": "warm", "fresh": "fresh"}
 _NOTHING_TO_DO = (
-    "summary", "description", "lock", "kind", "schema", "tag", "has_preprocessor", "no_main_func", "auto_kind",
+    "summary", "description", "kind", "schema", "tag", "has_preprocessor", "no_main_func", "auto_kind",
     "labels", "visible_to_runner_only", "ws_error_handler_muted",
 )  # fmt: skip
 _NOT_YET = (
@@ -34,38 +38,79 @@ _NOT_YET = (
 )  # fmt: skip
 
 
-class PythonFiles(msgspec.Struct, frozen=True):
-    """The Python of a workspace by path without suffix: scripts, files without a `main`, and files that are wrong."""
+class ScriptFiles(msgspec.Struct, frozen=True):
+    """The code of a workspace by path without suffix: scripts, files without a `main`, and files that are wrong.
+
+    `lonely` are files that belong to a script which is not there.
+    """
 
     scripts: dict[str, Script]
     modules: set[str]
     broken: set[str]
+    lonely: list[str]
 
 
-def read_scripts(texts: Mapping[str, str], problems: Problems) -> PythonFiles:
+class _Metadata(msgspec.Struct, frozen=True):
+    """What the files beside a script say."""
+
+    timeout_s: int | None = None
+    isolation: Isolation = "warm"
+    memory_mib: int | None = None
+    output_bytes: int | None = None
+    lock: str = ""
+
+
+class _Code(msgspec.Struct, frozen=True):
+    """What the source of a script says."""
+
+    modules: dict[str, str]
+    has_preprocessor: bool
+    parameters: list[str]
+
+
+def read_scripts(texts: Mapping[str, str], problems: Problems) -> ScriptFiles:
     """Every script of the folder, each with the modules that it imports."""
-    parsed = {file: _parse(file, text, problems) for file, text in texts.items() if file.endswith(SOURCE)}
+    sources = {file: source for file in texts if (source := source_of(file))}
+    python = {file: _parse(file, texts[file], problems) for file in sources if file.endswith(PYTHON)}
     scripts: dict[str, Script] = {}
     modules: set[str] = set()
     broken: set[str] = set()
-    for file, module in parsed.items():
-        path = file.removesuffix(SOURCE)
-        metadata = texts.get(path + METADATA)
-        timeout_s = None if metadata is None else _timeout(path + METADATA, metadata, problems)
-        if module.tree is None:
+    for file, source in sources.items():
+        path = source.path
+        metadata = _metadata(path, texts, problems)
+        if file in python and python[file].tree is None:
             broken.add(path)
-        elif not _defines(module.tree, ENTRY_POINT):
+        elif (code := _code(file, source, texts, python)) is None:
             modules.add(path)
+        elif path in scripts:
+            problems.error(file, 0, "", f"{scripts[path].entry} is the script {path} too", "rename one of them")
         else:
             scripts[path] = Script(
-                path=path,
-                language="python3",
-                entry=file,
-                modules=closure(file, parsed),
-                has_preprocessor=_defines(module.tree, PREPROCESSOR),
-                timeout_s=timeout_s,
-            )
-    return PythonFiles(scripts, modules, broken)
+                path=path, language=source.language, entry=file, modules=code.modules,
+                has_preprocessor=code.has_preprocessor, timeout_s=metadata.timeout_s,
+                lock=metadata.lock if source.language == "python3" else "", isolation=metadata.isolation,
+                memory_mib=metadata.memory_mib, output_bytes=metadata.output_bytes, parameters=code.parameters,
+            )  # fmt: skip
+    there = {source.path for source in sources.values()}
+    beside = ((file, suffix) for file in texts for suffix in (METADATA, LOCK) if file.endswith(suffix))
+    lonely = [file for file, suffix in beside if file.removesuffix(suffix) not in there and not flow_of(file)]
+    return ScriptFiles(scripts, modules - scripts.keys(), broken, lonely)
+
+
+def _code(file: str, source: Source, texts: Mapping[str, str], python: Mapping[str, Module]) -> _Code | None:
+    """What is deployed of a source; None if it has no entry point."""
+    if source.language == "bash":
+        return _Code({file: texts[file]}, has_preprocessor=False, parameters=shell.parameters(texts[file]))
+    if source.language == "deno":
+        names = javascript.parameters(texts[file])
+        if names is None:
+            return None
+        preprocessor = javascript.parameters(texts[file], PREPROCESSOR)
+        return _Code(javascript.closure(file, texts), has_preprocessor=preprocessor is not None, parameters=names)
+    tree = python[file].tree
+    if tree is None or not _defines(tree, ENTRY_POINT):
+        return None
+    return _Code(closure(file, python), _defines(tree, PREPROCESSOR), _parameters(tree))
 
 
 def _parse(file: str, text: str, problems: Problems) -> Module:
@@ -81,14 +126,53 @@ def _parse(file: str, text: str, problems: Problems) -> Module:
     return Module(text, None)
 
 
-def _timeout(file: str, text: str, problems: Problems) -> int | None:
-    if (table := read_yaml(file, text, problems)) is None:
-        return None
-    timeout_s = table.integer("timeout", 1, MAX_TIMEOUT_S)
+def _metadata(path: str, texts: Mapping[str, str], problems: Problems) -> _Metadata:
+    text, beside = texts.get(path + METADATA), _requirements(texts.get(path + LOCK, ""))
+    if text is None or (table := read_yaml(path + METADATA, text, problems)) is None:
+        return _Metadata(lock=beside)
+    found = _Metadata(
+        timeout_s=table.integer("timeout", 1, MAX_TIMEOUT_S),
+        isolation=table.choice("isolation", _ISOLATION) or "warm",
+        memory_mib=table.integer("memory_mib", 1, _MAX_MEMORY_MIB),
+        output_bytes=table.integer("output_bytes", 1, _MAX_OUTPUT_BYTES),
+        lock=_lock(table, texts) or beside,
+    )
     table.allow(*_NOTHING_TO_DO)
     table.not_yet(*_NOT_YET)
     table.close()
-    return timeout_s
+    return found
+
+
+def _lock(table: Table, texts: Mapping[str, str]) -> str:
+    """`lock`: `!inline <file>`, the text itself, or its lines."""
+    value = table.data("lock")
+    if isinstance(value, list) and all(isinstance(line, str) for line in value):
+        value = "\n".join(value)
+    if value is None or isinstance(value, str):
+        text = value or ""
+        if not text.startswith(INLINE):
+            return _requirements(text)
+        file = text.removeprefix(INLINE).strip()
+        if file in texts:
+            return _requirements(texts[file])
+        table.error("lock", f"there is no {file}", "files after !inline are named from the workspace folder on")
+    else:
+        table.error("lock", "not a text", f"write '{INLINE} <path>{LOCK}'")
+    return ""
+
+
+def _requirements(lock: str) -> str:
+    """One requirement a line, without comments."""
+    lines = (line.partition(" #")[0].strip() for line in lock.splitlines() if not line.lstrip().startswith("#"))
+    return "\n".join(line for line in lines if line)
+
+
+def _parameters(tree: ast.Module) -> list[str]:
+    """Of a `main` that is defined in the module itself."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == ENTRY_POINT:
+            return [each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+    return []
 
 
 def _defines(tree: ast.Module, name: str) -> bool:

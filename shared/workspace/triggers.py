@@ -6,20 +6,22 @@ from typing import Literal
 
 import msgspec
 
-from shared.definitions import Retained, Topic, Trigger
+from shared.definitions import Filter, PayloadFormat, Retained, Topic, Trigger
 from shared.envelope import QoS
 from shared.errors import TopicError
+from shared.expressions import check
 from shared.topics import TopicFilter, common_topic, parse_filter
+from shared.workspace.layout import TRIGGER as SUFFIX
 from shared.workspace.problems import Problems
 from shared.workspace.scripts import MAX_TIMEOUT_S
 from shared.workspace.yaml_lines import Table, read_yaml
-
-SUFFIX = ".mqtt_trigger.yaml"
 
 _QOS: dict[str | int, QoS] = {"qos0": 0, "qos1": 1, "qos2": 2, 0: 0, 1: 1, 2: 2}
 _RETAINED: dict[str | int, Retained] = {"run": "run", "skip": "skip"}
 _MODES: dict[str | int, str] = {mode: mode for mode in ("enabled", "disabled", "suspended")}
 _VERSIONS: dict[str | int, Literal["v3", "v5"]] = {"v5": "v5", "v3": "v3"}
+_LOGIC: dict[str | int, Literal["and", "or"]] = {"and": "and", "or": "or"}
+_PAYLOADS: dict[str | int, PayloadFormat] = {"windmill": "windmill", "json": "json", "text": "text", "base64": "base64"}
 _NOTHING_TO_DO = ("summary", "description", "labels", "permissioned_as", "has_permissioned_as")
 _NOT_YET = ("retry", "error_handler_path", "error_handler_args", "on_behalf_of_email")
 _UINT16, _UINT32 = 65_535, 4_294_967_295
@@ -30,7 +32,7 @@ class TriggerFile(msgspec.Struct, frozen=True):
     """A trigger as its file describes it.
 
     `trigger` has no session yet, no versions of its runnables, and a client id only if the file gives one.
-    `runnables` are the paths that it names, each with the line where it does.
+    `runnables` are the paths that it names, each with the line where it does; `is_flow`: the trigger's own is a flow.
     """
 
     file: str
@@ -39,6 +41,7 @@ class TriggerFile(msgspec.Struct, frozen=True):
     timeout_s: int | None
     broker_line: int
     client_id_line: int
+    is_flow: bool = False
 
 
 class _Protocol(msgspec.Struct, frozen=True):
@@ -54,7 +57,7 @@ def read_trigger(file: str, text: str, problems: Problems) -> TriggerFile | None
     """The trigger that a file describes; None, and problems, where it says too little."""
     if (table := read_yaml(file, text, problems)) is None:
         return None
-    _refuse_flow(table)
+    is_flow = table.flag("is_flow") is True
     script, broker = table.text("script_path", required=True), table.text("mqtt_resource_path", required=True)
     protocol = _protocol(table)
     topics, runnables = _topics(table, protocol)
@@ -63,6 +66,8 @@ def read_trigger(file: str, text: str, problems: Problems) -> TriggerFile | None
     receive_maximum = table.integer("receive_maximum", 1, _UINT16)
     keep_alive_s = table.integer("keep_alive", 1, _UINT16)
     max_payload = table.integer("max_payload", 1, _MAX_REMAINING_LENGTH)
+    filters, filter_logic = _filters(table), table.choice("filter_logic", _LOGIC) or "and"
+    key, payload = _expression(table, "idempotency_key"), table.choice("payload", _PAYLOADS) or "windmill"
     table.allow(*_NOTHING_TO_DO)
     table.not_yet(*_NOT_YET)
     table.close()
@@ -73,16 +78,32 @@ def read_trigger(file: str, text: str, problems: Problems) -> TriggerFile | None
         runnables={}, topics=topics, enabled=enabled, client_version=protocol.client_version,
         clean_start=protocol.clean_start, session_expiry_interval=protocol.session_expiry_interval,
         topic_alias_maximum=protocol.topic_alias_maximum, receive_maximum=receive_maximum, keep_alive_s=keep_alive_s,
-        max_payload=max_payload,
+        max_payload=max_payload, filters=filters, filter_logic=filter_logic, idempotency_key=key, payload=payload,
     )  # fmt: skip
     _warn_of_loss(table, trigger)
     lines = {script: table.line("script_path")} | runnables
-    return TriggerFile(file, trigger, lines, timeout_s, table.line("mqtt_resource_path"), table.line("client_id"))
+    places = table.line("mqtt_resource_path"), table.line("client_id")
+    return TriggerFile(file, trigger, lines, timeout_s, *places, is_flow)
 
 
-def _refuse_flow(table: Table) -> None:
-    if table.flag("is_flow"):
-        table.error("is_flow", "flows are not executed yet", "name a script, and write is_flow: false")
+def _filters(table: Table) -> list[Filter]:
+    found: list[Filter] = []
+    for entry in table.tables("filters"):
+        key, value = entry.text("key", required=True), entry.data("value")
+        if not entry.known("value"):
+            entry.error("value", "missing", "write what the payload has at this key; null is a value too")
+        entry.close()
+        if key is not None:
+            found.append(Filter(key, value))
+    return found
+
+
+def _expression(table: Table, key: str) -> str | None:
+    """A JavaScript expression."""
+    text = table.text(key)
+    if text is not None and (wrong := check(text)):
+        table.error(key, f"not an expression: {wrong}", "write JavaScript, for example payload.id")
+    return text
 
 
 def _enabled(table: Table) -> bool:

@@ -128,6 +128,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
     (programs / "activate").write_text(f'PATH="{programs}:$PATH"\n')
     redis, broker = free_port(), free_port()
     addresses = {"REDIS_URL": f"redis://{HOST}:{redis}/0", "HEADRACE_BROKER": f"mqtt://{HOST}:{broker}"}
+    addresses["HEADRACE_CONSOLE__PORT"] = str(free_port())
     env = headrace_env(FAST | addresses)
     env["PATH"] = f"{programs}:{Path(sys.executable).parent}:{env['PATH']}"
     own = {"16379": str(redis), "11883": str(broker), "/tmp/plant": str(tmp_path / "plant")}

@@ -29,6 +29,7 @@ class Honcho(Child):
 
     def __init__(self, folder: Path, *arguments: str, **env: str) -> None:
         self.broker_port = free_port()
+        self.console_port = free_port()
         shutil.copy(ROOT / "Procfile", folder)
         shutil.copytree(ROOT / "examples" / "hello", folder / "examples" / "hello")
         resource = folder / "examples" / "hello" / "f" / "demo" / "broker.resource.yaml"
@@ -39,6 +40,7 @@ class Honcho(Child):
                 "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
                 "REDIS_URL": f"redis://127.0.0.1:{free_port()}/0",
                 "HEADRACE_BROKER": f"mqtt://127.0.0.1:{self.broker_port}",
+                "HEADRACE_CONSOLE__PORT": str(self.console_port),
                 "HEADRACE_LOG__RUNS": "true",
             }
             | env
@@ -80,7 +82,8 @@ def test_one_command_runs_the_example_and_ctrl_c_ends_it_in_good_order(everythin
     everything.wait(40)
 
     assert "succeeded in" in everything.output
-    assert everything.output.count("stopped (rc=0)") == 6, everything.output
+    assert f"headrace console ready  url=http://127.0.0.1:{everything.console_port}" in everything.output
+    assert everything.output.count("stopped (rc=0)") == 7, everything.output
     assert "Traceback" not in everything.output
 
 

@@ -113,6 +113,18 @@ def test_a_folder_with_mistakes_deploys_nothing(command: CommandLine, store: Sto
     assert store.command("DBSIZE") == 0
 
 
+def test_a_key_that_is_no_expression_is_refused(command: CommandLine, folder: Path) -> None:
+    """With what is wrong with it, and where; one that is an expression is deployed as it stands."""
+    trigger = folder / "f/t/a.mqtt_trigger.yaml"
+    trigger.write_text(trigger_yaml("s", ("x", 1), extra="idempotency_key: payload.(\n"))
+    refused = command("push", folder)
+    trigger.write_text(trigger_yaml("s", ("x", 1), extra="idempotency_key: payload.id ?? topic\n"))
+
+    assert "a.mqtt_trigger.yaml:8: idempotency_key: not an expression" in refused.err
+    assert "line 1, column 9" in refused.err
+    assert command("push", folder).status == 0
+
+
 def test_warnings_go_to_stderr_and_do_not_stop_a_push(command: CommandLine, folder: Path) -> None:
     """Data stays on stdout."""
     (folder / "f/t/a.mqtt_trigger.yaml").write_text(

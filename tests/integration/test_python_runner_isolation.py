@@ -146,7 +146,7 @@ def test_the_environment_is_scrubbed(bench: Bench, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_child_stands_apart(bench: Bench) -> None:
-    """Its own session and group, no new privileges, an empty stdin, and no descriptor that its programs inherit."""
+    """Its own session and group below its keeper, no new privileges, no descriptor that its programs inherit."""
     source = """
         import os, subprocess
         def main(payload):

@@ -32,7 +32,8 @@ def deploy_trigger(
 ) -> Trigger:
     """Deploy a trigger for these topics and its broker on this port, with these fields changed."""
     made = make_trigger(*topics, **({"broker": BROKER} | trigger))
-    deploy_all(store, made, Broker(made.broker, HOST, port, **(broker or {})))
+    fields: dict[str, Any] = {"host": HOST, "port": port} | (broker or {})
+    deploy_all(store, made, Broker(made.broker, **fields))
     return made
 
 

@@ -25,4 +25,4 @@ def test_the_procfile_names_the_processes_that_are_scaled() -> None:
     """`honcho start --concurrency worker=4 ingest dispatch worker` and service files rely on these names."""
     names = [line.split(":", 1)[0] for line in (ROOT / "Procfile").read_text().splitlines()]
 
-    assert {"ingest", "dispatch", "worker", "redis", "broker"} <= set(names)
+    assert {"ingest", "dispatch", "worker", "console", "redis", "broker"} <= set(names)

@@ -15,9 +15,13 @@ from tests.support.pages import all_pages, broken_links
 from tests.support.processes import ROOT
 
 _EVERYTHING_WRONG = {
-    "f/x.mqtt_trigger.yaml": "?: 1\nv5_config: {?: 1}\nv3_config: {?: 1}\nsubscribe_topics:\n  - {?: 1}\n",
+    "f/x.mqtt_trigger.yaml": (
+        "?: 1\nv5_config: {?: 1}\nv3_config: {?: 1}\nsubscribe_topics:\n  - {?: 1}\nfilters:\n  - {?: 1}\n"
+    ),
     "f/x.resource.yaml": "?: 1\nresource_type: mqtt\nvalue: {?: 1, credentials: {?: 1}, tls: {?: 1}}\n",
     "f/x.script.yaml": "?: 1\n",
+    "f/x.variable.yaml": "?: 1\n",
+    "f/x.flow/flow.yaml": "?: 1\n",
     "f/x.py": "def main(): ...\n",
 }
 """A key that nobody knows, wherever there can be keys: the errors tell which ones are known."""
@@ -36,7 +40,7 @@ def test_every_key_of_a_workspace_file_is_described() -> None:
     known = {key for hint in hints for key in hint.split(", ")}
     described = (ROOT / "docs/reference/workspace.md").read_text(encoding="utf-8")
 
-    assert len(hints) == 8
+    assert len(hints) == 11
     assert {key for key in known if not re.search(rf"[`.]{key}[`.]", described)} == set()
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
+from shared.definitions import Isolation, Language
 from shared.envelope import Envelope
 from shared.errors import ConfigError
 
@@ -23,14 +24,25 @@ TAIL_BYTES = 4096
 INHERITED = ("PATH", "HOME", "LANG", "TZ", "TMPDIR")
 WITHHELD = ("REDIS_URL", "HEADRACE_")
 
+Form = Literal["windmill", "base64", "text", "json", "arguments"]
+
 
 class ScriptFiles(msgspec.Struct, frozen=True):
-    """A script version on disk. `root` and `entry` are absolute paths, `entry` lies inside `root`."""
+    """A script version on disk, and what its deployment says about executing it.
+
+    `root` and `entry` are absolute paths, `entry` lies inside `root`. `path` is the script's in the workspace. Limits
+    that are None are the worker's own. `fresh`: a process of its own for each run.
+    """
 
     version: str
     root: str
     entry: str
     has_preprocessor: bool = False
+    path: str = ""
+    language: Language = "python3"
+    isolation: Isolation = "warm"
+    memory_mib: int | None = None
+    output_bytes: int | None = None
 
 
 class RunnerLimits(msgspec.Struct, frozen=True):
@@ -52,12 +64,16 @@ class RunCall(msgspec.Struct, frozen=True, gc=False):
 
     `event` is `mqtt_event(…)` when the script has a preprocessor, else None; the child adds the payload to it.
     `context` is what `headrace.run` shows: idempotency_key, attempt, trigger, topic, qos, captures, received_at.
+    `form` says what becomes of the payload where no preprocessor gets it; at `arguments` it is no payload but a JSON
+    object with the arguments of `main`. `environment` are the variables that this run finds and the next one does not.
     """
 
     run_id: str
     payload: bytes
     event: dict[str, Any] | None = None
     context: dict[str, Any] = {}
+    form: Form = "windmill"
+    environment: dict[str, str] = {}
 
 
 class RunErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -101,7 +117,7 @@ class RunnerBroken(msgspec.Struct, frozen=True, tag=True):
 
 
 class RunnerDied(msgspec.Struct, frozen=True, tag=True):
-    """The child is gone and reaped, with all that it had started in its process group. The last event of a runner.
+    """The child is gone and reaped, with all that it had started. The last event of a runner.
 
     `current` is the run that had begun and has no answer; None says that no user code of a run is cut off.
     `unanswered` are all runs without an answer in the order of sending, `current` first; those behind it have not
@@ -143,7 +159,9 @@ class Runner(Protocol):
 
     @property
     def pid(self) -> int | None:
-        """Process id of the child, which is also its process group; None before `start` and after its end."""
+        """Process id of the child: of the process that executes the code once the script is loaded, until then of its
+        keeper. None before `start` and after its end.
+        """
 
     @property
     def current(self) -> str | None:
@@ -159,7 +177,7 @@ class Runner(Protocol):
         """Move bytes both ways until an event is there or the time is over; the events in their order."""
 
     def kill(self) -> list[RunEvent]:
-        """SIGKILL the child's process group and reap it: answers that had already arrived, then RunnerDied.
+        """SIGKILL the child and all that it started: answers that had already arrived, then RunnerDied.
 
         Empty when the runner was over before.
         """

@@ -1,9 +1,9 @@
 """A runner whose child speaks frames: everything but the command that starts it.
 
 A language whose child answers in this way derives from `FramedRunner`; another one fits `worker.runners.base.Runner`
-by itself. Frames to the child: {"id", "event", "context"} and the payload. From the child, first {"ready": true} or
-{"ready": false, "error": {…}}, then one answer per run, in order: {"id", "ok", "error"?, "log"?, "dropped"?, "raw"?,
-"args"?, "labels"?} and the JSON of the result.
+by itself. Frames to the child: {"id", "event", "context", "form"?, "environment"?} and the payload. From the child,
+first {"ready": true, "pid"} or {"ready": false, "error": {…}}, then one answer per run, in order: {"id", "ok",
+"error"?, "log"?, "dropped"?, "raw"?, "args"?, "labels"?} and the JSON of the result.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import msgspec
 from shared.errors import ConfigError, InternalError
 from worker.runners.base import (
     MIB,
+    Form,
     RunCall,
     RunDone,
     RunErrorInfo,
@@ -46,16 +47,19 @@ _EXIT_S = 1.0  # from the end of a child's socket to the end of the child
 _LAST_READS = 64  # of a dead child's pipe, which a process that left the group may go on filling
 
 
-class _CallHead(msgspec.Struct):
+class _CallHead(msgspec.Struct, omit_defaults=True):
     id: str
     event: dict[str, Any] | None
     context: dict[str, Any]
+    form: Form = "windmill"
+    environment: dict[str, str] = {}
 
 
 class _Answer(msgspec.Struct):
     id: str = ""
     ok: bool = True
     ready: bool = True
+    pid: int | None = None
     error: RunErrorInfo | None = None
     log: str = ""
     dropped: int = 0
@@ -80,6 +84,7 @@ class FramedRunner:
         self._settings = settings
         self._link: Link | None = None
         self._ready = False
+        self._pid: int | None = None
         self._broken: RunErrorInfo | None = None
         self._unanswered: deque[str] = deque()
         self._answered = 0
@@ -97,8 +102,10 @@ class FramedRunner:
 
     @property
     def pid(self) -> int | None:
-        """Process id of the child, which is also its process group; None before `start` and after its end."""
-        return self._link.process.pid if self._link is not None else None
+        """Process id of the child: of the process that executes the code once the script is loaded, until then of its
+        keeper. None before `start` and after its end.
+        """
+        return (self._pid or self._link.process.pid) if self._link is not None else None
 
     @property
     def current(self) -> str | None:
@@ -128,7 +135,8 @@ class FramedRunner:
             raise InternalError("runs were sent to a runner that is not running", script=self._script.entry)
         frames = [bytes(self._outgoing)]
         for call in calls:
-            frames.append(encode_frame(_encode_head(_CallHead(call.run_id, call.event, call.context)), call.payload))
+            head = _CallHead(call.run_id, call.event, call.context, call.form, call.environment)
+            frames.append(encode_frame(_encode_head(head), call.payload))
             self._unanswered.append(call.run_id)
         self._outgoing = memoryview(b"".join(frames))
         self._flush(self._link)
@@ -144,7 +152,7 @@ class FramedRunner:
         return events
 
     def kill(self) -> list[RunEvent]:
-        """SIGKILL the child's process group and reap it: answers that had already arrived, then RunnerDied.
+        """SIGKILL the child and all that it started: answers that had already arrived, then RunnerDied.
 
         Empty when the runner was over before.
         """
@@ -152,7 +160,7 @@ class FramedRunner:
         if link is None:
             return []
         alive = not link.process.wait_exit(0)
-        link.process.kill_group()
+        link.process.kill()
         link.process.wait_exit(_EXIT_S)
         events: list[RunEvent] = []
         while self._link is link and not self._reader.broken and (data := _read(link)):
@@ -213,7 +221,7 @@ class FramedRunner:
     def _accept(self, link: Link, data: bytes) -> list[RunEvent]:
         events = self._answers(self._reader.feed(data))
         if self._reader.broken:
-            link.process.kill_group()
+            link.process.kill()
             events.append(self._bury(link))
         return events
 
@@ -238,7 +246,7 @@ class FramedRunner:
 
     def _loaded(self, answer: _Answer) -> list[RunEvent]:
         if answer.error is None:
-            self._ready = True
+            self._ready, self._pid = True, answer.pid
             return [RunnerReady()]
         self._broken = answer.error
         log = self._log(answer)

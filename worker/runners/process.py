@@ -1,4 +1,4 @@
-"""A child process with a process group, a scratch folder and a pipe of its own: what every runner's child is.
+"""A child process with a keeper, a scratch folder and a pipe of its own: what every runner's child is.
 
 The child's descriptors 1 and 2 are the pipe. The child holds its reading end too, so that it can take what a run wrote
 when that run ends; the parent takes what a run that goes on writes.
@@ -7,17 +7,25 @@ when that run ends; the parent takes what a run that goes on writes.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from worker.runners.base import TAIL_BYTES
+from worker.runners.child.headrace_child import keeper
 
 _PIPE_READ = 65536
+_REAP_S = 0.5
+_KEEPER = Path(keeper.__file__)
+_SCRATCH = "headrace-scratch-"
 
 
 class RawOutput:
@@ -52,13 +60,52 @@ class RawOutput:
         return taken
 
 
+class Scratch:
+    """A new folder to work in, locked while it is in use, so that others know: the lock ends with this process."""
+
+    def __init__(self) -> None:
+        self.path = tempfile.mkdtemp(prefix=_SCRATCH)
+        self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def remove(self) -> None:
+        """Remove it with all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._lock)
+
+
+def sweep_scratch(folder: Path, older_than_s: float = 10.0) -> int:
+    """Remove the scratch folders in `folder` that workers which were killed have left there; how many.
+
+    Never touches one that is in use, by whatever process on this machine; a younger one may not be locked yet.
+    """
+    swept = 0
+    for found in folder.glob(f"{_SCRATCH}*"):
+        with contextlib.suppress(OSError):  # somebody else's, in use, or gone
+            if time.time() - found.stat().st_ctime < older_than_s:
+                continue
+            lock = os.open(found, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(found)
+                swept += 1
+            finally:
+                os.close(lock)
+    return swept
+
+
+def kept(command: Sequence[str]) -> list[str]:
+    """The command that executes this one below a keeper. For a child that does not start with one by itself."""
+    return [sys.executable, "-I", "-S", str(_KEEPER), str(os.getpid()), *command]
+
+
 class ChildProcess:
-    """A started child: leader of its own session and process group, with an empty stdin.
+    """A started keeper (`headrace_child.keeper`) with an empty stdin, and below it the process that it keeps.
 
     It works in a scratch folder that is removed with it.
     """
 
-    def __init__(self, raw_read: int, process: subprocess.Popen[bytes], scratch: str) -> None:
+    def __init__(self, raw_read: int, process: subprocess.Popen[bytes], scratch: Scratch) -> None:
         self.raw_fd = raw_read
         self._process = process
         self._scratch = scratch
@@ -71,12 +118,12 @@ class ChildProcess:
         """Start `command` with the pipe as its output. The pipe's writing end is closed on this side."""
         raw_read, raw_write = pipe
         os.set_blocking(raw_read, False)
-        scratch = tempfile.mkdtemp(prefix="headrace-run-")
+        scratch = Scratch()
         try:
             process = subprocess.Popen(
                 command,
                 env=dict(environment),
-                cwd=scratch,
+                cwd=scratch.path,
                 stdin=subprocess.DEVNULL,
                 stdout=raw_write,
                 stderr=raw_write,
@@ -84,7 +131,7 @@ class ChildProcess:
                 start_new_session=True,
             )
         except OSError:
-            shutil.rmtree(scratch)
+            scratch.remove()
             os.close(raw_read)
             raise
         finally:
@@ -93,7 +140,7 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """Process id, and id of the process group."""
+        """Process id of the keeper."""
         return self._process.pid
 
     def read_output(self) -> bytes | None:
@@ -104,24 +151,26 @@ class ChildProcess:
             return b""
 
     def wait_exit(self, timeout_s: float) -> bool:
-        """Has the child ended, within `timeout_s`? It stays unreaped, so that its group id stays ours."""
+        """Has the child ended with all that it started, within `timeout_s`? It stays unreaped, and its id ours."""
         poller = select.poll()
         poller.register(self._pidfd, select.POLLIN)
         return bool(poller.poll(timeout_s * 1000))
 
-    def kill_group(self) -> None:
-        """SIGKILL the child and all that it started in its process group."""
+    def kill(self) -> None:
+        """SIGKILL all that the child has started, the child, and its keeper."""
+        if not self.wait_exit(0) and keeper.end_descendants(self.pid):
+            self.wait_exit(_REAP_S)  # else what was killed is left to whoever adopts it
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
 
     def end(self) -> int:
-        """Kill the group, reap the child, close the pipe, remove the scratch folder.
+        """Kill what is left, reap the keeper, close the pipe, remove the scratch folder.
 
-        Returns the exit status, or minus the number of the signal.
+        Returns the child's exit status, or minus the number of the signal that ended it.
         """
-        self.kill_group()
+        self.kill()
         returncode = self._process.wait()
         os.close(self._pidfd)
         os.close(self.raw_fd)
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._scratch.remove()
         return returncode

@@ -128,8 +128,8 @@ def test_variables_outside_the_tree_and_of_others_are_left_alone(tmp_path: Path)
         ("[worker.python]\nx = 1", "a table", "text such as"),
         ("[log]\nformat = 'xml'", "the text 'xml'", "console or json"),
         ("[log]\nruns = 1", "the number 1", "true or false"),
-        ("data = 1", "the number 1", "the path of a folder"),
-        ("data = 1979-05-27", "the date 1979-05-27", "the path of a folder"),
+        ("data = 1", "the number 1", "a path"),
+        ("data = 1979-05-27", "the date 1979-05-27", "a path"),
     ],
 )
 def test_a_wrong_value_says_what_was_found_and_what_is_expected(

@@ -7,7 +7,7 @@ from textwrap import dedent
 
 import pytest
 
-from shared.definitions import Broker, Topic
+from shared.definitions import Broker, Filter, Resource, Topic
 from shared.errors import WorkspaceError
 from shared.workspace import Workspace, check_files
 from shared.workspace.files import Files
@@ -184,11 +184,15 @@ def test_a_topic_that_cannot_be_subscribed_is_refused(topics: str, line: int, ke
     assert message in first.message
 
 
-def test_flows_are_refused_with_a_clear_word() -> None:
-    """They are not executed yet, and nobody shall wait for them."""
-    (problem,) = problems(TRIGGER.replace("is_flow: false", "is_flow: true"))
+def test_a_trigger_of_a_flow_is_refused_with_a_clear_word() -> None:
+    """Flows are not executed yet, and nobody shall wait for them; one that is not there is a mistake of its own."""
+    text = TRIGGER.replace("is_flow: false", "is_flow: true").replace("on_temp", "hot")
+    (missing,) = problems(text)
+    texts = {"f/iot/temp.mqtt_trigger.yaml": text, "f/iot/hot.flow/flow.yaml": "value: {modules: []}\n"}
 
-    assert "flows are not executed yet" in problem.message
+    assert "there is no flow f/iot/hot" in missing.message
+    with pytest.raises(WorkspaceError, match="flows are not executed yet, and f/iot/hot is one"):
+        check_files(Files(texts | {"f/iot/broker.resource.yaml": BROKER}, []), "the folder", Problems())
 
 
 def test_every_problem_of_every_file_is_told_at_once() -> None:
@@ -316,7 +320,7 @@ def test_a_pkcs12_certificate_may_be_wrapped_over_lines() -> None:
 @pytest.mark.parametrize(
     "value, key, word",
     [
-        ("broker: h\n  port: 1883\n  credentials: {password: '$var:f/iot/pw'}", "credentials.password", "variable"),
+        ("broker: h\n  port: 1883\n  credentials: {password: '$res:f/iot/pw'}", "credentials.password", "a resource"),
         ("broker: h\n  port: 1883\n  credentials: {password: 1234}", "credentials.password", "not a text"),
         ("broker: mqtt://h\n  port: 1883", "broker", "host name"),
         ("broker: h\n  host: h\n  port: 1883", "host", "the same"),
@@ -353,12 +357,14 @@ def test_certificates_without_tls_are_warned_about() -> None:
     assert warning.key == "value.tls.enabled"
 
 
-def test_a_resource_of_another_type_is_skipped() -> None:
-    """Unless a trigger wants it for a broker."""
-    texts = {"f/a/db.resource.yaml": "resource_type: postgresql\nvalue: {host: db}\n", "f/a/on_x.py": SCRIPT}
-    assert check_files(Files(texts, []), "the folder", Problems()).skipped == ["f/a/db.resource.yaml"]
-
+def test_a_resource_of_any_type_is_deployed() -> None:
+    """But a trigger cannot have it for a broker."""
+    texts = {"f/a/db.resource.yaml": "resource_type: postgresql\nvalue: {host: db, at: 12:30:00}\n"}
+    found = check_files(Files(texts, []), "the folder", Problems())
     (problem,) = problems(broker="resource_type: postgresql\nvalue: {}\n")
+
+    assert found.resources == {"f/a/db": Resource("f/a/db", "postgresql", {"host": "db", "at": "12:30:00"})}
+    assert found.brokers == {}
     assert "no broker" in problem.message
 
 
@@ -372,3 +378,34 @@ def test_a_path_that_cannot_be_part_of_a_key_is_refused() -> None:
     """Spaces would split log lines."""
     with pytest.raises(WorkspaceError, match="rename the file"):
         check_files(Files({"f/a/my script.py": SCRIPT}, []), "the folder", Problems())
+
+
+def test_filters_key_and_payload_of_a_trigger_are_read() -> None:
+    """Values are any JSON; null is one too."""
+    (file,) = workspace(
+        TRIGGER + "filters:\n  - {key: kind, value: {a: [1, on]}}\n  - {key: gone, value: null}\nfilter_logic: or\n"
+        "idempotency_key: payload.id\npayload: json\n"
+    ).triggers
+
+    assert file.trigger.filters == [Filter("kind", {"a": [1, "on"]}), Filter("gone", None)]
+    assert (file.trigger.filter_logic, file.trigger.idempotency_key) == ("or", "payload.id")
+    assert file.trigger.payload == "json"
+
+
+@pytest.mark.parametrize(
+    "text, key, message",
+    [
+        ("filters: [{key: a}]\n", "filters[0].value", "missing"),
+        ("filters: [{value: a}]\n", "filters[0].key", "missing"),
+        ("filters: [{key: a, value: 1, path: x}]\n", "filters[0].path", "unknown key"),
+        ("filters: [a]\n", "filters[0]", "expected keys"),
+        ("filter_logic: xor\n", "filter_logic", "and, or"),
+        ("payload: yaml\n", "payload", "windmill, json, text, base64"),
+    ],
+)
+def test_a_filter_that_says_too_little_is_refused(text: str, key: str, message: str) -> None:
+    """One that is passed over would let everything through."""
+    (problem,) = problems(TRIGGER + text)
+
+    assert (problem.line, problem.key) == (7, key)
+    assert message in problem.message

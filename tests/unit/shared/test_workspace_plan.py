@@ -6,13 +6,16 @@ from itertools import count
 from typing import Any
 
 import pytest
+from msgspec import structs
 
-from shared.definitions import Broker, Script, Topic, Trigger, encode_definition, kind_of
+from shared.definitions import Broker, File, Script, Topic, Trigger, Variable, encode_definition, kind_of
 from shared.deployment import Deployed
 from shared.errors import WorkspaceError
 from shared.workspace import Workspace
 from shared.workspace.plan import Change, Current, Item, Plan, make_plan
+from shared.workspace.references import Reference
 from shared.workspace.triggers import TriggerFile
+from shared.workspace.variables import VariableFile
 
 BROKER = Broker("f/b", "mqtt.example", 1883)
 SCRIPT = Script("f/s", "python3", "f/s.py", {"f/s.py": "def main(): ..."})
@@ -51,11 +54,13 @@ def applied(made: Plan, current: Current = EMPTY) -> Current:
     versions = {**current.deployed.versions, **made.changed}
     for name in made.deleted:
         del versions[name]
-    kinds = {"trigger": Trigger, "script": Script, "broker": Broker}
+    kinds = {"trigger": Trigger, "script": Script, "broker": Broker, "variable": Variable, "file": File}
     tables: dict[str, dict[str, Any]] = {
         "trigger": dict(current.triggers),
         "script": dict(current.scripts),
         "broker": dict(current.brokers),
+        "variable": {},
+        "file": {},
     }
     for name, version in made.changed.items():
         kind, _, path = name.partition(":")
@@ -170,6 +175,37 @@ def test_a_client_id_of_a_kept_trigger_on_the_same_broker_is_refused() -> None:
 
     with pytest.raises(WorkspaceError, match="f/old, which is deployed and not in this folder"):
         plan(workspace(trigger_file("f/new", client_id="mine", topics=[Topic("b")])), current)
+
+
+def test_another_client_id_is_warned_about() -> None:
+    """What the broker keeps for the old one is fetched by nobody; at QoS 0 it keeps nothing."""
+    current = applied(plan(workspace(trigger_file(client_id="old"))))
+    (warning,) = plan(workspace(trigger_file(client_id="new")), current).warnings
+    at_most_once = applied(plan(workspace(trigger_file(client_id="old", topics=[Topic("a", 0)]))))
+
+    assert (warning.key, "'old'" in warning.message) == ("client_id", True)
+    assert plan(workspace(trigger_file(client_id="new")), at_most_once).warnings == []
+
+
+def test_a_reference_counts_what_is_kept_and_not_what_is_pruned() -> None:
+    """`$var:` to what only another folder deploys."""
+    reference = Reference("f/b.resource.yaml", 4, "value.x", "variable", "f/v")
+    variables = [VariableFile("f/v.variable.yaml", Variable("f/v", "x"), 1, given=True)]
+    current = applied(plan(structs.replace(workspace(), variables=variables)))
+    folder = structs.replace(workspace(), references=[reference])
+
+    assert plan(folder, current).kept == [Item("variable", "f/v")]
+    with pytest.raises(WorkspaceError, match=r"f/b.resource.yaml:4: value.x: there is no variable f/v"):
+        plan(folder, current, prune=True)
+
+
+def test_a_file_that_another_one_replaces_goes_without_pruning() -> None:
+    """f/s.py became f/s.ts: the definition is one, and so are its files."""
+    current = applied(plan(structs.replace(workspace(), texts={"f/s.py": "", "f/s.script.yaml": "", "f/o.py": ""})))
+    made = plan(structs.replace(workspace(), texts={"f/s.ts": ""}), current)
+
+    assert made.deleted == ["file:f/s.py", "file:f/s.script.yaml"]
+    assert made.kept == [Item("file", "f/o.py")]
 
 
 def test_the_table_of_versions_names_what_was_encoded() -> None:

@@ -8,12 +8,12 @@ from shared.errors import WorkspaceError
 from shared.workspace import check_files
 from shared.workspace.files import Files
 from shared.workspace.problems import Problems
-from shared.workspace.scripts import PythonFiles, read_scripts
+from shared.workspace.scripts import ScriptFiles, read_scripts
 
 MAIN = "def main(payload): ...\n"
 
 
-def read(files: dict[str, str]) -> PythonFiles:
+def read(files: dict[str, str]) -> ScriptFiles:
     """The scripts of these files, named without suffix."""
     return read_scripts({f"{name}.py": text for name, text in files.items()}, Problems())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from shared.envelope import Envelope, Properties
 from shared.runs import RunSpec
 from tests.support.factories import make_envelope
-from worker.arguments import call_of
+from worker.arguments import message_call
 from worker.runners.base import RunCall
 
 PROPERTIES = Properties(
@@ -21,7 +21,7 @@ PROPERTIES = Properties(
 def called_for(message: Envelope, *, has_preprocessor: bool) -> RunCall:
     """The call for a run of this message."""
     spec = RunSpec("f/iot/temp", "f/iot/on_temp", "v1", "abcdefgh-1-17", {"site": "7"}, b"")
-    return call_of("q1-abcdefgh-1-17", 2, spec, message, has_preprocessor=has_preprocessor)
+    return message_call("q1-abcdefgh-1-17", 2, spec, message, "windmill", {}, with_event=has_preprocessor)
 
 
 def test_a_script_without_preprocessor_gets_the_payload_as_it_was_received() -> None:

@@ -20,7 +20,9 @@ _current: dict[str, Any] | None = None
 
 
 class Run:
-    """The run that is executing. Reading anything from it while none is raises RuntimeError."""
+    """The run that is executing. Reading anything from it while none is raises RuntimeError, and so does reading what
+    only a message has in a run that was started otherwise.
+    """
 
     @property
     def id(self) -> str:
@@ -29,13 +31,28 @@ class Run:
 
     @property
     def idempotency_key(self) -> str:
-        """Identifies the message: the same at every attempt, and never given to another message."""
+        """Identifies the message, or the run that none made: the same at every attempt, and never given to another."""
         return str(_value("idempotency_key"))
 
     @property
     def attempt(self) -> int:
         """1 at the first start, and one more at each later one."""
         return int(_value("attempt"))
+
+    @property
+    def origin(self) -> str:
+        """What made the run: `message`, or for example `api`."""
+        return str(_value("origin", "message"))
+
+    @property
+    def parent(self) -> str | None:
+        """Id of the run that started this one, None where none did."""
+        return None if (parent := _value("parent", None)) is None else str(parent)
+
+    @property
+    def root(self) -> str | None:
+        """Id of the first run in the line of parents, None where there is none."""
+        return None if (root := _value("root", None)) is None else str(root)
 
     @property
     def trigger(self) -> str:
@@ -55,7 +72,7 @@ class Run:
     @property
     def captures(self) -> dict[str, str]:
         """The named levels of the topic filter that matched: `plant/{site}/temp` gives {"site": …}."""
-        return dict(_value("captures") or {})
+        return dict(_value("captures", {}))
 
     @property
     def received_at(self) -> dt.datetime:
@@ -69,16 +86,16 @@ class Run:
 run = Run()
 
 
-def _value(name: str) -> Any:
+def _value(name: str, default: Any = ...) -> Any:
     if _current is None:
         raise RuntimeError(
             f"headrace.run.{name} is known only while main or preprocessor runs: "
             "read it there, not when the script is imported"
         )
-    try:
-        return _current[name]
-    except KeyError:
-        raise RuntimeError(f"this run has no {name}") from None
+    value = _current.get(name, default)
+    if value is ...:
+        raise RuntimeError(f"this run has no {name}: no message made it")
+    return value
 
 
 def _enter(context: dict[str, Any] | None) -> None:

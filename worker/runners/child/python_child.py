@@ -15,9 +15,9 @@ def main() -> None:
     stdlib = list(sys.path)
     sys.path.insert(0, settings["helper"])
     import headrace  # type: ignore[import-not-found]  # noqa: PLC0415 - found by way of the line above
-    from headrace_child import isolation, serve  # type: ignore[import-not-found]  # noqa: PLC0415 - as above
+    from headrace_child import isolation, keeper, serve  # type: ignore[import-not-found]  # noqa: PLC0415 - as above
 
-    isolation.die_with(settings["parent"])
+    keeper.keep(settings["parent"])
     isolation.set_path(settings, stdlib)
     sys.argv = [settings["entry"]]
     serve.serve(settings, headrace._enter)  # noqa: SLF001 - the script must not call it

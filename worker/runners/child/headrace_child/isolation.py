@@ -1,31 +1,16 @@
-"""What separates user code from Headrace: its life, its path, its limits."""
+"""What separates user code from Headrace: its path and its limits. Its life is the keeper's business."""
 # ruff: noqa: PTH112, PTH113, PTH118, PTH120, PTH123 - pathlib and importlib.abc would take longer to import than everything else together
 
 from __future__ import annotations
 
-import ctypes
 import importlib.machinery
 import os
 import resource
-import signal
 import site
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
-
-_PR_SET_PDEATHSIG = 1
-_PR_SET_NO_NEW_PRIVS = 38
-
-
-def die_with(parent: int) -> None:
-    """Tie this process to its parent's life, and give up gaining privileges (Linux prctl(2))."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    prctl = ctypes.CDLL(None).prctl
-    prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != parent:  # it died before the line above
-        os._exit(1)
-    prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def limit_memory(size: int | None) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 _MAX_TEXT = 65536
 _NOT_JSON = ("NaN", "Infinity", "\\u0000")
+STREAM = "WM_STREAM: "
 
 encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
@@ -40,6 +41,26 @@ async def _wait(value: Any) -> Any:
 
 async def _join(parts: Any) -> str:
     return "".join([str(part) async for part in parts])
+
+
+def streamed(log: str) -> tuple[str | None, str]:
+    """What a script has streamed as its result (`wmill.stream_result` prints a line for each part), and the rest of
+    its log. None: it has streamed nothing.
+    """
+    if STREAM not in log:
+        return None, log
+    lines = log.split("\n")
+    parts = [line.removeprefix(STREAM).replace("\\n", "\n") for line in lines if line.startswith(STREAM)]
+    if not parts:
+        return None, log
+    return "".join(parts), "\n".join(line for line in lines if not line.startswith(STREAM))
+
+
+def stream_json(result: str, limit: int, dropped: int) -> str:
+    """The JSON of a streamed result. Raises ResultTooLarge, also where `dropped` bytes of it did not fit the log."""
+    if dropped:
+        raise ResultTooLarge(f"{dropped} bytes of what was streamed did not fit the log that carries it: return it")
+    return to_json(result, limit)
 
 
 def to_json(value: Any, limit: int) -> str:

@@ -18,9 +18,11 @@ from types import ModuleType
 from typing import Any
 
 from . import binding, capture, isolation, outcome
+from .surroundings import Surroundings
 
 _LENGTHS = struct.Struct("<II")
-_RECEIVE = 262144
+_RECEIVE = 65536  # larger buffers would be mapped and unmapped by malloc at each read
+_NOTHING: dict[str, str] = {}
 
 Enter = Callable[["dict[str, Any] | None"], None]
 
@@ -49,8 +51,8 @@ def serve(settings: dict[str, Any], enter: Enter) -> None:
         log.take(failure)
         channel.answer(failure, b"")
         os._exit(1)
-    channel.answer({"ready": True}, b"")
-    serve_frames(channel, script, log, enter)
+    channel.answer({"ready": True, "pid": os.getpid()}, b"")
+    Session(channel, script, log, enter).serve()
     log.install()
     atexit._run_exitfuncs()  # noqa: SLF001 - an orderly exit would also wait for the script's threads
     os._exit(0)
@@ -78,12 +80,26 @@ class Script:
             raise NoMain("the script defines no function main: add `def main(payload): ...`")
         self.root: str = settings["root"]
         self._limit: int = settings["max_result_bytes"]
-        self.main = binding.payload_call(main)
+        self._mains = {form: binding.payload_call(main, form) for form in binding.FORMS}
         self._main_with = binding.arguments_call(main)
+        self._main_after = binding.arguments_call(main, converts=False)
         preprocessor = getattr(module, "preprocessor", None)
         self._preprocessor = binding.event_call(preprocessor) if callable(preprocessor) else None
+        self._warning = binding.not_given(main)
 
-    def preprocessed(self, event: dict[str, Any], payload: bytes, answer: dict[str, Any]) -> Any:
+    def execute(self, call: dict[str, Any], body: bytes, answer: dict[str, Any]) -> Any:
+        """Call main, and the preprocessor before it where the call has an event; what main returned."""
+        if (event := call["event"]) is not None:
+            return self._preprocessed(event, body, answer)
+        form = call.get("form", "windmill")
+        if form == "arguments":
+            return self._main_with(binding.read_arguments(body))
+        if self._warning:
+            print(self._warning, file=sys.stderr)  # noqa: T201 - the run's log
+            self._warning = ""
+        return self._mains[form](body)
+
+    def _preprocessed(self, event: dict[str, Any], payload: bytes, answer: dict[str, Any]) -> Any:
         """Run the preprocessor, note main's arguments in the answer, run main."""
         if self._preprocessor is None:
             raise NoPreprocessor("the script defines no function preprocessor: add it, or deploy the script again")
@@ -93,7 +109,7 @@ class Script:
                 f"preprocessor returned {type(arguments).__name__}: it must return a dict of main's arguments"
             )
         answer["args"] = outcome.to_json(arguments, self._limit)
-        return self._main_with(arguments)
+        return self._main_after(arguments)
 
     def note(self, result: Any, answer: dict[str, Any]) -> bytes:
         """Settle a result, note in the answer what it declares, encode it."""
@@ -106,6 +122,18 @@ class Script:
         if labels := outcome.labels(result):
             answer["labels"] = labels
         return outcome.to_json(result, self._limit).encode("utf-8", "replace")
+
+    def streamed(self, answer: dict[str, Any]) -> bytes:
+        """The result that a script which returned nothing has printed instead; its lines leave the log."""
+        result, log = outcome.streamed(answer["log"])
+        if result is None:
+            return b""
+        answer["log"] = log
+        try:
+            return outcome.stream_json(result, self._limit, answer["dropped"]).encode("utf-8", "replace")
+        except outcome.ResultTooLarge as error:
+            answer["ok"], answer["error"] = False, outcome.describe(error, self.root)
+            return b""
 
 
 class Log:
@@ -165,40 +193,53 @@ class Channel:
         os._exit(0)
 
 
-def serve_frames(channel: Channel, script: Script, log: Log, enter: Enter) -> None:
-    """Answer every frame; returns when the parent has closed the socket."""
-    read = json.decoder.JSONDecoder().scan_once  # type: ignore[attr-defined]  # what json.loads() calls
-    buffer = bytearray()
-    while received := channel.receive(_RECEIVE):
-        buffer += received
-        start = 0
-        while len(buffer) - start >= _LENGTHS.size:
-            head, body = _LENGTHS.unpack_from(buffer, start)
-            cut = start + _LENGTHS.size + head
-            if len(buffer) < cut + body:
-                break
-            call = read(str(buffer[start + _LENGTHS.size : cut], "utf-8"), 0)[0]
-            run(call, bytes(buffer[cut : cut + body]), channel, script, log, enter)
-            start = cut + body
-        del buffer[:start]
+class Session:
+    """What the runs of a child have in common."""
 
+    def __init__(self, channel: Channel, script: Script, log: Log, enter: Enter) -> None:
+        self._channel = channel
+        self._script = script
+        self._log = log
+        self._enter = enter
+        self._surroundings = Surroundings()
 
-def run(call: dict[str, Any], payload: bytes, channel: Channel, script: Script, log: Log, enter: Enter) -> None:
-    """Execute one run and send its answer."""
-    log.begin()
-    context, event = call["context"], call["event"]
-    context["id"] = call["id"]
-    enter(context)
-    answer: dict[str, Any] = {"id": call["id"]}
-    body = b""
-    try:
-        result = script.main(payload) if event is None else script.preprocessed(event, payload, answer)
-        if result is not None:
-            body = script.note(result, answer)
-    except BaseException as error:  # noqa: BLE001 - sys.exit() and KeyboardInterrupt are the script's failures too
-        answer["ok"], answer["error"] = False, outcome.describe(error, script.root)
+    def serve(self) -> None:
+        """Answer every frame; returns when the parent has closed the socket."""
+        read = json.decoder.JSONDecoder().scan_once  # type: ignore[attr-defined]  # what json.loads() calls
+        buffer = bytearray()
+        while received := self._channel.receive(_RECEIVE):
+            buffer += received
+            start = 0
+            while len(buffer) - start >= _LENGTHS.size:
+                head, body = _LENGTHS.unpack_from(buffer, start)
+                cut = start + _LENGTHS.size + head
+                if len(buffer) < cut + body:
+                    break
+                call = read(str(buffer[start + _LENGTHS.size : cut], "utf-8"), 0)[0]
+                self._run(call, bytes(buffer[cut : cut + body]))
+                start = cut + body
+            del buffer[:start]
+
+    def _run(self, call: dict[str, Any], payload: bytes) -> None:
+        """Execute one run and send its answer."""
+        log, script = self._log, self._script
+        log.begin()
+        self._surroundings.enter(call.get("environment", _NOTHING))
+        context = call["context"]
+        context["id"] = call["id"]
+        self._enter(context)
+        answer: dict[str, Any] = {"id": call["id"]}
         body = b""
-    enter(None)
-    log.take(answer)
-    channel.answer(answer, body)
-    log.clear()
+        try:
+            result = script.execute(call, payload, answer)
+            if result is not None:
+                body = script.note(result, answer)
+        except BaseException as error:  # noqa: BLE001 - sys.exit() and KeyboardInterrupt are the script's failures too
+            answer["ok"], answer["error"] = False, outcome.describe(error, script.root)
+            body = b""
+        self._enter(None)
+        log.take(answer)
+        if not body and "log" in answer and "error" not in answer:
+            body = script.streamed(answer)
+        self._channel.answer(answer, body)
+        log.clear()

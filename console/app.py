@@ -1,0 +1,124 @@
+"""Puts the console process together: listens on a loopback address until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+
+import uvicorn
+import uvloop
+from litestar.types import ASGIApp
+
+from console.web import make_app
+from console.workspace import Workspace
+from shared import run_tokens
+from shared.config import ConsoleSettings, Settings
+from shared.config_keys import public_url
+from shared.errors import ConfigError, HeadraceError
+from shared.events import emit
+from shared.secrets import SecretBox
+from shared.store import AsyncStore
+
+DRAIN_S = 10
+KEEP_ALIVE_S = 75
+"""Clients that ask now and then need not connect anew each time."""
+BACKLOG = 512
+
+
+def run_console(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT, then answer what is under way; a second one ends the process at once.
+
+    Returns the exit status. Raises ConfigError for an address that may not, or cannot, be listened on.
+    """
+    listener = _listen(settings.console)
+    uvloop.run(_serve(settings, listener))
+    return 0
+
+
+async def _serve(settings: Settings, listener: socket.socket) -> None:
+    box = SecretBox.load(settings, create=True)
+    store = AsyncStore.connect(settings.redis_url)
+    try:
+        workspace = Workspace(store, settings, box)
+        app = make_app(store, workspace, settings, box.derive(run_tokens.PURPOSE))
+        server = _Server(app, settings)
+        _stop_on_signals(server)
+        await server.serve([listener])
+    finally:
+        await store.close()
+    emit("process.stopped", process="console")
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its own signal handlers and log."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            ws="none",
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=DRAIN_S,
+        )
+        super().__init__(config)
+        self._settings = settings
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As Uvicorn's; says that the process is ready."""
+        await super().startup(sockets)
+        redis, url = public_url(self._settings.redis_url), self._settings.console.url
+        emit("process.ready", process="console", url=url, redis=redis)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are ours."""
+        yield
+
+
+def _listen(settings: ConsoleSettings) -> socket.socket:
+    if not _is_loopback(settings.host):
+        raise ConfigError(
+            f"console.host is {settings.host!r}, and the console does not listen beyond this machine",
+            hint="set it to 127.0.0.1 or ::1, and let a proxy that asks for a password stand in front",
+        )
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise HeadraceError(
+            f"the console cannot listen on {settings.host} port {settings.port}: {error.strerror}",
+            hint="end what listens there, or choose another port with HEADRACE_CONSOLE__PORT",
+        ) from error
+    listener.listen(BACKLOG)
+    return listener
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _stop_on_signals(server: _Server) -> None:
+    def on_signal(number: signal.Signals) -> None:
+        if server.should_exit:
+            os._exit(128 + number)
+        emit("process.stopping", process="console", reason=number.name)
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)

@@ -1,0 +1,1 @@
+"""Windmill's routes, as its clients call them."""

@@ -1,0 +1,121 @@
+"""Resources, and the state that scripts keep in resources of the type `state`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Response, Router, get, post
+from litestar.params import Parameter
+
+from console.answers import as_json, as_text, created
+from console.callers import Caller
+from console.errors import bad_request
+from console.windmill.identity import USERNAME
+from console.workspace import STATE_TYPE, Workspace
+from shared.definitions import Resource
+
+PER_PAGE = 1000
+
+
+class NewResource(msgspec.Struct, frozen=True):
+    """Body of create."""
+
+    path: str
+    value: Any
+    resource_type: str
+    description: str = ""
+
+
+class NewValue(msgspec.Struct, frozen=True):
+    """Body of update_value."""
+
+    value: Any
+
+
+@get("/get/{path:path}")
+async def get_resource(path: str, content: Workspace) -> dict[str, Any]:
+    """A resource with its value as it was written."""
+    return _row(content, await content.resource(path.strip("/")))
+
+
+@get("/get_value/{path:path}")
+async def get_value(path: str, content: Workspace) -> Response[bytes]:
+    """The value as it was written."""
+    return as_json((await content.resource(path.strip("/"))).value)
+
+
+@get("/get_value_interpolated/{path:path}")
+async def get_value_interpolated(path: str, content: Workspace) -> Response[bytes]:
+    """The value with `$var:` and `$res:` put in place."""
+    resource = await content.resource(path.strip("/"))
+    if resource.resource_type == STATE_TYPE:
+        return as_json(resource.value)
+    return as_json((await content.current()).values.resolve(resource.value))
+
+
+@get("/list")
+async def list_resources(
+    content: Workspace,
+    resource_type: str | None = None,
+    path_start: str = "",
+    page: Annotated[int, Parameter(ge=1)] = 1,
+    per_page: Annotated[int, Parameter(ge=1, le=PER_PAGE)] = PER_PAGE,
+) -> list[dict[str, Any]]:
+    """Resources by path, states too, page by page. `resource_type` is a list with commas."""
+    wanted = resource_type.split(",") if resource_type else None
+    found = [
+        each
+        for each in await content.resources()
+        if each.path.startswith(path_start) and (wanted is None or each.resource_type in wanted)
+    ]
+    return [_row(content, each) for each in found[(page - 1) * per_page : page * per_page]]
+
+
+@post("/create")
+async def create_resource(
+    data: NewResource, content: Workspace, caller: Caller, *, update_if_exists: bool = False
+) -> Response[str]:
+    """Keep a state, or deploy a resource."""
+    is_deployed = data.path in (await content.current()).resources
+    if is_deployed and not update_if_exists:
+        raise bad_request(f"Resource {data.path} already exists")
+    if data.resource_type == STATE_TYPE and not is_deployed:
+        await content.set_state(data.path, data.value, data.description)
+    else:
+        resource = Resource(data.path, data.resource_type, data.value, data.description)
+        await content.put(resource, caller.name)
+    return created(f"resource {data.path} created")
+
+
+@post("/update_value/{path:path}", status_code=200)
+async def update_value(path: str, data: NewValue, content: Workspace, caller: Caller) -> Response[str]:
+    """Give a state or a deployed resource another value."""
+    known = await content.resource(path.strip("/"))
+    if known.path in (await content.current()).resources:
+        await content.put(msgspec.structs.replace(known, value=data.value), caller.name)
+    else:
+        await content.set_state(known.path, data.value, known.description)
+    return as_text(f"value of resource {known.path} updated")
+
+
+def _row(content: Workspace, resource: Resource) -> dict[str, Any]:
+    return {
+        "workspace_id": content.name,
+        "path": resource.path,
+        "resource_type": resource.resource_type,
+        "value": resource.value,
+        "description": resource.description,
+        "extra_perms": {},
+        "created_by": USERNAME,
+        "is_oauth": False,
+        "is_linked": False,
+        "is_refreshed": False,
+        "is_draft": False,
+    }
+
+
+routes = Router(
+    "/resources",
+    route_handlers=[get_resource, get_value, get_value_interpolated, list_resources, create_resource, update_value],
+)

@@ -1,0 +1,99 @@
+"""Variables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import Response, Router, get, post
+
+from console.answers import as_json, as_text, created
+from console.callers import Caller
+from console.errors import bad_request
+from console.workspace import Workspace
+from shared.definitions import Variable
+
+
+class NewVariable(msgspec.Struct, frozen=True):
+    """Body of create."""
+
+    path: str
+    value: str
+    is_secret: bool
+    description: str = ""
+
+
+class VariableChange(msgspec.Struct, frozen=True):
+    """Body of update: what is absent stays."""
+
+    path: str | None = None
+    value: str | None = None
+    is_secret: bool | None = None
+    description: str | None = None
+
+
+@get("/get_value/{path:path}")
+async def get_value(path: str, content: Workspace) -> Response[bytes]:
+    """The plain value as a JSON string; of a secret one too: a run may read what it needs."""
+    return as_json(content.opened(await content.variable(path.strip("/"))))
+
+
+@get("/get/{path:path}")
+async def get_variable(path: str, content: Workspace, *, decrypt_secret: bool = True) -> dict[str, Any]:
+    """A variable with its plain value."""
+    variable = await content.variable(path.strip("/"))
+    shown = content.opened(variable) if decrypt_secret or not variable.is_secret else None
+    return _row(content, variable, shown)
+
+
+@get("/list")
+async def list_variables(content: Workspace) -> list[dict[str, Any]]:
+    """All variables, those that are secret without their value."""
+    variables = (await content.current()).variables
+    return [_row(content, each, None if each.is_secret else each.value) for _, each in sorted(variables.items())]
+
+
+@post("/create")
+async def create_variable(data: NewVariable, content: Workspace, caller: Caller) -> Response[str]:
+    """Deploy a new variable."""
+    if data.path in (await content.current()).variables:
+        raise bad_request(f"Variable {data.path} already exists")
+    await content.put(Variable(data.path, data.value, data.is_secret, data.description), caller.name)
+    return created(f"variable {data.path} created")
+
+
+@post("/update/{path:path}", status_code=200)
+async def update_variable(path: str, data: VariableChange, content: Workspace, caller: Caller) -> Response[str]:
+    """Deploy a variable that is there with another value, description or secrecy."""
+    known = await content.variable(path.strip("/"))
+    if data.path not in {None, known.path}:
+        raise bad_request("a variable cannot be renamed here")
+    changed = Variable(
+        known.path,
+        content.opened(known) if data.value is None else data.value,
+        known.is_secret if data.is_secret is None else data.is_secret,
+        known.description if data.description is None else data.description,
+    )
+    await content.put(changed, caller.name)
+    return as_text(f"variable {known.path} updated (npath: {known.path})")
+
+
+def _row(content: Workspace, variable: Variable, value: str | None) -> dict[str, Any]:
+    return {
+        "workspace_id": content.name,
+        "path": variable.path,
+        "value": value,
+        "is_secret": variable.is_secret,
+        "description": variable.description,
+        "extra_perms": {},
+        "is_oauth": False,
+        "is_expired": False,
+        "is_refreshed": False,
+        "is_linked": False,
+        "is_draft": False,
+    }
+
+
+routes = Router(
+    "/variables", route_handlers=[get_value, get_variable, list_variables, create_variable, update_variable]
+)

@@ -1,0 +1,143 @@
+"""The workspace as scripts read and change it: variables, resources, the state that scripts keep, what can be run."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from console.edits import deploy_one
+from console.errors import not_found
+from shared import keys
+from shared.config import Settings
+from shared.definitions import Resource, Script, Variable
+from shared.deployment import NUMBER, TABLE, Deployed, definition_command, read_all_async, read_deployed
+from shared.errors import InternalError
+from shared.secrets import SecretBox
+from shared.store import AsyncStore
+from shared.values import Values
+
+STATE_TYPE = "state"
+
+
+class State(msgspec.Struct, frozen=True):
+    """What a script keeps from run to run. `edited_at` is epoch milliseconds."""
+
+    value: Any
+    edited_at: int
+    description: str = ""
+
+
+class Current(msgspec.Struct, frozen=True):
+    """A deployment, read. `identity` is its number, and that of the installation: Redis may be emptied meanwhile."""
+
+    identity: tuple[bytes | None, ...]
+    deployed: Deployed
+    variables: Mapping[str, Variable]
+    resources: Mapping[str, Resource]
+    values: Values
+
+
+class Workspace:
+    """Reads through Redis at each request, and keeps what belongs to the number of a deployment.
+
+    A change is a deployment, as if the workspace folder had been pushed with one file changed. State is none: it is
+    written at once, and the last one to write wins.
+    """
+
+    def __init__(self, store: AsyncStore, settings: Settings, box: SecretBox) -> None:
+        self.name = settings.workspace
+        self._store = store
+        self._settings = settings
+        self._box = box
+        self._current: Current | None = None
+        self._editing = asyncio.Lock()
+
+    async def current(self) -> Current:
+        """What is deployed now. Raises StoreUnavailable."""
+        identity = tuple(await self._store.command("HMGET", keys.DEPLOYMENT, "id", "number"))
+        if self._current is None or self._current.identity != identity:
+            self._current = await self._read(identity)
+        return self._current
+
+    async def variable(self, path: str) -> Variable:
+        """As deployed: a secret one is sealed. Raises Refusal (404)."""
+        found = (await self.current()).variables.get(path)
+        if found is None:
+            raise not_found(f"Variable not found at path: {path}")
+        return found
+
+    async def resource(self, path: str) -> Resource:
+        """A deployed resource, or else a state, as it was written. Raises Refusal (404)."""
+        current = await self.current()
+        found = current.resources.get(path) or await self.state(path)
+        if found is None:
+            raise not_found(f"Resource not found at path: {path}")
+        return found
+
+    async def state(self, path: str) -> Resource | None:
+        """The state at this path as a resource."""
+        blob = await self._store.command("HGET", keys.STATE, path)
+        return None if blob is None else _as_resource(path, blob)
+
+    async def resources(self) -> list[Resource]:
+        """All, by path."""
+        found = dict((await self.current()).resources)
+        stored = await self._store.command("HGETALL", keys.STATE)
+        states = {path.decode(): blob for path, blob in _pairs(stored)}
+        found |= {path: _as_resource(path, blob) for path, blob in states.items() if path not in found}
+        return [found[path] for path in sorted(found)]
+
+    async def script(self, path: str) -> tuple[str, Script]:
+        """The version that is deployed at a path, and what it is. Raises Refusal (404)."""
+        version = (await self.current()).deployed.of_kind("script").get(path)
+        if version is None:
+            raise not_found(f"Script not found at path: {path}")
+        return version, await self.script_version(version)
+
+    async def script_version(self, version: str) -> Script:
+        """A script by its version, which may not be the newest. Raises Refusal (404)."""
+        blob = await self._store.command(*definition_command(version))
+        try:
+            return msgspec.json.decode(blob or b"", type=Script)
+        except msgspec.DecodeError as error:
+            raise not_found(f"Script not found with hash: {version}") from error
+
+    async def set_state(self, path: str, value: Any, description: str = "") -> None:
+        """Keep this, whatever was there before."""
+        state = State(value, time.time_ns() // 1_000_000, description)
+        await self._store.command("HSET", keys.STATE, path, msgspec.json.encode(state))
+
+    async def put(self, item: Variable | Resource, author: str) -> None:
+        """Deploy a variable (the value of a secret one is plain here) or a resource, one at a time.
+
+        Raises WorkspaceError, SecretError, StoreUnavailable.
+        """
+        async with self._editing:
+            await asyncio.to_thread(deploy_one, self._settings, item, author)
+
+    def opened(self, variable: Variable) -> str:
+        """Its plain value. Raises SecretError."""
+        return self._box.open(variable.path, variable.value) if variable.is_secret else variable.value
+
+    async def _read(self, identity: tuple[bytes | None, ...]) -> Current:
+        number, table = await self._store.commands([NUMBER, TABLE])
+        deployed = read_deployed(number, table)
+        variables = await read_all_async(self._store, deployed.of_kind("variable"), Variable)
+        resources = await read_all_async(self._store, deployed.of_kind("resource"), Resource)
+        return Current(identity, deployed, variables, resources, Values(variables, resources, self._box))
+
+
+def _as_resource(path: str, blob: bytes) -> Resource:
+    try:
+        state = msgspec.json.decode(blob, type=State)
+    except msgspec.DecodeError as error:
+        raise InternalError(f"the state at {path} cannot be read: {error}") from error
+    return Resource(path, STATE_TYPE, state.value, state.description)
+
+
+def _pairs(reply: Any) -> list[tuple[bytes, bytes]]:
+    return list(reply.items()) if isinstance(reply, dict) else list(zip(reply[::2], reply[1::2], strict=True))

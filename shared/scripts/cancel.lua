@@ -1,0 +1,19 @@
+-- Cancel a run: one that is queued at once, one that is executed by telling its worker to stop it.
+-- KEYS  1 RQ canceled
+-- ARGV  1 run id  2 now (ISO)  3 now in ms  4 who cancels it  5 why
+-- -> the state that it had, '' where there is no such run
+-- invariant: only a live run is changed; a repeat changes nothing. It stays in the queue's list, where a claim drops it. cost: O(log n)
+local job = read_job(ARGV[1])
+if not job.status then return '' end
+local state = job.state or ''
+if state == 'queued' and job.status == 'queued' then
+  redis.call('HSET', job.key, 'status', 'canceled', 'state', 'cancelled', 'ended_at', ARGV[2], 'cancelled_by', ARGV[4], 'cancel_reason', ARGV[5])
+  redis.call('ZADD', KEYS[1], FAR + ARGV[3] / 1000, job.id)
+  move(job, 'queued', 'cancelled')
+  flush()
+elseif state == 'running' then
+  redis.call('HSET', job.key, 'cancelled_by', ARGV[4], 'cancel_reason', ARGV[5])
+  local worker = redis.call('HGET', job.key, 'worker_name')
+  if worker then redis.call('PUBLISH', 'rq:pubsub:' .. worker, cjson.encode({command = 'stop-job', job_id = job.id})) end
+end
+return state

@@ -1,0 +1,100 @@
+"""The console as a process: starts, refuses what it must not do, stops, and survives Redis."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.store import Store
+from tests.support.console import Console, executing
+from tests.support.eventually import eventually
+from tests.support.valkey import ValkeyServer
+
+
+@pytest.fixture
+def console(tmp_path: Path, redis_url: str) -> Iterator[Console]:
+    """A console that is ready."""
+    console = Console(tmp_path, redis_url)
+    with console.process:
+        console.process.start().wait_ready()
+        yield console
+
+
+def test_the_ready_line_names_its_address_and_sigterm_ends_it(console: Console) -> None:
+    """One line when it starts, exit status 0 when it is told to stop."""
+    assert f"url={console.url}" in console.process.output
+    assert console.process.sigterm() == 0
+    assert "headrace console stopped" in console.process.output
+
+
+def test_an_address_that_others_can_reach_is_refused(tmp_path: Path, redis_url: str) -> None:
+    """It says so before it listens, as a wrong setting."""
+    with Console(tmp_path, redis_url, HEADRACE_CONSOLE__HOST="0.0.0.0").process as process:  # noqa: S104 - refused
+        assert process.start().wait() == 2
+        assert "error: console.host is '0.0.0.0'" in process.output
+
+
+def test_a_port_that_is_taken_is_said_with_what_to_do(tmp_path: Path, redis_url: str) -> None:
+    """And the exit status is not that of a wrong setting."""
+    console = Console(tmp_path, redis_url)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", console.port))
+        taken.listen()
+        with console.process as process:
+            assert process.start().wait() == 1
+            assert f"cannot listen on 127.0.0.1 port {console.port}" in process.output
+            assert "HEADRACE_CONSOLE__PORT" in process.output
+
+
+def test_nobody_is_let_in_without_a_token(console: Console) -> None:
+    """Not to an address that exists, and not with a token that somebody has made up."""
+    for token in ("", "hr_run_x.y", "secret"):
+        answer = console.request("GET", "/w/headrace/variables/get_value/f/t/password", token)
+        assert (answer.status_code, answer.text.partition(":")[0]) == (401, "Unauthorized")
+        assert answer.headers["content-type"].startswith("text/plain")
+
+
+def test_the_version_is_told_to_anybody(console: Console) -> None:
+    """Clients ask for it before they know who they are."""
+    assert console.request("GET", "/version").text == "CE v1.850.0"
+
+
+def test_unknown_addresses_are_answered_with_a_text(console: Console, redis_url: str) -> None:
+    """Another workspace is one."""
+    token = console.mint(*executing(Store.connect(redis_url)))
+
+    for path in ("/w/headrace/nothing", "/w/other/jobs/list", "/nothing"):
+        answer = console.request("GET", path, token)
+        assert (answer.status_code, answer.text.partition(":")[0]) == (404, "Not found")
+    assert console.request("POST", "/w/headrace/variables/list", token).status_code == 405
+
+
+def test_while_redis_is_away_requests_are_answered_with_503_and_then_again(
+    tmp_path: Path, own_valkey: ValkeyServer
+) -> None:
+    """The process goes on through an outage."""
+    console = Console(tmp_path, own_valkey.url)
+    with console.process:
+        console.process.start().wait_ready()
+        token = console.mint(*executing(Store.connect(own_valkey.url)))
+        assert console.request("GET", "/w/headrace/users/whoami", token).status_code == 200
+        own_valkey.kill9()
+        answer = console.request("GET", "/w/headrace/users/whoami", token)
+        assert (answer.status_code, answer.text.startswith("Redis is not available")) == (503, True)
+        own_valkey.start()
+        eventually(lambda: console.request("GET", "/w/headrace/users/whoami", token).status_code == 200)
+
+
+def test_it_starts_while_redis_is_away(tmp_path: Path, own_valkey: ValkeyServer) -> None:
+    """Processes come up in any order."""
+    own_valkey.kill9()
+    console = Console(tmp_path, own_valkey.url)
+    with console.process as process:
+        process.start().wait_ready()
+        assert console.request("GET", "/version").status_code == 200
+        process.send(signal.SIGINT)
+        assert process.wait() == 0

@@ -1,0 +1,88 @@
+"""What is left of secrets in what runs leave behind."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from worker.masking import Mask
+from worker.runners.base import RunDone, RunErrorInfo, RunEvent, RunnerBroken, RunnerDied, RunnerReady, run_log
+
+SECRET = 'pa"ss\nwörd\\7'
+MASK = Mask([SECRET, "12345678"])
+
+
+def test_without_secrets_nothing_is_touched() -> None:
+    """Not even copied."""
+    events: list[RunEvent] = [RunDone("q1-a-1-1", ok=True, result_json=b'"x"', log="x")]
+
+    assert Mask().events(events) is events
+
+
+@pytest.mark.parametrize("written", [SECRET, json.dumps(SECRET), json.dumps(SECRET, ensure_ascii=False), repr(SECRET)])
+def test_a_secret_is_found_in_every_way_to_write_it(written: str) -> None:
+    """As it is, as JSON with and without escapes, as Python prints a dict."""
+    assert MASK.text(f"before {written} after") in ("before *** after", 'before "***" after', "before '***' after")
+
+
+def test_a_longer_secret_wins_over_one_within_it() -> None:
+    """Nothing of it is left."""
+    assert Mask(["secret", "secret-and-more"]).text("secret-and-more, secret") == "***, ***"
+
+
+def test_a_result_stays_json() -> None:
+    """In values, keys, lists and numbers."""
+    result: Any = {SECRET: [SECRET, 12345678, 1.5, None, True], "n": {"deep": f"<{SECRET}>"}}
+
+    masked = MASK.json(json.dumps(result).encode())
+
+    assert masked is not None
+    assert json.loads(masked) == {"***": ["***", "***", 1.5, None, True], "n": {"deep": "<***>"}}
+    assert MASK.json(b'{"a": 1}') == b'{"a": 1}'
+    assert MASK.json(None) is None
+    assert MASK.json(b"no json: 12345678") == b'"***"'
+
+
+def test_every_part_of_an_answer_is_masked() -> None:
+    """Result, error with stack and attributes, log, arguments, labels."""
+    quoted = json.dumps(SECRET).encode()
+    error = RunErrorInfo(f"E{SECRET}", SECRET, f"Traceback {SECRET}", {"why": [SECRET]})
+    done = RunDone(
+        "r", ok=False, result_json=quoted, error=error, log=SECRET, arguments_json=quoted, labels=(SECRET, "x")
+    )
+
+    masked, ready = MASK.events([done, RunnerReady()])
+
+    assert isinstance(masked, RunDone)
+    assert masked.error == RunErrorInfo("E***", "***", "Traceback ***", {"why": ["***"]})
+    assert (masked.result_json, masked.log, masked.arguments_json) == (b'"***"', "***", b'"***"')
+    assert masked.labels == ("***", "x")
+    assert ready == RunnerReady()
+
+
+def test_what_a_dead_or_broken_runner_said_is_masked() -> None:
+    """Its log and its last words."""
+    died = RunnerDied(1, None, "ended", "r", ("r",), log=SECRET, stderr_tail=SECRET)
+    dead, broken = MASK.events([died, RunnerBroken(RunErrorInfo("E", SECRET), SECRET)])
+
+    assert isinstance(dead, RunnerDied)
+    assert (dead.log, dead.stderr_tail) == ("***", "***")
+    assert broken == RunnerBroken(RunErrorInfo("E", "***"), "***")
+
+
+def test_a_log_that_is_cut_within_a_secret_shows_no_piece_of_it() -> None:
+    """At any length; other logs that end like the beginning of a secret are left alone."""
+    mask = Mask(["abcdefghij"])
+
+    for size in range(5, 15):
+        cut = mask.text(run_log(b"....abcdefghij....", b"", 0, size))
+        assert "abcd" not in cut
+        assert "bytes dropped" in cut
+    assert mask.text("....abcde") == "....abcde"
+
+
+def test_a_long_text_that_begins_or_ends_within_a_secret_shows_no_piece_of_it() -> None:
+    """As the tail of a raw output may."""
+    assert Mask(["abcdefghij"]).text("efghij" + "." * 1000 + "abcdef") == "***" + "." * 1000 + "***"

@@ -1,0 +1,40 @@
+"""The environment variables of user code, named as Windmill names them. Pure.
+
+Most hold for a process, which executes one version of one script. What differs from run to run is set by the child
+when the run begins.
+"""
+
+from __future__ import annotations
+
+from shared.runs import RunSpec
+
+USER = "headrace"
+
+
+def process_environment(url: str, workspace: str, script: str) -> dict[str, str]:
+    """What every run of the script at this path finds; `url` is where code reaches the console."""
+    return {
+        "BASE_INTERNAL_URL": url,
+        "WM_BASE_URL": url,
+        "WM_WORKSPACE": workspace,
+        "WM_EMAIL": f"{USER}@localhost",
+        "WM_USERNAME": USER,
+        "WM_PERMISSIONED_AS": f"u/{USER}",
+        "WM_OBJECT_PATH": script,
+        "WM_JOB_PATH": script,
+    }
+
+
+def run_environment(run_id: str, spec: RunSpec, token: str, scheduled_for: str) -> dict[str, str]:
+    """What this run finds beside it. Each trigger of a script has a state of its own."""
+    state = f"{spec.runnable}/{spec.trigger.replace('/', '.') or 'user'}"
+    variables = {
+        "WM_JOB_ID": run_id,
+        "WM_TOKEN": token,
+        "WM_SCHEDULED_FOR": scheduled_for,
+        "WM_STATE_PATH": state,
+        "WM_STATE_PATH_NEW": state,
+    }
+    if spec.root is not None:
+        variables["WM_ROOT_FLOW_JOB_ID"] = spec.root
+    return variables
