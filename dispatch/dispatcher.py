@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from dispatch.inbox import Inbox
-from dispatch.placing import Entry, decide
+from dispatch.placing import Entry, decide, in_parts
 from dispatch.triggers import TriggerVersions
 from shared.backoff import full_jitter
 from shared.clock import iso_utc
@@ -17,6 +17,8 @@ from shared.events import emit
 from shared.scripts.dispatch import Placement, place, retire_consumers
 from shared.store import Store
 
+BYTES_PER_PLACE = 8 * 1024 * 1024
+"""Redis does nothing else during one step: large messages are placed a few at a time."""
 RETIRE_EVERY_S = 60.0
 RETIRE_IDLE_MS = 3_600_000
 AWAY_INITIAL_S = 0.1
@@ -93,9 +95,9 @@ class Dispatcher:
                 newer = error
                 emit("inbox.newer_envelope", entry=entry.id.decode(), version=error.fields["version"])
                 break
-        if placements:
-            self._store.run(place(placements, iso_utc(now_ns), now_ns // 1000, self._dead_max))
-            _report(placements)
+        for part in in_parts(placements, BYTES_PER_PLACE):
+            self._store.run(place(part, iso_utc(now_ns), now_ns // 1000, self._dead_max))
+            _report(part)
         if newer is not None:
             raise newer
 

@@ -7,10 +7,12 @@ from typing import Any
 from dispatch.placing import Entry
 from shared import keys
 from shared.errors import ScriptError
+from shared.scripts.call import Arg
+from shared.scripts.dispatch import read_inbox
 from shared.store import Store
 
-FIRST_READ = 16
-"""Entries read at once before their size is known."""
+FEW = 16
+"""Entries read at once while their size is not known: each may be as large as `max_payload`."""
 BYTES_PER_READ = 8 * 1024 * 1024
 
 
@@ -25,7 +27,8 @@ class Inbox:
         self._store = store
         self._consumer = consumer
         self._most = most
-        self._count = min(FIRST_READ, most)
+        self._few = min(FEW, most)
+        self._behind = False
 
     def ensure_group(self) -> None:
         """The group exists, from the first entry on."""
@@ -36,45 +39,45 @@ class Inbox:
                 raise
 
     def read_new(self, block_ms: int) -> list[Entry]:
-        """Entries that nobody has yet; waits up to `block_ms` for the first."""
-        return self._read(">", block_ms)
+        """Entries that nobody has yet; waits up to `block_ms` for the first.
+
+        A few when there was nothing before; with a backlog as many as a batch may hold, in entries and in bytes.
+        """
+        if self._behind:
+            entries = _entries(
+                self._store.run(read_inbox(self._consumer, self._most, BYTES_PER_READ, self._few)),
+            )
+            self._behind = len(entries) >= self._few
+            if entries:
+                return entries
+        entries = self._read(">", ("BLOCK", block_ms))
+        self._behind = len(entries) >= self._few
+        return entries
 
     def read_own(self) -> list[Entry]:
-        """Entries that were delivered to this consumer and not placed yet."""
-        return self._read("0", None)
+        """Some entries that were delivered to this consumer and not placed yet."""
+        return self._read("0", ())
 
     def take_over(self, idle_ms: int) -> list[Entry]:
-        """Entries that lie with another consumer for longer than `idle_ms`, now on this one."""
+        """Some entries that lie with another consumer for longer than `idle_ms`, now on this one."""
         reply = self._store.command(
-            "XAUTOCLAIM", keys.INBOX, keys.GROUP, self._consumer, idle_ms, "0-0", "COUNT", self._count
+            "XAUTOCLAIM", keys.INBOX, keys.GROUP, self._consumer, idle_ms, "0-0", "COUNT", self._few
         )
         return _entries(reply[1])
 
-    def _read(self, after: str, block_ms: int | None) -> list[Entry]:
-        block = ("BLOCK", block_ms) if block_ms is not None else ()
+    def _read(self, after: str, block: tuple[Arg, ...]) -> list[Entry]:
         reply = self._store.command(
-            "XREADGROUP",
-            "GROUP",
-            keys.GROUP,
-            self._consumer,
-            "COUNT",
-            self._count,
-            *block,
-            "STREAMS",
-            keys.INBOX,
-            after,
+            "XREADGROUP", "GROUP", keys.GROUP, self._consumer, "COUNT", self._few, *block, "STREAMS", keys.INBOX, after
         )
-        entries = _entries(reply[0][1]) if reply else []
-        if entries:
-            self._adapt(entries)
-        return entries
-
-    def _adapt(self, entries: list[Entry]) -> None:
-        """Large messages are read a few at a time, so that a batch stays within a few MiB."""
-        mean = sum(len(entry.envelope) for entry in entries) / len(entries)
-        self._count = max(1, min(self._most, self._count * 4, int(BYTES_PER_READ / max(mean, 1))))
+        return _entries(reply[0][1]) if reply else []
 
 
 def _entries(rows: Any) -> list[Entry]:
     """An entry that was deleted while pending comes without fields: there is nothing left to place."""
-    return [Entry(row[0], row[1].get(b"k", b""), row[1].get(b"e", b"")) for row in rows if row[1]]
+    return [_entry(row[0], row[1]) for row in rows if row[1]]
+
+
+def _entry(stream_id: bytes, fields: Any) -> Entry:
+    """Fields come as a table from the client, in a row from a verb."""
+    found = fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
+    return Entry(stream_id, found.get(b"k", b""), found.get(b"e", b""))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -64,6 +64,20 @@ def decide(entry: Entry, lookup: Lookup, owner: Owner, now_ms: int) -> Placement
         [_new_run(entry, envelope, key, own or key, index, route) for index, route in enumerate(routes)],
         published=_published(envelope.trigger, own) if own else "",
     )
+
+
+def in_parts(placements: Sequence[Placement], most_bytes: int) -> Iterator[list[Placement]]:
+    """The placements in their order, cut where a part holds `most_bytes`."""
+    part: list[Placement] = []
+    size = 0
+    for placement in placements:
+        part.append(placement)
+        size += len(placement.letter) + sum(len(run.data) for run in placement.runs)
+        if size >= most_bytes:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
 
 
 def _new_run(entry: Entry, envelope: Envelope, key: str, idempotency_key: str, index: int, route: Route) -> NewRun:

@@ -52,7 +52,7 @@ class IngestSettings(msgspec.Struct, frozen=True):
 
     max_payload: Annotated[
         int,
-        Meta(ge=1, le=268_435_455, description="Largest payload in bytes; a larger one goes to the dead letters."),
+        Meta(ge=1, le=64 * MIB, description="Largest payload in bytes; a larger one goes to the dead letters."),
     ] = 16 * MIB
     receive_maximum: Annotated[
         int, Meta(ge=1, le=65_535, description="QoS 1 and 2 messages that a broker may send ahead of our answers.")

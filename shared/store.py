@@ -33,10 +33,11 @@ _OPTIONS: dict[str, Any] = {
     "socket_connect_timeout": CONNECT_TIMEOUT_S,
     "protocol": 2,
 }
-# Answers after which the same request may work later: Redis is loading, failing over or full, or was emptied.
+# Answers after which the same request may work later: Redis is loading, failing over or full, was emptied, or forgot
+# its scripts again between loading them and using them.
 _UNAVAILABLE = frozenset(
     {"LOADING", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "OOM", "MISCONF", "BUSY", "NOREPLICAS"}
-    | {"UNBLOCKED", "NOGROUP"}
+    | {"UNBLOCKED", "NOGROUP", "NOSCRIPT"}
 )
 _REFUSED = frozenset({"WRONGPASS", "NOAUTH", "NOPERM"})
 _NOTHING = object()

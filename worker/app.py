@@ -26,6 +26,7 @@ from worker.retention import PRUNE_EVERY_S, Retention
 from worker.rq_worker import RqWorker
 from worker.runners import RUNNERS
 from worker.runners.base import MIB, Runner, RunnerLimits, RunnerSettings, ScriptFiles
+from worker.runners.child.headrace_child.keeper import adopt_orphans
 from worker.runners.process import sweep_scratch
 from worker.scripts import Scripts, Triggers
 from worker.stopping import StopRequest
@@ -47,6 +48,7 @@ def run(settings: Settings) -> int:
     name = secrets.token_hex(4)
     store = Store.connect(settings.redis_url)
     pool = RunnerPool(_runner_maker(settings), RUNNERS_MAX)
+    adopt_orphans()
     try:
         told = _work(settings, name, store, pool, stop)
     except HeadraceError as error:

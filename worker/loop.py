@@ -227,9 +227,19 @@ class WorkLoop:
         self._chores.run_due()
         self._announce_stop()
         waiting = self._backlog.clear()
-        giving_back = [release(self._uplink.name, waiting)] if waiting else []
-        if self._reporter.exchange(giving_back) is None and giving_back:
+        if self._doubtful:
+            self._give_back_unknown()
+        elif self._reporter.exchange([release(self._uplink.name, waiting)] if waiting else []) is None and waiting:
             self._doubtful = True
+
+    def _give_back_unknown(self) -> None:
+        """Also what Redis holds as ours without our knowing: nobody else could run it before this run has ended."""
+        held = self._reporter.exchange([read_claims(self._uplink.name)])
+        if held is None:
+            return
+        waiting = [each for each in held[0] if each.stage == "claimed"]
+        if not waiting or self._reporter.exchange([release(self._uplink.name, waiting)]) is not None:
+            self._doubtful = False
 
     def _reconcile(self) -> None:
         replies = self._reporter.exchange([read_claims(self._uplink.name)])

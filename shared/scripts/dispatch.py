@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -55,6 +55,14 @@ def place(placements: Sequence[Placement], now_iso: str, now_us: int, dead_max: 
         args,
         lambda reply: Placed(*reply),
     )
+
+
+def read_inbox(consumer: str, most: int, most_bytes: int, step: int) -> Call[list[Any]]:
+    """Entries that nobody has yet, as XREADGROUP answers; it stops once they hold `most_bytes`.
+
+    After a lost reply they are found again among the consumer's own.
+    """
+    return Call("read_inbox", [keys.INBOX], [keys.GROUP, consumer, most, most_bytes, step], list)
 
 
 def retire_consumers(idle_ms: int) -> Call[int]:

@@ -70,8 +70,10 @@ end
 many('HDEL', KEYS[1], ended)
 many('ZREM', KEYS[3], left)
 for registry, list in pairs(listed) do many('ZADD', registry, list) end
-if done > 0 then redis.call('HINCRBY', KEYS[7], 'successful_job_count', done) end
-if bad > 0 then redis.call('HINCRBY', KEYS[7], 'failed_job_count', bad) end
-if ARGV[6] ~= '0' then redis.call('HINCRBYFLOAT', KEYS[7], 'total_working_time', ARGV[6]) end
+if redis.call('EXISTS', KEYS[7]) == 1 then -- else RQ, or a sweep, has forgotten the worker
+  if done > 0 then redis.call('HINCRBY', KEYS[7], 'successful_job_count', done) end
+  if bad > 0 then redis.call('HINCRBY', KEYS[7], 'failed_job_count', bad) end
+  if ARGV[6] ~= '0' then redis.call('HINCRBYFLOAT', KEYS[7], 'total_working_time', ARGV[6]) end
+end
 flush()
 return out

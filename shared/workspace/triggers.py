@@ -25,7 +25,7 @@ _PAYLOADS: dict[str | int, PayloadFormat] = {"windmill": "windmill", "json": "js
 _NOTHING_TO_DO = ("summary", "description", "labels", "permissioned_as", "has_permissioned_as")
 _NOT_YET = ("retry", "error_handler_path", "error_handler_args", "on_behalf_of_email")
 _UINT16, _UINT32 = 65_535, 4_294_967_295
-_MAX_REMAINING_LENGTH = 268_435_455  # MQTT 5 §2.1.4
+_MAX_PAYLOAD = 64 * 1024 * 1024  # as in the settings: Redis does nothing else while it stores one
 
 
 class TriggerFile(msgspec.Struct, frozen=True):
@@ -65,7 +65,7 @@ def read_trigger(file: str, text: str, problems: Problems) -> TriggerFile | None
     timeout_s = table.integer("timeout", 1, MAX_TIMEOUT_S)
     receive_maximum = table.integer("receive_maximum", 1, _UINT16)
     keep_alive_s = table.integer("keep_alive", 1, _UINT16)
-    max_payload = table.integer("max_payload", 1, _MAX_REMAINING_LENGTH)
+    max_payload = table.integer("max_payload", 1, _MAX_PAYLOAD)
     filters, filter_logic = _filters(table), table.choice("filter_logic", _LOGIC) or "and"
     key, payload = _expression(table, "idempotency_key"), table.choice("payload", _PAYLOADS) or "windmill"
     table.allow(*_NOTHING_TO_DO)

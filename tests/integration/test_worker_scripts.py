@@ -6,9 +6,11 @@ import contextlib
 import zlib
 from base64 import b64decode
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 import pytest
 
 from shared import keys
@@ -246,3 +248,32 @@ def test_a_run_finds_where_and_who_it_is(store: Store, worker: HeadraceProcess) 
     assert not [name for name in found if name.startswith("HEADRACE_") or name == "REDIS_URL"]
     assert KEY["HEADRACE_SECRET_KEY"] not in str(found)
     assert worker.running
+
+
+def test_a_keeper_that_is_killed_leaves_no_program_behind(
+    store: Store, worker: HeadraceProcess, tmp_path: Path
+) -> None:
+    """Neither one beside the code nor one that has gone away; and the worker collects no dead processes."""
+    note = tmp_path / "note"
+    script = f"""
+        import os, subprocess, time
+        def main(payload: bytes):
+            if payload == b"hold":
+                beside = subprocess.Popen(["sleep", "600"])
+                away = subprocess.Popen(["sh", "-c", "setsid sleep 600 >&2 & echo $!"], stdout=-1, text=True)
+                with open({str(note)!r} + ".new", "w") as file:
+                    file.write(f"{{beside.pid}} {{away.communicate()[0]}}")
+                os.rename({str(note)!r} + ".new", {str(note)!r})
+                time.sleep(600)
+        """
+    version = deploy(store, script)
+    queue_runs(store, version, "q0-s-1-1", payload=b"hold")
+    programs = [psutil.Process(int(pid)) for pid in eventually(lambda: note.exists() and note.read_text()).split()]
+    (keeper,) = psutil.Process(worker.pid).children()
+
+    keeper.kill()
+    queue_runs(store, version, "q0-s-2-1")
+
+    eventually(lambda: states(store, "q0-s-1-1", "q0-s-2-1") == ["lost", "succeeded"])
+    eventually(lambda: not any(program.is_running() for program in programs))
+    assert len(psutil.Process(worker.pid).children()) == 1

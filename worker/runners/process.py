@@ -25,6 +25,7 @@ from worker.runners.child.headrace_child import keeper
 _PIPE_READ = 65536
 _REAP_S = 0.5
 _KEEPER = Path(keeper.__file__)
+_keepers: set[int] = set()
 _SCRATCH = "headrace-scratch-"
 
 
@@ -94,6 +95,20 @@ def sweep_scratch(folder: Path, older_than_s: float = 10.0) -> int:
     return swept
 
 
+def _end_orphans() -> None:
+    """End and reap what a keeper that was killed has left to this process, if it adopts (`keeper.adopt_orphans`).
+
+    That are its children in other sessions that are no keepers: what it starts for itself stays in its own.
+    """
+    session = os.getsid(0)
+    for pid in keeper.children(os.getpid()):
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            if pid not in _keepers and os.getsid(pid) != session:
+                keeper.end_descendants(pid)
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+
+
 def kept(command: Sequence[str]) -> list[str]:
     """The command that executes this one below a keeper. For a child that does not start with one by itself."""
     return [sys.executable, "-I", "-S", str(_KEEPER), str(os.getpid()), *command]
@@ -110,6 +125,7 @@ class ChildProcess:
         self._process = process
         self._scratch = scratch
         self._pidfd = os.pidfd_open(process.pid)
+        _keepers.add(process.pid)
 
     @classmethod
     def start(
@@ -170,6 +186,9 @@ class ChildProcess:
         """
         self.kill()
         returncode = self._process.wait()
+        _keepers.discard(self.pid)
+        if returncode == -signal.SIGKILL:  # of the code, or of the keeper itself
+            _end_orphans()
         os.close(self._pidfd)
         os.close(self.raw_fd)
         self._scratch.remove()

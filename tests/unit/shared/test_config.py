@@ -119,8 +119,8 @@ def test_variables_outside_the_tree_and_of_others_are_left_alone(tmp_path: Path)
 @pytest.mark.parametrize(
     "toml,found,expected",
     [
-        ("[ingest]\nmax_payload = '64k'", "the text '64k'", "an integer from 1 to 268435455"),
-        ("[ingest]\nmax_payload = 0", "the number 0", "an integer from 1 to 268435455"),
+        ("[ingest]\nmax_payload = '64k'", "the text '64k'", "an integer from 1 to 67108864"),
+        ("[ingest]\nmax_payload = 0", "the number 0", "an integer from 1 to 67108864"),
         ("[ingest]\nmax_payload = true", "true", "an integer from 1"),
         ("[ingest]\nkeep_alive_s = 1.5", "the number 1.5", "an integer from 1 to 65535"),
         ("[ingest]\nconnect_timeout_s = 0", "the number 0", "a number above 0"),

@@ -186,4 +186,4 @@ def test_the_reference_pages_name_every_event_and_are_tables() -> None:
     page = events_page.render()
 
     assert all(f"## `{name}`" in page for name in events.EVENTS)
-    assert "| `max_payload` | `16777216` | an integer from 1 to 268435455 |" in configuration.render()
+    assert "| `max_payload` | `16777216` | an integer from 1 to 67108864 |" in configuration.render()

@@ -13,6 +13,7 @@ import ctypes
 import os
 import resource
 import signal
+from collections.abc import Iterator
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -21,6 +22,7 @@ _PR_SET_NO_NEW_PRIVS = 38
 _PASSES = 100
 _REAP_S = 0.1
 _REAPS = 5
+_DEAD = b"ZX"
 
 
 def keep(parent: int) -> None:
@@ -36,7 +38,7 @@ def keep(parent: int) -> None:
     if os.getppid() != parent:  # it died before the line above
         os._exit(1)
     prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    adopt_orphans()
     keeper = os.getpid()
     code = os.fork()
     if code:
@@ -63,6 +65,16 @@ def end_descendants(root: int) -> bool:
         stopped |= found
     _signal(stopped, signal.SIGKILL)
     return bool(stopped)
+
+
+def children(parent: int) -> list[int]:
+    """The children of a process, with those that only wait to be reaped."""
+    return [pid for pid, _, above in _processes() if above == parent]
+
+
+def adopt_orphans() -> None:
+    """From now on processes below this one that lose their parent become its children."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _watch(code: int, signals: set[signal.Signals]) -> int | None:
@@ -111,27 +123,26 @@ def _leave(status: int | None) -> None:
 
 def _descendants(root: int) -> set[int]:
     """The living processes below `root`."""
-    children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit() and (parent := _parent(name)):
-            children.setdefault(parent, []).append(int(name))
+    children_of: dict[int, list[int]] = {}
+    for pid, state, parent in _processes():
+        if state not in _DEAD:
+            children_of.setdefault(parent, []).append(pid)
     found: set[int] = set()
     waiting = [root]
     while waiting:
-        below = [pid for pid in children.get(waiting.pop(), ()) if pid not in found]
+        below = [pid for pid in children_of.get(waiting.pop(), ()) if pid not in found]
         found.update(below)
         waiting += below
     return found
 
 
-def _parent(pid: str) -> int:
-    """Its parent; 0 for one that is gone or only waits to be reaped."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            state, parent = file.read().rpartition(b")")[2].split()[:2]
-    except OSError:
-        return 0
-    return 0 if state in b"ZX" else int(parent)
+def _processes() -> Iterator[tuple[int, bytes, int]]:
+    """Every process with its state and its parent."""
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
+                state, parent = file.read().rpartition(b")")[2].split()[:2]
+                yield int(name), state, int(parent)
 
 
 def _signal(pids: set[int], number: signal.Signals) -> None:
