@@ -7,13 +7,13 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 from shared.services.broker import find_mosquitto
-from shared.services.redis_server import find_valkey
+from shared.services.redis_server import MALLOC, find_valkey
 
 Aof = Literal["always", "none"]
 """`always`: every write is on the disk before it is answered. `none`: nothing is kept."""
@@ -48,7 +48,7 @@ def valkey(folder: Path, aof: Aof) -> Iterator[tuple[str, int]]:
     keep = ["--appendonly", "yes", "--appendfsync", "always"] if aof == "always" else ["--appendonly", "no"]
     argv = [find_valkey(), "--bind", HOST, "--port", str(port), "--dir", str(folder), "--save", "", *keep]
     argv += ["--maxmemory-policy", "noeviction", "--hash-max-listpack-value", "512"]  # as `headrace redis` has it
-    with _serving(argv, port, folder / "log") as pid:
+    with _serving(argv, port, folder / "log", MALLOC) as pid:
         yield f"redis://{HOST}:{port}/0", pid
 
 
@@ -76,8 +76,9 @@ def mosquitto(folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def _serving(argv: Sequence[str], port: int, log: Path) -> Iterator[int]:
-    with log.open("wb") as output, subprocess.Popen(argv, stdout=output, stderr=output) as server:
+def _serving(argv: Sequence[str], port: int, log: Path, environment: Mapping[str, str] = {}) -> Iterator[int]:
+    env = {**os.environ, **environment}
+    with log.open("wb") as output, subprocess.Popen(argv, stdout=output, stderr=output, env=env) as server:
         try:
             _wait_for_port(server, port, log)
             yield server.pid

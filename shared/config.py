@@ -114,8 +114,9 @@ class WorkerSettings(msgspec.Struct, frozen=True):
 
     batch_max: Annotated[int, Meta(ge=1, le=10_000, description="Most runs that are claimed at once.")] = 64
     batch_target_ms: Annotated[
-        float, Meta(gt=0, description="Milliseconds of work that a claim aims at; slow code is claimed one by one.")
-    ] = 5.0
+        float,
+        Meta(gt=0, description="Milliseconds of work that a worker has in hand; slow code is claimed one by one."),
+    ] = 15.0
     lease_ttl_ms: Annotated[
         int, Meta(ge=500, description="Milliseconds after which the runs of a worker that has died are dealt with.")
     ] = 6000
@@ -166,12 +167,19 @@ class ConsoleSettings(msgspec.Struct, frozen=True):
 
 
 class RetentionSettings(msgspec.Struct, frozen=True):
-    """How long ended runs and dead letters are kept. Counters are not affected."""
+    """How long ended runs, dead letters and the list of deployments are kept. Counters are not affected."""
 
     runs_max: Annotated[int, Meta(ge=0, description="Ended runs that are kept; the oldest go first.")] = 100_000
     runs_max_age_s: Annotated[float, Meta(gt=0, description="Seconds that an ended run is kept.")] = 604_800.0
+    runs_max_per_trigger: Annotated[
+        int, Meta(ge=0, description="Runs that are kept of one trigger, the oldest ended go first; 0 means no limit.")
+    ] = 0
     dead_max: Annotated[int, Meta(ge=0, description="Dead letters that are kept; the oldest go first.")] = 10_000
+    dead_max_age_s: Annotated[float, Meta(gt=0, description="Seconds that a dead letter is kept.")] = 604_800.0
     prune_step: Annotated[int, Meta(ge=1, description="Runs that are removed in one step.")] = 200
+    deployments_max: Annotated[
+        int, Meta(ge=1, description="Deployments that are listed and can be gone back to; the oldest go first.")
+    ] = 200
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -226,6 +234,11 @@ class Settings(msgspec.Struct, frozen=True):
     def cache(self) -> Path:
         """Folder for what can be made again: unpacked scripts and their environments."""
         return self.data / "cache"
+
+    @property
+    def environments(self) -> Path:
+        """Folder for the packages of scripts."""
+        return self.cache / "envs"
 
 
 KEYS = keys_of(Settings)

@@ -85,6 +85,7 @@ class Store:
         self._connection: AbstractConnection | None = None
         self._socket: socket.socket | None = None
         self._reader = _reader()
+        self._underway: Underway | None = None
 
     @classmethod
     def connect(cls, url: str) -> Store:
@@ -98,6 +99,18 @@ class Store:
     def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Run verbs in order in one round trip. An error of the first that failed is raised after all were sent."""
         return [call.decode(reply) for call, reply in zip(calls, self._replies(calls), strict=True)]
+
+    def begin(self, calls: Sequence[Call[Any]]) -> Underway:
+        """Send verbs and do not wait: what else this store is asked meanwhile is carried out after them.
+
+        Raises StoreUnavailable.
+        """
+        try:
+            self._write(calls)
+        except (RedisError, OSError) as error:
+            raise _translate(error, calls[0].script.name) from error
+        self._underway = Underway(self._end, calls)
+        return self._underway
 
     def command(self, *args: Arg) -> Any:
         """A plain command. Raises StoreUnavailable, ScriptError."""
@@ -124,32 +137,67 @@ class Store:
 
     def close(self) -> None:
         """Drop the connections."""
+        self._underway = None
         self._drop()
         self._client.close()
 
     def _replies(self, calls: Sequence[Call[Any]]) -> list[Any]:
         try:
-            replies = self._send(calls)
-            if missing := _missing(replies):
-                for script in all_scripts():
-                    self._client.script_load(script.source)
-                again = self._send([calls[i] for i in missing])
-                for i, reply in zip(missing, again, strict=True):
-                    replies[i] = reply
+            self._write(calls)
+            return self._complete(calls, self._read(calls))
         except (RedisError, OSError) as error:
             raise _translate(error, calls[0].script.name) from error
+
+    def _end(self, underway: Underway) -> list[Any]:
+        calls = underway.calls
+        try:
+            if self._underway is underway:
+                self._read_underway()
+            if underway.error is not None:
+                raise underway.error
+            replies = self._complete(calls, underway.replies)
+        except (RedisError, OSError) as error:
+            raise _translate(error, calls[0].script.name) from error
+        return [call.decode(reply) for call, reply in zip(calls, replies, strict=True)]
+
+    def _complete(self, calls: Sequence[Call[Any]], replies: list[Any]) -> list[Any]:
+        """Have carried out what Redis had no script for, and raise what it refused."""
+        if missing := _missing(replies):
+            for script in all_scripts():
+                self._client.script_load(script.source)
+            again = [calls[i] for i in missing]
+            self._write(again)
+            for i, reply in zip(missing, self._read(again), strict=True):
+                replies[i] = reply
         _raise_first(calls, replies)
         return replies
 
-    def _send(self, calls: Sequence[Call[Any]]) -> list[Any]:
+    def _write(self, calls: Sequence[Call[Any]]) -> None:
+        self._read_underway()
         packed = b"".join([pack_command(_evalsha(call)) for call in calls])  # type: ignore[arg-type]
         sock = self._socket or self._open()
         try:
             sock.sendall(packed)
+        except BaseException:
+            self._drop()
+            raise
+
+    def _read(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        sock = self._socket or self._open()
+        try:
             return [self._reply(sock) for _ in calls]
         except BaseException:  # replies may be under way that nobody would read
             self._drop()
             raise
+
+    def _read_underway(self) -> None:
+        underway, self._underway = self._underway, None
+        if underway is None:
+            return
+        try:
+            underway.replies = self._read(underway.calls)
+        except (RedisError, OSError) as error:
+            underway.error = error
 
     def _reply(self, sock: socket.socket) -> Any:
         while (reply := self._reader.gets()) is _NOTHING:
@@ -174,6 +222,22 @@ class Store:
         self._reader = _reader()
         if self._connection is not None:
             self._connection.disconnect()  # type: ignore[no-untyped-call]
+
+
+class Underway:
+    """Verbs that have been sent, and may or may not have been carried out until `result` says so."""
+
+    __slots__ = ("_end", "calls", "error", "replies")
+
+    def __init__(self, end: Callable[[Underway], list[Any]], calls: Sequence[Call[Any]]) -> None:
+        self._end = end
+        self.calls = calls
+        self.replies: list[Any] = []
+        self.error: RedisError | OSError | None = None
+
+    def result(self) -> list[Any]:
+        """The replies, as `Store.run_many` gives them; waits for them. To be asked once."""
+        return self._end(self)
 
 
 def _reader() -> hiredis.Reader:

@@ -23,7 +23,7 @@ from worker.batching import BatchSizer
 from worker.chores import Chores
 from worker.executor import Executor
 from worker.jobs import Job
-from worker.reporting import Reporter
+from worker.reporting import Exchange, Reporter
 from worker.runners.base import RunErrorInfo, ScriptFiles
 from worker.scripts import Scripts
 from worker.stopping import StopRequest
@@ -31,6 +31,7 @@ from worker.uplink import Uplink
 
 CLAIM_BYTES = 4 * 1024 * 1024
 SUSPENDED_NAP_S = 0.2
+ENVIRONMENT_WAIT_S = 0.05
 PEEK_MIN_S = 0.01
 """A time-out of 0 would be for ever."""
 
@@ -46,6 +47,14 @@ class _Group(msgspec.Struct, frozen=True):
     @property
     def version(self) -> str:
         return self.jobs[0].version
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """What Redis was asked, and how many calls of it were for starts and for claims."""
+
+    exchange: Exchange
+    starts: int
+    claims: int
 
 
 class WorkLoop:
@@ -78,6 +87,8 @@ class WorkLoop:
         self._claimed = 0
         self._doubtful = False
         self._stopping = False
+        self._asked: _Asked | None = None
+        self._answers: list[bool] | None = None
 
     def run(self) -> bool:
         """Work until asked to stop, then finish what is started and give back what is not.
@@ -106,15 +117,24 @@ class WorkLoop:
         """Compare what Redis holds as ours with what is in hand, at the next occasion."""
         self._doubtful = True
 
-    def _next_group(self) -> _Group | None:
+    def _next_group(self, wait_s: float = ENVIRONMENT_WAIT_S) -> _Group | None:
         jobs = self._backlog.take(self._sizer.group_size)
         if not jobs:
             return None
         spec, problem = jobs[0].spec, jobs[0].problem
         script = self._scripts.files(spec.runnable, spec.runnable_version) if spec else problem
-        if script is None:  # told to stop while Redis was away: they stay claimed
+        if isinstance(script, ScriptFiles):
+            script = self._installed(script, wait_s)
+        if script is None:  # told to stop while waiting, or not to wait
+            self._backlog.put_back(jobs)
             return None
         return _Group(jobs, script)
+
+    def _installed(self, script: ScriptFiles, wait_s: float) -> ScriptFiles | RunErrorInfo | None:
+        """The script, once its packages are there; what else waits is given back meanwhile, for other workers."""
+        while (found := self._scripts.installed(script, wait_s)) is None and wait_s and not self._stop.requested:
+            self._tick()
+        return found
 
     def _fetch(self) -> None:
         if self._stop.requested:
@@ -142,20 +162,18 @@ class WorkLoop:
     def _execute(self, started: _Group) -> _Group | None:
         """Let these execute and meanwhile prepare the next ones, which are given back as started."""
         self.state = "busy"
-        began = time.monotonic()
-        self._begin(started)
         following: _Group | None = None
-        answers: list[bool] | None = None
-        full = self._sizer.is_full(len(started.jobs))
-        if full:
+        if self._sizer.is_full(started.version, len(started.jobs)):
             held_s = self._cost_s(started)
             following = self._following(held_s)
-            answers = self._ask(following, held_s + (self._cost_s(following) if following else 0.0))
-        waited = self._executor.collect(self._tick)
+            self._ask_on(following, held_s + (self._cost_s(following) if following else 0.0))
+        began = time.monotonic()
+        self._begin(started)
+        self._executor.collect(self._tick)
         elapsed_s = time.monotonic() - began
-        if waited or not full:  # else it was Redis that took so long
-            self._sizer.observe(started.version, len(started.jobs), elapsed_s)
+        self._sizer.observe(started.version, len(started.jobs), elapsed_s)
         self._reporter.worked(elapsed_s)
+        answers = self._hear()
         return self._start(following, answers) if following else None
 
     def _begin(self, group: _Group) -> None:
@@ -166,7 +184,7 @@ class WorkLoop:
 
     def _following(self, held_s: float) -> _Group | None:
         """What may be recorded as started while others execute: nothing of QoS 2, and only where all ends soon."""
-        if self._stop.requested or self._doubtful or (group := self._next_group()) is None:
+        if self._stop.requested or self._doubtful or (group := self._next_group(wait_s=0)) is None:
             return None
         if group.jobs[0].starts_alone or not self._sizer.fits(held_s + self._cost_s(group)):
             self._backlog.put_back(group.jobs)
@@ -181,16 +199,29 @@ class WorkLoop:
 
         For each run whether it was started. None: not known, or Redis did not know that we live.
         """
-        calls: list[Call[Any]] = [self._starting(group)] if group else []
-        starts = len(calls)
+        self._ask_on(group, held_s)
+        return self._hear()
+
+    def _ask_on(self, group: _Group | None, held_s: float) -> None:
+        """The same, without waiting for the answer: Redis works while the code does."""
+        starting: list[Call[Any]] = [self._starting(group)] if group else []
+        claiming: list[Call[Any]] = []
         if not (self._backlog or self._stop.requested):
-            calls += self._claiming(self._sizer.claim_size(held_s))
-        replies = self._reporter.exchange(calls)
-        if replies is None:
-            self._doubtful = self._doubtful or len(calls) > starts
-            return None
-        self._take(replies[starts:])
-        return replies[0] if starts else None
+            claiming = self._claiming(self._sizer.claim_size(held_s))
+        self._asked = _Asked(self._reporter.begin([*starting, *claiming]), len(starting), len(claiming))
+
+    def _hear(self) -> list[bool] | None:
+        """The answer to what was asked last, if it has not been heard yet: claims go into the backlog."""
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            replies = asked.exchange.replies()
+            if replies is None:
+                self._doubtful = self._doubtful or asked.claims > 0
+                self._answers = None
+            else:
+                self._take(replies[asked.starts :])
+                self._answers = replies[0] if asked.starts else None
+        return self._answers
 
     def _start(self, group: _Group, answers: list[bool] | None) -> _Group | None:
         """What of the group is to be executed, by the answers to `_ask`: the right to it is this worker's alone."""
@@ -226,6 +257,7 @@ class WorkLoop:
         """While a run takes long: record what has ended, give back what waits, keep alive."""
         self._chores.run_due()
         self._announce_stop()
+        self._hear()
         waiting = self._backlog.clear()
         if self._doubtful:
             self._give_back_unknown()
@@ -256,6 +288,7 @@ class WorkLoop:
 
     def _leave(self) -> None:
         self._announce_stop()
+        self._hear()
         if not self._claimed and self._reporter.idle:
             return
         empty_handed = self._reporter.idle and not self._backlog and not self._doubtful

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from shared.clock import NS_PER_S, iso_utc
 from shared.events import emit
 from shared.scripts.call import Call
 from shared.scripts.worker import Limits, finish
+from shared.store import Underway
 from worker.outcomes import Ended
 from worker.uplink import Uplink
 
@@ -30,7 +31,10 @@ class Reporter:
         self._ended: list[Ended] = []
         self._bytes = 0
         self._worked_s = 0.0
+        self._telling = 0
         self._telling_s = 0.0
+        self._exchange: Exchange | None = None
+        self._underway: Underway | None = None
 
     @property
     def idle(self) -> bool:
@@ -40,7 +44,7 @@ class Reporter:
     def add(self, ended: Ended) -> None:
         """Record this with the next exchange, or at once where much has come together."""
         self._ended.append(ended)
-        self._bytes += len(ended.ending.result) + len(ended.ending.log)
+        self._bytes += _size(ended)
         if self._bytes > FLUSH_BYTES:
             self.exchange()
 
@@ -50,19 +54,36 @@ class Reporter:
 
     def exchange(self, calls: Sequence[Call[Any]] = ()) -> list[Any] | None:
         """One round trip: endings first, then these calls. The calls' replies; None: Redis is away."""
+        return self.begin(calls).replies()
+
+    def begin(self, calls: Sequence[Call[Any]] = ()) -> Exchange:
+        """The same, without waiting for the replies: they are there to be asked for. One that was begun before ends."""
+        self._end_exchange()
         every = self._with_endings(calls)
+        exchange = Exchange(self._end_exchange, calls)
         if not every:
-            return []
-        return self._settle(calls, self._uplink.attempt(lambda store: store.run_many(every)))
+            exchange.answer = []
+        elif (underway := self._uplink.attempt(lambda store: store.begin(every))) is not None:
+            self._exchange, self._underway = exchange, underway
+        return exchange
 
     def insist(self, calls: Sequence[Call[Any]] = ()) -> list[Any] | None:
         """The same until it has worked, for calls that may be repeated. None: told to stop and out of patience."""
+        self._end_exchange()
         every = self._with_endings(calls)
         if not every:
             return []
         return self._settle(calls, self._uplink.insist(lambda store: store.run_many(every)))
 
+    def _end_exchange(self) -> None:
+        """Wait for the replies that are under way, if any."""
+        exchange, underway = self._exchange, self._underway
+        self._exchange = self._underway = None
+        if exchange is not None and underway is not None:
+            exchange.answer = self._settle(exchange.calls, self._uplink.attempt(lambda _: underway.result()))
+
     def _with_endings(self, calls: Sequence[Call[Any]]) -> list[Call[Any]]:
+        self._telling = len(self._ended)
         if not self._ended:
             return list(calls)
         now_ns = time.time_ns()
@@ -74,12 +95,33 @@ class Reporter:
     def _settle(self, calls: Sequence[Call[Any]], replies: list[Any] | None) -> list[Any] | None:
         if replies is None or len(replies) == len(calls):
             return replies
-        told, self._ended, self._bytes = self._ended, [], 0
+        told, self._ended = self._ended[: self._telling], self._ended[self._telling :]
+        self._bytes = sum(map(_size, self._ended))
         self._worked_s -= self._telling_s
         for ended, state in zip(told, replies[0], strict=True):
             if self._show_finished or ended.event != "run.finished":
                 _tell(ended, state)
         return replies[1:]
+
+
+class Exchange:
+    """A round trip that has been begun."""
+
+    __slots__ = ("_end", "answer", "calls")
+
+    def __init__(self, end: Callable[[], None], calls: Sequence[Call[Any]]) -> None:
+        self._end = end
+        self.calls = calls
+        self.answer: list[Any] | None = None
+
+    def replies(self) -> list[Any] | None:
+        """The replies to the calls; waits for them. None: not known, Redis is away."""
+        self._end()
+        return self.answer
+
+
+def _size(ended: Ended) -> int:
+    return len(ended.ending.result) + len(ended.ending.log)
 
 
 def _tell(ended: Ended, state: str) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -40,6 +41,8 @@ class Server:
     """Whether a line of its log, written while it serves, deserves a warning of ours."""
     orphan_signal: signal.Signals
     """What the server gets when our process is killed."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Added to ours."""
     before_stop: Callable[[], Awaitable[None]] = _at_once
     """Awaited when the server is to stop and still runs; a second signal cuts it short."""
 
@@ -68,6 +71,7 @@ async def _supervise(server: Server) -> int:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         limit=_LONGEST_LINE,
+        env={**os.environ, **server.environment},
         process_group=0,  # Ctrl-C in a terminal reaches us alone: we stop the child when it is time
         preexec_fn=die_with_parent(server.orphan_signal),
     )

