@@ -19,18 +19,18 @@ import msgspec
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
+from bench.celery_beside import CeleryBridge
 from bench.lab import Lab
 from bench.load import PAYLOAD_BYTES, publish
 from bench.processes import Processes
-from bench.servers import HOST, Unmeasurable, mosquitto, program, valkey
+from bench.servers import HOST, Aof, Unmeasurable, mosquitto, program, valkey
 from bench.system import NO_OP, TOPIC, TRIGGER, System
 from bench.table import Missing, Row, Target
 from shared import keys
 
 COUNT = 20_000
-RATE_TARGET = Target(of_ratio=False, limit=9_000)
-"""Ten times what paho and Celery do on such a machine."""
 FULL_SPEED = f"end to end, {COUNT:,} messages at QoS 1"
+CELERY_TARGET = Target(of_ratio=True, limit=10)
 PER_SECOND = 50
 SECONDS = 30
 CALM = f"publish → code started, {PER_SECOND}/s for {SECONDS} s"
@@ -51,10 +51,10 @@ def measure(lab: Lab) -> list[Row | Missing]:
 
 
 @contextmanager
-def pipeline(lab: Lab, port: int, qos: int, script: str) -> Iterator[tuple[System, Processes]]:
+def pipeline(lab: Lab, port: int, qos: int, script: str, aof: Aof = "always") -> Iterator[tuple[System, Processes]]:
     """Everything that a message goes through, started and subscribed, and the processes by name."""
     with ExitStack() as stack:
-        url, redis_pid = stack.enter_context(valkey(lab.folder(), "always"))
+        url, redis_pid = stack.enter_context(valkey(lab.folder(), aof))
         system = System(url, lab.folder())
         system.deploy(port, qos, script)
         pids = {name: stack.enter_context(system.process(name)) for name in PROCESSES}
@@ -68,9 +68,10 @@ def _full_speed(lab: Lab) -> list[Row]:
     before: dict[str, list[float]] = defaultdict(list)
     after: dict[str, list[float]] = defaultdict(list)
     with mosquitto(lab.folder()) as port:
+        celery = CeleryBridge(lab, port)
 
-        def ours() -> float:
-            with pipeline(lab, port, 1, NO_OP) as (system, processes):
+        def ours(aof: Aof) -> float:
+            with pipeline(lab, port, 1, NO_OP, aof) as (system, processes):
                 _keep(before, processes.memory())
                 begun = time.monotonic()
                 publish(port, COUNT, 1)
@@ -78,9 +79,19 @@ def _full_speed(lab: Lab) -> list[Row]:
                 _keep(after, processes.memory())
             return COUNT / (ended - begun)
 
-        values, beside = lab.each_round(FULL_SPEED, ours, partial(_mosquitto_sub, port))
+        durable, beside, floor = lab.each_round(
+            FULL_SPEED, partial(ours, "always"), partial(celery.rate, "always"), partial(_mosquitto_sub, port)
+        )
+        in_memory, beside_in_memory = lab.each_round(
+            f"{FULL_SPEED}, AOF none", partial(ours, "none"), partial(celery.rate, "none")
+        )
     memory = [Row(f"memory of {name} after them", "MiB", after[name], "before", before[name]) for name in after]
-    return [Row(FULL_SPEED, "runs/s", values, "mosquitto_sub, no runs", beside, RATE_TARGET), *memory]
+    return [
+        Row(f"{FULL_SPEED}, AOF always", "runs/s", durable, "paho → Celery", beside, CELERY_TARGET),
+        Row(f"{FULL_SPEED}, AOF none", "runs/s", in_memory, "paho → Celery", beside_in_memory, CELERY_TARGET),
+        Row(f"{FULL_SPEED}, AOF always", "runs/s", durable, "mosquitto_sub, no runs", floor),
+        *memory,
+    ]
 
 
 def _keep(samples: dict[str, list[float]], memory: dict[str, float]) -> None:

@@ -33,5 +33,5 @@ class Processes:
 
     def _all(self) -> dict[str, psutil.Process]:
         found = {name: psutil.Process(pid) for name, pid in self._pids.items()}
-        runners = found["worker"].children() if "worker" in found else []
+        runners = found["worker"].children(recursive=True) if "worker" in found else []
         return found | {f"runner {number}": runner for number, runner in enumerate(runners, 1)}
