@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from dispatch.inbox import Inbox
+from dispatch.modes import Modes
 from dispatch.placing import Entry, decide, in_parts
 from dispatch.triggers import TriggerVersions
 from shared.backoff import full_jitter
@@ -39,6 +40,7 @@ class Dispatcher:
         self._stopping = stopping
         self._inbox = Inbox(store, consumer, self._settings.batch)
         self._versions = TriggerVersions(store)
+        self._modes = Modes(store)
         self._take_over_at = time.monotonic() + self._settings.claim_idle_ms / 1000
         self._retire_at = time.monotonic() + RETIRE_EVERY_S
 
@@ -96,10 +98,18 @@ class Dispatcher:
                 emit("inbox.newer_envelope", entry=entry.id.decode(), version=error.fields["version"])
                 break
         for part in in_parts(placements, BYTES_PER_PLACE):
-            self._store.run(place(part, iso_utc(now_ns), now_ns // 1000, self._dead_max))
+            self._settle(part, now_ns)
             _report(part)
         if newer is not None:
             raise newer
+
+    def _settle(self, placements: list[Placement], now_ns: int) -> None:
+        """Place by what is deployed at this moment."""
+        while True:
+            part, number = self._modes.applied(placements), self._modes.number
+            if self._store.run(place(part, iso_utc(now_ns), now_ns // 1000, self._dead_max, number)) is not None:
+                return
+            self._modes.follow()
 
 
 def _report(placements: list[Placement]) -> None:

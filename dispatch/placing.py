@@ -36,6 +36,7 @@ class Entry(msgspec.Struct, frozen=True):
 def decide(entry: Entry, lookup: Lookup, owner: Owner, now_ms: int) -> Placement:
     """How to settle an entry. Raises NewerEnvelope, and nothing else: what cannot be read is poisoned.
 
+    The verdict goes by the trigger's version; whether it is suspended now is not asked here (`dispatch.modes`).
     The trigger's filters come first: what they refuse is not asked where it would go.
     """
     session = None
@@ -60,7 +61,7 @@ def decide(entry: Entry, lookup: Lookup, owner: Owner, now_ms: int) -> Placement
     return Placement(
         entry.id,
         envelope.trigger,
-        "run",
+        "suspended" if compiled.trigger.suspended else "run",
         [_new_run(entry, envelope, key, own or key, index, route) for index, route in enumerate(routes)],
         published=_published(envelope.trigger, own) if own else "",
     )
@@ -84,7 +85,7 @@ def _new_run(entry: Entry, envelope: Envelope, key: str, idempotency_key: str, i
     runnable = route.runnable
     spec = RunSpec(envelope.trigger, runnable.path, runnable.version, idempotency_key, route.captures, entry.envelope)
     description = f"{runnable.path} on {envelope.topic}"[:DESCRIPTION_LENGTH]
-    return NewRun(run_id(envelope.qos, key, index), encode_job(spec), description, runnable.timeout_s)
+    return NewRun(run_id(envelope.qos, key, index), encode_job(spec), description, runnable.timeout_s, route.handled)
 
 
 def _own_key(compiled: CompiledTrigger, envelope: Envelope, best: Route) -> str | None:
@@ -117,6 +118,7 @@ def _letter(reason: Reason, envelope: Envelope, entry: Entry, detail: str, now_m
     return DeadLetter(
         LETTER_VERSION, reason, envelope.trigger, envelope.topic, envelope.qos, payload[:HEAD_BYTES], len(payload),
         hashlib.blake2b(payload, digest_size=8).hexdigest(), envelope.properties, now_ms, detail, entry.envelope,
+        entry.key.decode(),
     )  # fmt: skip
 
 
@@ -124,6 +126,7 @@ def _poisoned(entry: Entry, trigger: str, detail: str, now_ms: int) -> bytes:
     blob = entry.envelope
     digest = hashlib.blake2b(blob, digest_size=8).hexdigest()
     letter = DeadLetter(
-        LETTER_VERSION, "poisoned", trigger, "", 0, blob[:HEAD_BYTES], len(blob), digest, None, now_ms, detail
-    )
+        LETTER_VERSION, "poisoned", trigger, "", 0, blob[:HEAD_BYTES], len(blob), digest, None, now_ms, detail,
+        key=entry.key.decode("ascii", "replace"),
+    )  # fmt: skip
     return encode_letter(letter)

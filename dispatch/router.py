@@ -16,10 +16,14 @@ from shared.topics import TopicFilter, TopicTrie, captures, matches, parse_filte
 
 
 class Route(msgspec.Struct, frozen=True):
-    """A runnable that a message is for, and the named levels of the filter that led there."""
+    """A runnable that a message is for, and the named levels of the filter that led there.
+
+    `handled`: an error handler is called for runs that end badly.
+    """
 
     runnable: Runnable
     captures: dict[str, str]
+    handled: bool = False
 
 
 class CompiledTrigger:
@@ -29,6 +33,7 @@ class CompiledTrigger:
         self.trigger = trigger
         self.filter = PayloadFilter(trigger.filters, trigger.filter_logic) if trigger.filters else None
         self.key = MessageKey(trigger.path, trigger.idempotency_key) if trigger.idempotency_key else None
+        self._handled = frozenset(path for path in trigger.runnables if trigger.handler_of(path) is not None)
         self._filters: list[TopicFilter] = []
         self._trie: TopicTrie[int] = TopicTrie()
         for index, topic in enumerate(trigger.topics):
@@ -50,5 +55,5 @@ class CompiledTrigger:
             path = self.trigger.topics[index].runnable or self.trigger.runnable
             runnable = self.trigger.runnables.get(path)
             if runnable is not None and path not in routes:
-                routes[path] = Route(runnable, captures(self._filters[index], topic))
+                routes[path] = Route(runnable, captures(self._filters[index], topic), path in self._handled)
         return list(routes.values())

@@ -20,14 +20,23 @@ class Approach:
         self._instead: Protocol | None = None
         self._new_holder = True
 
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to connect for."""
+        return False
+
     def next_step(self, trigger: Trigger, record: SessionRecord) -> ConnectStep:
         """The connection to make now."""
         if not self._steps:
             protocol = protocol_of(trigger, record)
             if trigger.client_version is None:
                 protocol = self._instead or protocol
-            self._steps = connect_plan(trigger, record, protocol, new_holder=self._new_holder)
+            self._steps = self._plan(trigger, record, protocol)
         return self._steps[0]
+
+    def _plan(self, trigger: Trigger, record: SessionRecord, protocol: Protocol) -> list[ConnectStep]:
+        """The connections to make, one after the other."""
+        return connect_plan(trigger, record, protocol, new_holder=self._new_holder)
 
     def happened(self, event: SessionEvent) -> None:
         """Take note of what the connection of this step came to."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from shared.definitions import Broker, Trigger, Variable
+from shared.left import Wish
 from shared.secrets import SecretBox
 from shared.values import MASKED_CHARACTERS, VARIABLE, Values
 
@@ -14,6 +15,7 @@ from shared.values import MASKED_CHARACTERS, VARIABLE, Values
 class Assignment(msgspec.Struct, frozen=True):
     """A trigger as deployed, its version, its broker, and those of the variables that the broker names which are there.
 
+    With a `wish` it is a session that was left behind, with the trigger that it had, at the broker where it is.
     Nothing in it is secret: variables are sealed, and the broker's texts are `$var:` references.
     """
 
@@ -21,6 +23,8 @@ class Assignment(msgspec.Struct, frozen=True):
     version: str
     broker: Broker
     variables: Mapping[str, Variable] = {}
+    broker_version: str = ""
+    wish: Wish | None = None
 
     @property
     def connection(self) -> tuple[object, ...]:

@@ -143,6 +143,11 @@ class Decoder:
         self._needed = 0
         self._body: OversizedBody | None = None
 
+    @property
+    def is_amid_packet(self) -> bool:
+        """Whether the rest of a packet has yet to come."""
+        return bool(self._tail) or self._body is not None
+
     def feed(self, data: bytes) -> list[Inbound]:
         """The packets that these bytes complete. Never raises: packets before a malformed one are returned, then
         `error` is set and every later call returns nothing.

@@ -178,6 +178,13 @@ class Connection:
         else:
             self._outdated = self.state is State.SUBSCRIBING
 
+    def unsubscribe(self) -> None:
+        """Nothing more is wanted; what the broker has yet to send is taken in."""
+        if self._subscribing is not None and self.state is State.ESTABLISHED:
+            self._request(
+                self._subscribing, self._subscribing.leave(self._config.trigger, self._subscribing.subscriptions)
+            )
+
     def _move(self, happened: Input) -> None:
         self.state = next_state(self.state, happened)
         self._receiving = self.state in RECEIVING
@@ -233,18 +240,27 @@ class Connection:
         if packet.session_present and record.epoch and record.protocol is step.protocol:
             self._move(Input.RESUMED)
             known = record.subscriptions
-            self._ask(known, certain=known is not None and known.connection == record.connection - 1)
+            before = known is not None and known.connection == record.connection - 1
+            self._ask(known, certain=before and not record.moved)
         else:
             self._move(Input.FRESH)
             self.inflight.clear()
             self.intake.copies.fresh = not packet.session_present
-            self._outbox.request(BeginEpoch(step.protocol))
+            self._outbox.request(BeginEpoch(step.protocol, None if packet.session_present else record.left))
 
     def _ask(self, known: Subscriptions | None, *, certain: bool) -> None:
         """Make the subscriptions what the trigger wants. The store knows of each before the broker does."""
         if (subscribing := self._subscribing) is None:
             return
-        self._intended = subscribing.ask(self._config.trigger, known, certain=certain)
+        if self._config.leaving:
+            subscribing.subscriptions = known or subscribing.subscriptions
+            self.intake.use(self._config.trigger, self._config.version, known)
+            self._move(Input.AGREED)
+            return
+        self._request(subscribing, subscribing.ask(self._config.trigger, known, certain=certain))
+
+    def _request(self, subscribing: Subscribing, packets: list[Packet]) -> None:
+        self._intended = packets
         if not self._intended:
             self._go_on(subscribing, [])
             return
@@ -266,6 +282,8 @@ class Connection:
             subscribing.subscriptions, connection=self._record.connection, lasting=self._step.lasting, leaving=[]
         )
         self._record_subscriptions(subscribing)
+        if self._config.leaving:
+            return
         answers = subscribing.granted(self._config.trigger)
         refused = {topic: code for topic, code in answers.items() if code >= REFUSED}
         granted = {topic: qos for topic, qos in answers.items() if qos < REFUSED}

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from ingest.assignment import Assignment, references
 from shared import keys
 from shared.definitions import Broker, Kind, Record, Trigger, Variable, decode_definition
 from shared.deployment import NUMBER, TABLE, Deployed, read_deployed, read_number
 from shared.errors import InternalError
 from shared.events import emit
+from shared.left import LEFT, Left, address_of, decode_left
 from shared.store import AsyncStore
 
 
@@ -19,25 +22,57 @@ class Deployments:
     def __init__(self, store: AsyncStore) -> None:
         self.number = -1
         self.assignments: dict[str, Assignment] = {}
-        """By session, of the triggers that are enabled."""
+        """By session: of the triggers that are enabled, and of sessions that are to be drained or ended."""
+        self.triggers = 0
+        """How many of them are triggers'."""
         self._store = store
         self._triggers: dict[str, Trigger] = {}
         self._brokers: dict[str, Broker] = {}
         self._variables: dict[str, Variable] = {}
+        self._left: dict[bytes, bytes] = {}
 
     async def refresh(self) -> bool:
-        """Look whether there is a new one; if so, `assignments` follow it. Raises StoreUnavailable."""
-        number = await self._store.command(*NUMBER)
-        if read_number(number) == self.number:
+        """Look whether there is a new one, or a session that was left is asked for; if so, `assignments` follow.
+
+        Raises StoreUnavailable.
+        """
+        number, left = await self._store.commands([NUMBER, LEFT])
+        if read_number(number) == self.number and left == self._left:
             return False
         # The number is read before the table: if a deployment comes between, the next look finds its number.
         deployed = read_deployed(number, await self._store.command(*TABLE))
         self._triggers = await self._read(deployed, "trigger", Trigger, self._triggers)
         self._brokers = await self._read(deployed, "broker", Broker, self._brokers)
         self._variables = await self._read(deployed, "variable", Variable, self._variables)
-        self.assignments = assignments(deployed, self._triggers, self._brokers, self._variables)
-        self.number = deployed.number
+        kept = assignments(deployed, self._triggers, self._brokers, self._variables)
+        self.assignments = await self._asked_for(_wishes(left), deployed) | kept
+        self.triggers = len(kept)
+        self.number, self._left = deployed.number, left
         return True
+
+    async def _asked_for(self, wishes: Mapping[str, Left], deployed: Deployed) -> dict[str, Assignment]:
+        """The sessions that are to be drained or ended, with the newest credentials for their broker."""
+        if not wishes:
+            return {}
+        variables, brokers = variables_by_path(deployed, self._variables), deployed.of_kind("broker")
+        homes = await self._store.commands([("HGET", keys.session(session), "broker") for session in wishes])
+        found: dict[str, Assignment] = {}
+        for (session, left), home in zip(wishes.items(), homes, strict=True):
+            version = home.decode() if home else left.broker_version
+            blobs = await self._store.command("HMGET", keys.DEFINITIONS, left.trigger_version, version)
+            try:
+                trigger = decode_definition(blobs[0] or b"", Trigger)
+                broker = decode_definition(blobs[1] or b"", Broker)
+            except InternalError as error:
+                emit("library.error", logger="ingest", text=f"the session {session} cannot be ended", error=error)
+                continue
+            newer = self._brokers.get(brokers.get(broker.path, ""))
+            if newer is not None and address_of(newer) == address_of(broker):
+                broker, version = newer, brokers[broker.path]
+            own = msgspec.structs.replace(trigger, session=session, client_id=left.client_id)
+            named = named_by(broker, variables)
+            found[session] = Assignment(own, left.trigger_version, broker, named, version, left.wish)
+        return found
 
     async def _read(
         self, deployed: Deployed, kind: Kind, record: type[Record], known: Mapping[str, Record]
@@ -64,15 +99,40 @@ def assignments(
     """What is to be kept connected, by session. Records are given by version."""
     found: dict[str, Assignment] = {}
     broker_versions = deployed.of_kind("broker")
-    by_path = {path: variables[key] for path, key in deployed.of_kind("variable").items() if key in variables}
+    by_path = variables_by_path(deployed, variables)
     for version in deployed.of_kind("trigger").values():
         trigger = triggers.get(version)
         if trigger is None or not trigger.enabled:
             continue
-        broker = brokers.get(broker_versions.get(trigger.broker, ""))
+        broker_version = broker_versions.get(trigger.broker, "")
+        broker = brokers.get(broker_version)
         if broker is None:
             emit("session.refused", trigger=trigger.path, reason=f"the broker {trigger.broker} is not deployed")
         else:
-            named = {path: by_path[path] for _, path in references(broker) if path in by_path}
-            found[trigger.session] = Assignment(trigger, version, broker, named)
+            named = named_by(broker, by_path)
+            found[trigger.session] = Assignment(trigger, version, broker, named, broker_version)
+    return found
+
+
+def variables_by_path(deployed: Deployed, variables: Mapping[str, Variable]) -> dict[str, Variable]:
+    """What is deployed of these variables, which are given by version."""
+    return {path: variables[key] for path, key in deployed.of_kind("variable").items() if key in variables}
+
+
+def named_by(broker: Broker, variables: Mapping[str, Variable]) -> dict[str, Variable]:
+    """Those variables that the broker names."""
+    return {path: variables[path] for _, path in references(broker) if path in variables}
+
+
+def _wishes(left: Mapping[bytes, bytes]) -> dict[str, Left]:
+    """The sessions that somebody wants drained or ended. A record that cannot be read is reported and left out."""
+    found: dict[str, Left] = {}
+    for session, blob in left.items():
+        try:
+            record = decode_left(blob)
+        except InternalError as error:
+            emit("library.error", logger="ingest", text=f"session {session.decode()} is left out", error=error)
+            continue
+        if record.wish is not None:
+            found[session.decode()] = record
     return found

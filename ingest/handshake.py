@@ -27,9 +27,7 @@ from ingest.session_events import (
     TakenOver,
 )
 from shared.definitions import Trigger
-
-WEEK_S = 7 * 24 * 3600
-"""Session expiry where a trigger names none and has a topic of QoS 1 or 2."""
+from shared.left import expiry_s
 
 _PASSING = frozenset(
     map(
@@ -96,16 +94,14 @@ def connect_plan(trigger: Trigger, record: SessionRecord, protocol: Protocol, *,
     more, for what the broker may still hold.
     """
     qos = any(topic.qos for topic in trigger.topics)
-    expiry_s = trigger.session_expiry_interval
-    if expiry_s is None:
-        expiry_s = WEEK_S if qos else 0
+    lifetime_s = expiry_s(trigger)
     asked = trigger.clean_start
-    lasting = expiry_s > 0
+    lasting = lifetime_s > 0
     if protocol is Protocol.V311:
         lasting = asked is False or (lasting and qos and asked is None)
     left_behind = asked is None and record.subscriptions is not None and record.subscriptions.lasting
     clean = not lasting and not left_behind and asked is not False
-    last = ConnectStep(protocol, clean_start=clean, session_expiry_s=expiry_s, lasting=lasting)
+    last = ConnectStep(protocol, clean_start=clean, session_expiry_s=lifetime_s, lasting=lasting)
     starts_clean = asked is not False and (record.epoch == 0 or (asked is True and new_holder))
     if starts_clean and not clean:
         return [ConnectStep(protocol, clean_start=True, purge=True), last]

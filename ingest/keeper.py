@@ -17,6 +17,7 @@ from ingest.codec import Protocol
 from ingest.handshake import ConnectStep
 from ingest.leases import Leases
 from ingest.link import Link
+from ingest.moving import found_at
 from ingest.pressure import Limits
 from ingest.reconnect import STABLE_S, Ending, delay_s, ending_of
 from ingest.reporter import Reporter
@@ -48,7 +49,7 @@ from shared.scripts import ingest as verbs
 from shared.secrets import SecretBox
 from shared.store import AsyncStore
 
-Stop = Literal["stopped", "disabled"]
+Stop = Literal["stopped", "disabled", "ended"]
 T = TypeVar("T")
 
 
@@ -84,14 +85,14 @@ class Keeper:
     the session is all there is; and only right after a renewal of the lease.
     """
 
-    def __init__(self, assignment: Assignment, lease: Lease, tools: Tools) -> None:
+    def __init__(self, assignment: Assignment, lease: Lease, tools: Tools, approach: Approach | None = None) -> None:
         self.assignment = assignment
         self.token = lease.token
         self._id = assignment.trigger.session
         self._tools = tools
         self._writer = StoreWriter(tools.store, tools.watch, self._id, lease.token, self._stored, tools.settings)
         self._reporter = Reporter(self._writer)
-        self._approach = Approach()
+        self._approach = approach or Approach()
         self._session: Session | None = None
         self._attempt: _Attempt | None = None
         self._stop: Stop | None = None
@@ -106,7 +107,7 @@ class Keeper:
         Raises LeaseLost when the term is over: the connection is then closed without a word and nothing was written
         after. Cancelled, it closes the connection in the same way.
         """
-        tasks = {asyncio.create_task(self._writer.run()), asyncio.create_task(self._live())}
+        tasks = {asyncio.create_task(each) for each in self._work()}
         try:
             done, _ = await asyncio.wait({*tasks, self._lost}, return_when=asyncio.FIRST_COMPLETED)
             for each in done:
@@ -144,6 +145,10 @@ class Keeper:
         """The lease is somebody else's."""
         if not self._lost.done():
             self._lost.set_exception(LeaseLost(f"another ingest holds session {self._id}", session=self._id))
+
+    def _work(self) -> list[Coroutine[Any, Any, None]]:
+        """What goes on during the term; when one of them ends, so does the term."""
+        return [self._writer.run(), self._live()]
 
     async def _live(self) -> None:
         failures = 0
@@ -192,7 +197,7 @@ class Keeper:
         await self._confirm()
         now = self.assignment
         if self._connected_as != now.connection:
-            self._writer.trigger = now.trigger.path
+            self._writer.trigger, self._writer.broker = now.trigger.path, now.broker_version
             self._reporter.about(now.trigger, now.broker)
         broker = now.resolved_broker(SecretBox.load(self._tools.settings, create=False))
         session = self._prepared_session(now, broker)
@@ -220,12 +225,13 @@ class Keeper:
         """The session, made anew where the connection is to be another one. `broker` is that of `now`, resolved."""
         if self._session is None or self._connected_as != now.connection:
             self._connected_as = now.connection
-            self._session = Session(SessionConfig.of(now.trigger, now.version, broker, self._tools.settings.ingest))
+            settings, leaving = self._tools.settings.ingest, now.wish is not None
+            self._session = Session(SessionConfig.of(now.trigger, now.version, broker, settings, leaving=leaving))
         return self._session
 
     async def _open_session(self, attempt: _Attempt) -> bool:
         """Renew the lease, read the session back, send CONNECT. False: that took too long, or we are to stop."""
-        leases, trigger = self._tools.leases, self.assignment.trigger
+        leases, now, trigger = self._tools.leases, self.assignment, self.assignment.trigger
         began = leases.clock()
         renewed, opened = await self._tools.store.run_many(
             [
@@ -236,9 +242,10 @@ class Keeper:
         lease = leases.confirm(self._id, self.token, began) if renewed else None
         if lease is None:
             raise LeaseLost(f"another ingest holds session {self._id}", session=self._id)
+        record = await found_at(self._tools.store, SessionRecord.of(opened), opened, now)
         if self._poke.is_set() or not lease.may_connect(leases.clock()):
             return False
-        attempt.record = SessionRecord.of(opened)
+        attempt.record = record
         attempt.step = self._approach.next_step(trigger, attempt.record)
         max_payload = trigger.max_payload or self._tools.settings.ingest.max_payload
         attempt.link.begin(attempt.record, attempt.step, max_payload)
@@ -299,6 +306,8 @@ class Keeper:
         if attempt is None or attempt.record is None or attempt.step is None:
             return
         self._approach.happened(event)
+        if self._approach.over:
+            self._stop = self._stop or "ended"
         attempt.answered = attempt.answered or isinstance(event, Connected | Purged | Refused | ProtocolRefused)
         falls_back = self.assignment.trigger.client_version is None
         attempt.ending = attempt.ending or ending_of(event, falls_back=falls_back)
@@ -307,7 +316,7 @@ class Keeper:
                 attempt.connected_at = time.monotonic()
                 self._reporter.connected(event, attempt.step, attempt.record.epoch)
             case SubscriptionsGranted():
-                self._reporter.subscribed(event)
+                self._reporter.subscribed(event, self.assignment.version)
             case SubscriptionRefused():
                 self._ask_again_later(event)
             case ProtocolRefused() if falls_back:

@@ -53,6 +53,11 @@ class Link(asyncio.Protocol):
         self._reading = False
         self._ending = False
 
+    @property
+    def is_amid_packet(self) -> bool:
+        """Whether the rest of a packet has yet to come."""
+        return self._decoder is not None and self._decoder.is_amid_packet
+
     def begin(self, record: SessionRecord, step: ConnectStep, max_payload: int) -> None:
         """Send CONNECT. The transport is open, and the session has no request under way."""
         self._decoder = Decoder(step.protocol, max_payload)

@@ -20,6 +20,8 @@ class Outbox:
         self.events: list[SessionEvent] = []
         self.waiting_bytes = 0
         """Size of the batches that were not answered yet."""
+        self.admissions = 0
+        """Batches that had something to store."""
         self._protocol = Protocol.V5
         self._output: list[bytes] = []
         self._requests: list[StoreRequest] = []
@@ -49,6 +51,7 @@ class Outbox:
         admission = batch.admission()
         if admission is not None:
             self.request(Admit(admission, batch.bytes))
+            self.admissions += 1
             self.waiting_bytes += batch.bytes
         if self._waiting:
             self._waiting[-1][1].extend(batch.acks)

@@ -55,7 +55,8 @@ class Reporter:
         self._who["protocol"] = VERSIONS[step.protocol]
         at = now_ms()
         limits = msgspec.json.encode(event).decode()
-        self._enter("connected", connected_at=at, limits=limits)
+        home = {"broker": self._writer.broker} if event.session_present else {}
+        self._enter("connected", connected_at=at, limits=limits, **home)
         if event.session_present:
             emit("session.connected", **self._who, resumed=True, epoch=epoch)
         else:
@@ -70,9 +71,12 @@ class Reporter:
         else:
             reason = "the broker has no session of ours in this protocol version"
         emit("session.epoch_started", **self._who, epoch=epoch, reason=reason)
+        if record.left is not None:
+            emit("session.left", **self._who, left=record.left.session, epoch=record.epoch)
 
-    def subscribed(self, event: SubscriptionsGranted) -> None:
-        """SUBACK came."""
+    def subscribed(self, event: SubscriptionsGranted, version: str) -> None:
+        """SUBACK came, for what this version of the trigger wants."""
+        self._writer.report({"version": version})
         emit("session.subscribed", **self._who, granted=event.granted)
 
     def subscription_refused(self, event: SubscriptionRefused, retry_in_s: float) -> None:

@@ -1,4 +1,7 @@
-"""Which sessions this process keeps: it follows the deployments, and shares the sessions with others by leases."""
+"""Which sessions this process keeps: it follows the deployments, and what is asked of sessions that were left behind.
+
+Several processes share the sessions by leases.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,10 @@ import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from ingest.assignment import Assignment
 from ingest.deployments import Deployments
 from ingest.keeper import Keeper, Tools
+from ingest.leaver import Leaver
 from ingest.writer import RETRY_FIRST_S, RETRY_MAX_S
 from shared.backoff import full_jitter
 from shared.errors import LeaseLost, StoreUnavailable
@@ -67,18 +72,21 @@ class Service:
 
     async def _follow(self) -> None:
         """A new deployment: tell the keepers."""
+        before = self._deployments.number
         changed = await self._deployments.refresh()
         self._tools.watch.answered()
         if not changed:
             return
         assignments = self._deployments.assignments
         for session, keeper in self._keepers.items():
-            if session in assignments:
-                keeper.assign(assignments[session])
+            assignment = assignments.get(session)
+            if assignment is not None and assignment.wish == keeper.assignment.wish:
+                keeper.assign(assignment)
             else:
                 keeper.stop("disabled")
-        if self._deployments.number:
-            emit("deployment.seen", process="ingest", deployment=self._deployments.number, triggers=len(assignments))
+        number = self._deployments.number
+        if number and number != before:
+            emit("deployment.seen", process="ingest", deployment=number, triggers=self._deployments.triggers)
 
     async def _hold(self) -> None:
         """Renew what we hold, then try for what nobody does."""
@@ -107,7 +115,7 @@ class Service:
             token=lease.token,
             holder=self._tools.leases.holder(session),
         )
-        keeper = self._keepers[session] = Keeper(assignment, lease, self._tools)
+        keeper = self._keepers[session] = _keeper(assignment, lease, self._tools)
         self._tasks[session] = asyncio.create_task(self._keep(session, keeper))
 
     async def _keep(self, session: str, keeper: Keeper) -> None:
@@ -136,3 +144,9 @@ class Service:
             keeper.stop("stopped")
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=self._tools.settings.ingest.drain_timeout_s)
+
+
+def _keeper(assignment: Assignment, lease: Lease, tools: Tools) -> Keeper:
+    if assignment.wish is None:
+        return Keeper(assignment, lease, tools)
+    return Leaver(assignment, assignment.wish, lease, tools)

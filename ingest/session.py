@@ -69,6 +69,16 @@ class Session:
         return len(self._outbox)
 
     @property
+    def taken_in(self) -> int:
+        """A number that grows with whatever comes and has to be stored, and stands still otherwise."""
+        return self._outbox.admissions
+
+    @property
+    def reading(self) -> bool:
+        """Whether the broker is listened to."""
+        return self._reading
+
+    @property
     def remembered(self) -> int:
         """Packet identifiers between PUBLISH and PUBREL."""
         return len(self._connection.inflight) if self._connection else 0
@@ -143,6 +153,11 @@ class Session:
         self._config = msgspec.structs.replace(self._config, trigger=trigger, version=version)
         if (connection := self._open()) is not None:
             connection.change(self._config)
+
+    def unsubscribe(self) -> None:
+        """Of a session that is left (`SessionConfig.leaving`): end its subscriptions. What waits still comes."""
+        if (connection := self._open()) is not None:
+            connection.unsubscribe()
 
     def take_output(self) -> list[bytes]:
         """What is to be written to the broker, in order; each item is one write."""

@@ -8,11 +8,14 @@ from ingest.codec import Protocol
 from ingest.subscriptions import Subscriptions, decode_subscriptions
 from shared.config import IngestSettings
 from shared.definitions import Broker, Trigger
-from shared.scripts.ingest import Admission, SessionReply
+from shared.scripts.ingest import Admission, LeftBehind, SessionReply
 
 
 class SessionConfig(msgspec.Struct, frozen=True):
-    """A trigger and how to present it to its broker. Durations in the unit that their name ends with."""
+    """A trigger and how to present it to its broker. Durations in the unit that their name ends with.
+
+    `leaving`: nothing is subscribed any more; the session is only emptied.
+    """
 
     trigger: Trigger
     version: str
@@ -21,9 +24,12 @@ class SessionConfig(msgspec.Struct, frozen=True):
     receive_maximum: int
     keep_alive_s: int
     connect_timeout_s: float
+    leaving: bool = False
 
     @classmethod
-    def of(cls, trigger: Trigger, version: str, broker: Broker, settings: IngestSettings) -> SessionConfig:
+    def of(
+        cls, trigger: Trigger, version: str, broker: Broker, settings: IngestSettings, *, leaving: bool = False
+    ) -> SessionConfig:
         """From what is deployed and set; what the trigger says wins."""
         return cls(
             trigger,
@@ -33,17 +39,23 @@ class SessionConfig(msgspec.Struct, frozen=True):
             trigger.receive_maximum or settings.receive_maximum,
             trigger.keep_alive_s or settings.keep_alive_s,
             settings.connect_timeout_s,
+            leaving,
         )
 
 
 class SessionRecord(msgspec.Struct, frozen=True):
-    """What Redis holds of the session as a connection begins. `epoch` 0: it has never been connected."""
+    """What Redis holds of the session as a connection begins. `epoch` 0: it has never been connected.
+
+    `moved`: all this is of a session at another address, which is `left` there if this broker has none.
+    """
 
     epoch: int
     connection: int
     protocol: Protocol | None
     subscriptions: Subscriptions | None
     inflight: dict[int, bytes]
+    moved: bool = False
+    left: LeftBehind | None = None
 
     @classmethod
     def of(cls, reply: SessionReply) -> SessionRecord:
@@ -58,9 +70,10 @@ class SessionRecord(msgspec.Struct, frozen=True):
 
 
 class BeginEpoch(msgspec.Struct, frozen=True):
-    """The broker's session is new: `session_epoch`. Its answer is the epoch."""
+    """The broker's session is new: `session_epoch`. Its answer is the epoch. `left`: what stays at another broker."""
 
     protocol: Protocol
+    left: LeftBehind | None = None
 
 
 class RecordSubscriptions(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from ingest.codec import ConnAckPacket, MalformedPacket, Packet, Protocol, Reaso
 from ingest.codec_framing import PacketType
 from ingest.subscriptions import (
     Generation,
+    Plan,
     Subscriptions,
     generation_number,
     next_subscriptions,
@@ -68,6 +69,20 @@ class Subscribing:
         packets = subscribe_packets(to_send, self._protocol, self._packet_ids)
         self._subscribe_asked = {packet.packet_id: filters for packet, filters in packets}
         return [packet for packet, _ in packets] or self._go_on()
+
+    def leave(self, trigger: Trigger, known: Subscriptions) -> list[Packet]:
+        """What to send so that nothing is subscribed any more, whatever is: the record need not be complete."""
+        asked = [
+            *(each.filter for each in known.current),
+            *known.leaving,
+            *(each.filter for each in wanted_filters(trigger)),
+        ]
+        plan = Plan([], list(dict.fromkeys(asked)))
+        number = generation_number(self._connection, self._generations)
+        self._generations += 1
+        self.subscriptions = next_subscriptions([], plan, known, number, identifiers=self._identifiers)
+        self._unsubscribe = plan.unsubscribe
+        return self._go_on()
 
     def answered(self, packet: SubAckPacket) -> list[Packet]:
         """SUBACK came. What to send next; raises MalformedPacket if it does not fit its SUBSCRIBE."""

@@ -39,7 +39,8 @@ Stored = Callable[[list[tuple[StoreRequest, int]]], None]
 
 
 class StoreWriter:
-    """The writer of one session for one term of its lease. `trigger` is the path under which messages are counted.
+    """The writer of one session for one term of its lease. `trigger` is the path under which messages are counted,
+    `broker` the version of the broker's record.
 
     `stored` is called after each round trip that was answered, with the requests in it and their values, in order.
     """
@@ -48,6 +49,7 @@ class StoreWriter:
         self, store: AsyncStore, watch: StoreWatch, session: str, token: int, stored: Stored, settings: Settings
     ) -> None:
         self.trigger = ""
+        self.broker = ""
         self.inbox = 0
         """Length of the inbox, as it was last heard of."""
         self._dead_max = settings.retention.dead_max
@@ -198,7 +200,8 @@ class StoreWriter:
     def _numbered(self, request: StoreRequest, call: int) -> Call[int]:
         match request:
             case BeginEpoch():
-                return verbs.session_epoch(self._session, self._token, call, int(request.protocol))
+                protocol = int(request.protocol)
+                return verbs.session_epoch(self._session, self._token, call, protocol, self.broker, request.left)
             case RecordSubscriptions():
                 return verbs.session_subscribed(self._session, self._token, call, request.json)
             case Admit():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -52,6 +54,15 @@ def wait_for_redis(store: Store, url: str, wait_s: float, say: Callable[[str], N
             return
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+
+def author(what: str) -> str:
+    """For the list of deployments: `<what> by <user>@<host>`."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name
+        user = "somebody"
+    return f"{what} by {user}@{socket.gethostname()}"
 
 
 def as_json(value: Any) -> str:

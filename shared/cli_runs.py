@@ -1,47 +1,32 @@
-"""`headrace runs`: list runs, show one."""
+"""`headrace runs`: list runs, show one; the verbs on them are in modules of their own."""
 
 from __future__ import annotations
 
-import sys
-import time
 from typing import Any
 
 import click
 
+from shared.cli_again import again
+from shared.cli_cancel import cancel_runs
 from shared.cli_common import as_json, connected, screen_width, settings
-from shared.errors import TopicError
-from shared.history import SCAN, Query, search, show
+from shared.cli_filters import Progress, chosen, run_options
+from shared.cli_logs import logs
+from shared.history import search, show
 from shared.run_page import COLUMNS, document, page, row
-from shared.runs import LIVE, TERMINAL
-from shared.tables import number, table
-from shared.topics import TopicFilter, parse_filter
-
-_PROGRESS_AFTER_S = 1.0
-
-
-def _filter(_context: click.Context, _parameter: click.Parameter, value: str | None) -> TopicFilter | None:
-    try:
-        return None if value is None else parse_filter(value)
-    except TopicError as error:
-        raise click.BadParameter(str(error)) from error
+from shared.tables import table
 
 
 @click.group(invoke_without_command=True)
-@click.option("--trigger", metavar="PATH", help="Only runs of this trigger.")
-@click.option("--state", type=click.Choice([*LIVE, *TERMINAL]), metavar="STATE",
-              help=f"Only runs in this state: {', '.join([*LIVE, *TERMINAL])}.")  # fmt: skip
-@click.option("--topic", metavar="FILTER", callback=_filter, help="Only messages on topics that match, as plant/+/t.")
+@run_options
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="List at most so many.")
-@click.option("--scan", type=click.IntRange(min=1), metavar="N",
-              help=f"Search among the newest N runs.  [default: {SCAN}, or the limit]")  # fmt: skip
 @click.option("--json", "json_output", is_flag=True, help="One JSON object a line.")
 @click.pass_context
-def runs(context: click.Context, /, *, limit: int, scan: int | None, json_output: bool, **query: Any) -> None:
+def runs(context: click.Context, /, *, limit: int, json_output: bool, **filters: Any) -> None:
     """List runs, newest first; `runs show ID` shows one with all that is known."""
     if context.invoked_subcommand is not None:
         return
-    wanted = Query(limit=limit, scan=scan or max(SCAN, limit), **query)
-    progress = _Progress()
+    wanted = chosen(limit, **filters)
+    progress = Progress()
     with connected(settings().redis_url) as store:
         found = search(store, wanted, progress)
         if json_output:
@@ -50,8 +35,7 @@ def runs(context: click.Context, /, *, limit: int, scan: int | None, json_output
         else:
             rows = [row(run) for run in found]
             click.echo(table(COLUMNS, rows, screen_width()) if rows else "no runs")
-    if progress.looked >= wanted.scan:
-        click.echo(f"searched the newest {number(progress.looked)} runs; --scan looks further back", err=True)
+    progress.say_if_cut(wanted)
 
 
 @runs.command("show")
@@ -64,15 +48,6 @@ def show_run(run_id: str, *, json_output: bool) -> None:
     click.echo(as_json(document(details)) if json_output else page(details))
 
 
-class _Progress:
-    """How far a search has come; says so on a terminal when it takes long."""
-
-    def __init__(self) -> None:
-        self.looked = 0
-        self._said_at = time.monotonic()
-
-    def __call__(self, looked: int) -> None:
-        self.looked = looked
-        if sys.stderr.isatty() and time.monotonic() > self._said_at + _PROGRESS_AFTER_S:
-            self._said_at = time.monotonic()
-            click.echo(f"searched {number(looked)} runs …", err=True)
+runs.add_command(logs)
+runs.add_command(cancel_runs)
+runs.add_command(again)

@@ -7,11 +7,13 @@ from typing import Literal
 
 import msgspec
 
+from shared.definitions import Runnable
 from shared.runs import RunSpec, encode_job
 from shared.scripts.operate import MadeRun
 
 Origin = Literal["api", "child"]
 DESCRIPTION_LENGTH = 120
+HANDLER_ORIGIN = "handler"
 
 
 class Family(msgspec.Struct, frozen=True):
@@ -34,3 +36,16 @@ def make_run(
     spec = RunSpec("", runnable, version, key, {}, b"", args=args, origin=origin, parent=parent, root=root)
     description = f"{runnable} for {parent or origin}"[:DESCRIPTION_LENGTH]
     return MadeRun(run_id, encode_job(spec), description, timeout_s, origin, parent, root)
+
+
+def make_handler_run(failed: str, runnable: Runnable, args: bytes) -> MadeRun:
+    """The run of an error handler for the run `failed`, for `create_handler`; `args` is a JSON object.
+
+    Its id follows from that run's, so that it is created once; it says QoS 2: a crash never starts it again on its own.
+    """
+    key = f"{failed.partition('-')[2]}-eh"
+    spec = RunSpec(
+        "", runnable.path, runnable.version, key, {}, b"", args=args, origin=HANDLER_ORIGIN, parent=failed, root=failed
+    )
+    description = f"{runnable.path} for {failed}"[:DESCRIPTION_LENGTH]
+    return MadeRun(f"q2-{key}", encode_job(spec), description, runnable.timeout_s, HANDLER_ORIGIN, failed, failed)

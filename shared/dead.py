@@ -26,7 +26,7 @@ class DeadLetter(msgspec.Struct, frozen=True, array_like=True):
     `reason` is the cell of the identities that counted it, `detail` says it in words. `payload` is the head of the
     payload (at most HEAD_BYTES), `size` its whole length in bytes, `digest` a hex BLAKE2b of all of it. `at` is epoch
     milliseconds. `topic` is '' where none could be read. `envelope` is the whole entry of the inbox, where there was
-    one that can be read.
+    one that can be read, and `key` its idempotency key.
     """
 
     version: int
@@ -41,6 +41,7 @@ class DeadLetter(msgspec.Struct, frozen=True, array_like=True):
     at: int
     detail: str
     envelope: bytes | None = None
+    key: str = ""
 
 
 _decoder = msgspec.msgpack.Decoder(DeadLetter)

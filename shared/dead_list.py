@@ -1,25 +1,35 @@
-"""The dead letters as people see them: list, show, run again."""
+"""The dead letters as people see them: found by filters, or one with all that is kept. Only reads."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
 from shared import keys
-from shared.clock import iso_utc
 from shared.dead import DeadLetter, decode_letter
 from shared.errors import EnvelopeError, UserError
 from shared.history import RunDetails, read_runs, show
 from shared.run_record import Run, is_run_id, iso_ms
-from shared.scripts import operate
 from shared.store import Store
 
-PAGE: Final = 200
-RETRIES_AT_ONCE: Final = 100
+PAGE = 200
+REASONS = ("failed", "interrupted", "oversized", "invalid", "unrouted", "poisoned", "unreadable")
+
+
+class DeadQuery(msgspec.Struct, frozen=True):
+    """Which dead letters; None and empty is any. `error` is a text in the detail, whatever its case.
+
+    Times are epoch milliseconds of when they were buried, `since` inclusive, `until` exclusive.
+    """
+
+    trigger: str | None = None
+    reasons: frozenset[str] = frozenset()
+    error: str | None = None
+    since: int | None = None
+    until: int | None = None
 
 
 class Buried(msgspec.Struct, frozen=True):
@@ -40,17 +50,9 @@ class Buried(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Retried(msgspec.Struct, frozen=True):
-    """What came of a wish to run something again. Only `queued` is what was wished for."""
-
-    id: str
-    outcome: Literal["queued", "not ended badly", "unknown", "a message"]
-
-
-def list_dead(store: Store, limit: int, trigger: str | None = None) -> Iterator[Buried]:
-    """The newest dead letters, newest first."""
-    found = (entry for entry in _all(store) if trigger is None or entry.trigger == trigger)
-    return islice(found, limit)
+def list_dead(store: Store, query: DeadQuery, limit: int | None = None) -> Iterator[Buried]:
+    """Dead letters, newest first; no more than `limit`."""
+    return islice((entry for entry in _all(store, query) if _fits(query, entry)), limit)
 
 
 def show_dead(store: Store, dead_id: str) -> RunDetails | DeadLetter:
@@ -64,32 +66,20 @@ def show_dead(store: Store, dead_id: str) -> RunDetails | DeadLetter:
     return show(store, dead_id)
 
 
-def retry(store: Store, ids: Sequence[str]) -> list[Retried]:
-    """Queue runs that ended badly again, each under its id and idempotency key; asked twice, it is queued once."""
-    now = iso_utc(time.time_ns())
-    runs = [dead_id for dead_id in ids if is_run_id(dead_id)]
-    outcomes: dict[str, Literal["queued", "not ended badly", "unknown"]] = {}
-    for start in range(0, len(runs), RETRIES_AT_ONCE):
-        portion = runs[start : start + RETRIES_AT_ONCE]
-        replies = store.run_many([operate.retry(run_id, now) for run_id in portion])
-        outcomes |= dict(zip(portion, replies, strict=True))
-    return [Retried(each, outcomes[each]) if each in outcomes else _no_run(store, each) for each in ids]
+def _fits(query: DeadQuery, entry: Buried) -> bool:
+    return (
+        query.trigger in {None, entry.trigger}
+        and (not query.reasons or entry.reason in query.reasons)
+        and (query.error is None or query.error.lower() in entry.detail.lower())
+    )
 
 
-def all_ids(store: Store) -> list[str]:
-    """The ids of all dead letters, oldest first."""
-    return [member.decode() for member in store.command("ZRANGE", keys.DEAD, 0, -1)]
-
-
-def _no_run(store: Store, dead_id: str) -> Retried:
-    known = store.command("ZSCORE", keys.DEAD, dead_id) is not None
-    return Retried(dead_id, "a message" if known else "unknown")
-
-
-def _all(store: Store) -> Iterator[Buried]:
+def _all(store: Store, query: DeadQuery) -> Iterator[Buried]:
     """Newest first. What is buried while this reads may come twice or, if it is new, not at all."""
+    top = "+inf" if query.until is None else f"({query.until}"
+    bottom = "-inf" if query.since is None else str(query.since)
     start = 0
-    while reply := store.command("ZREVRANGE", keys.DEAD, start, start + PAGE - 1, "WITHSCORES"):
+    while reply := store.command("ZREVRANGEBYSCORE", keys.DEAD, top, bottom, "WITHSCORES", "LIMIT", start, PAGE):
         ids = reply[::2]
         times = [iso_ms(int(float(score))) for score in reply[1::2]]
         runs = {run.id: run for run in read_runs(store, [dead_id for dead_id in ids if is_run_id(dead_id.decode())])}

@@ -19,6 +19,7 @@ Retained = Literal["run", "skip"]
 PayloadFormat = Literal["windmill", "json", "text", "base64"]
 Language = Literal["python3", "bash", "deno"]
 Isolation = Literal["warm", "fresh"]
+Mode = Literal["enabled", "disabled", "suspended"]
 
 
 class Topic(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -38,12 +39,53 @@ class Filter(msgspec.Struct, frozen=True):
 
 
 class Runnable(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A script or flow as a trigger was deployed with: its path, version and the seconds that a run may take."""
+    """A script or flow as a trigger was deployed with: its path, version and the seconds that a run may take.
+
+    `muted`: the workspace's own error handler is not called for its runs.
+    """
 
     path: str
     version: str
     timeout_s: int
     is_flow: bool = False
+    muted: bool = False
+
+
+class ConstantRetry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """So many retries, each after the same number of seconds."""
+
+    attempts: int = 0
+    seconds: int = 0
+
+
+class ExponentialRetry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """So many retries, the nth of all after `multiplier * seconds ** n` seconds, more or less by up to `random_factor`
+    per cent.
+    """
+
+    attempts: int = 0
+    multiplier: int = 1
+    seconds: int = 0
+    random_factor: int = 0
+
+
+class Retry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """When code that has failed is tried again: first by `constant`, then by `exponential` (Windmill).
+
+    `retry_if` is a JavaScript expression: false, and the run has failed for good.
+    """
+
+    constant: ConstantRetry = ConstantRetry()
+    exponential: ExponentialRetry = ExponentialRetry()
+    retry_if: str | None = None
+
+
+class ErrorHandler(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is called for a run that has ended badly; `args` are added to its arguments, and win."""
+
+    path: str
+    is_flow: bool = False
+    args: dict[str, Any] = {}
 
 
 class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -51,10 +93,14 @@ class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `client_version` None: MQTT 5, and 3.1.1 where the broker refuses it. `clean_start` None: the first connect
     starts clean, every later one resumes. `session_expiry_interval` in seconds; None: 7 days where any topic has
-    QoS > 0. `runnables` holds every runnable that the trigger names, by path.
+    QoS > 0. `runnables` holds every runnable that the trigger names, by path. `suspended` (only of one that is
+    enabled): messages become runs that wait until somebody resumes them.
 
     `filters` are joined by `filter_logic`; a message that they refuse makes no run. `idempotency_key` is a JavaScript
     expression: messages for which it gives the same text make one run. `payload` says in which form `main` gets it.
+
+    `retry` None: as the script says. `error_handler` is the trigger's own, `default_error_handler` the workspace's at
+    the time; `handler_of` says which is called.
     """
 
     path: str
@@ -76,13 +122,33 @@ class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
     filter_logic: Literal["and", "or"] = "and"
     idempotency_key: str | None = None
     payload: PayloadFormat = "windmill"
+    retry: Retry | None = None
+    error_handler: ErrorHandler | None = None
+    default_error_handler: ErrorHandler | None = None
+    suspended: bool = False
+
+    @property
+    def mode(self) -> Mode:
+        """Windmill's name for what becomes of messages."""
+        if not self.enabled:
+            return "disabled"
+        return "suspended" if self.suspended else "enabled"
+
+    def handler_of(self, runnable: str) -> ErrorHandler | None:
+        """The error handler of runs of a runnable that it names."""
+        if self.error_handler is not None:
+            return self.error_handler
+        known = self.runnables.get(runnable)
+        return None if known is None or known.muted else self.default_error_handler
 
 
 class Script(msgspec.Struct, frozen=True, omit_defaults=True):
     """A script and the workspace modules that it imports: relative path → source; `entry` is the script's own.
 
-    `lock` is a resolved list of requirements, one `name==version` a line (Python); '' needs none. `memory_mib` and
+    `lock` is a resolved list of requirements, one `name==version` a line (Python); '' needs none. A push has resolved
+    it from `requirements`, for this version of `python` (`3.11`); without them it was given. `memory_mib` and
     `output_bytes` None: the worker's own limits. `parameters` are main's, in order (bash gets them by position).
+    `retry` holds where a trigger has none, and `ws_error_handler_muted` for the workspace's error handler.
     """
 
     path: str
@@ -96,6 +162,10 @@ class Script(msgspec.Struct, frozen=True, omit_defaults=True):
     memory_mib: int | None = None
     output_bytes: int | None = None
     parameters: list[str] = []
+    requirements: list[str] = []
+    python: str = ""
+    retry: Retry | None = None
+    ws_error_handler_muted: bool = False
 
 
 class Flow(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -125,7 +195,7 @@ class Variable(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class File(msgspec.Struct, frozen=True):
-    """A file of the workspace folder as it was pushed, so that a pull gives it back; its secret, if any, is sealed."""
+    """A file of the workspace folder as it was pushed, but for the value of a secret, so that a pull gives it back."""
 
     path: str
     text: str

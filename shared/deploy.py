@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import base64
 import secrets
+import sys
 import time
 from collections.abc import Callable, Mapping
 
 import msgspec
 
 from shared import keys
-from shared.config import Settings
+from shared.config import RetentionSettings, Settings
 from shared.definitions import Broker, File, Flow, Resource, Script, Trigger, Variable
+from shared.departures import session_changes
+from shared.dependencies.locking import Dependencies
 from shared.deployment import NUMBER, TABLE, Deployed, read_all, read_deployed
+from shared.deployments import Deployment
 from shared.errors import HeadraceError
 from shared.scripts import operate
 from shared.secrets import SecretBox
+from shared.settling import with_sessions
 from shared.store import Store
 from shared.workspace import Workspace, check_files
 from shared.workspace.files import Files
+from shared.workspace.layout import DEFAULTS
 from shared.workspace.plan import Current, Plan, make_plan
 from shared.workspace.problems import Problems
 from shared.workspace.sealing import seal_secrets
@@ -28,12 +34,16 @@ __all__ = ["Options", "Pushed", "edit", "push", "read_all", "read_current"]
 
 ATTEMPTS = 20
 
+Edits = Mapping[str, str | None]
+Editor = Callable[[Mapping[str, str]], Edits]
+
 
 class Options(msgspec.Struct, frozen=True):
     """`prune` deletes what the folder does not hold; `dry_run` writes nothing.
 
     `box` seals secret variables; without one, a workspace that has any is refused. `author` and `message` say in the
-    list of deployments who deployed, and why.
+    list of deployments who deployed, and why. `dependencies` resolves and installs packages of scripts; without it
+    they are resolved for the Python that this runs on, and not installed.
     """
 
     default_timeout_s: float
@@ -42,6 +52,8 @@ class Options(msgspec.Struct, frozen=True):
     box: SecretBox | None = None
     author: str = ""
     message: str = ""
+    deployments_max: int = RetentionSettings().deployments_max
+    dependencies: Dependencies | None = None
 
 
 class Pushed(msgspec.Struct, frozen=True):
@@ -59,37 +71,48 @@ def push(store: Store, workspace: Workspace, options: Options, approve: Callable
     (and put to `approve`) again. Without changes nothing is written. Raises WorkspaceError, SecretError,
     StoreUnavailable.
     """
-    for _ in range(ATTEMPTS):
-        pushed = _push_once(store, workspace, options, approve)
-        if pushed is not None:
-            return pushed
-    raise _outrun()
+    return until_current(lambda: _push_once(store, workspace, options, approve))
 
 
-def edit(store: Store, settings: Settings, edits: Mapping[str, str | None], author: str) -> Pushed:
+def edit(store: Store, settings: Settings, edits: Edits | Editor, author: str, message: str = "") -> Pushed:
     """Change files of what is deployed: path in the workspace → its new text, None deletes the file.
 
+    An editor is given the texts as they are deployed, and is asked again when another deployment has come between.
     Checked, planned and applied as a push of all deployed files with these changed; what was deployed without files
     stays. Raises WorkspaceError (nothing is changed then), SecretError, StoreUnavailable.
     """
-    deletes = tuple(path for path, text in edits.items() if text is None)
     options = Options(
         settings.worker.default_timeout_s,
-        prune=bool(deletes),
         box=SecretBox.load(settings, create=True),
         author=author,
+        message=message,
+        deployments_max=settings.retention.deployments_max,
+        dependencies=Dependencies.of(settings, keeps=True),
     )
-    for _ in range(ATTEMPTS):
+
+    def edit_once() -> Pushed | None:
         problems = Problems()
         deployed = read_now(store)
         texts = {path: file.text for path, file in read_all(store, deployed.of_kind("file"), File).items()}
-        texts |= {path: text for path, text in edits.items() if text is not None}
+        wanted = edits(texts) if callable(edits) else edits
+        deletes = tuple(path for path, text in wanted.items() if text is None)
+        texts |= {path: text for path, text in wanted.items() if text is not None}
         files = Files({path: texts[path] for path in sorted(texts) if path not in deletes}, [], Selection(deletes))
         workspace = check_files(files, "the workspace as deployed, with this change", problems)
-        pushed = _push_once(store, workspace, options, lambda _plan: True, made_from=deployed.number)
-        if pushed is not None:
+        pruning = msgspec.structs.replace(options, prune=bool(deletes))
+        return _push_once(store, workspace, pruning, lambda _plan: True, made_from=deployed.number)
+
+    return until_current(edit_once)
+
+
+def until_current(attempt: Callable[[], Pushed | None]) -> Pushed:
+    """What an attempt came to that no other deployment has overtaken (it is None then, and made again)."""
+    for _ in range(ATTEMPTS):
+        if (pushed := attempt()) is not None:
             return pushed
-    raise _outrun()
+    raise HeadraceError(
+        f"other deployments came between, {ATTEMPTS} times", hint="find out who else deploys, then push again"
+    )
 
 
 def read_current(store: Store, *, create_id: bool) -> Current:
@@ -100,17 +123,28 @@ def read_current(store: Store, *, create_id: bool) -> Current:
         if create_id:
             store.command("HSETNX", keys.DEPLOYMENT, "id", installation)
             installation = store.command("HGET", keys.DEPLOYMENT, "id")
-    deployed = read_deployed(number, table)
+    return read_records(store, read_deployed(number, table), installation.decode())
+
+
+def read_records(store: Store, deployed: Deployed, installation: str) -> Current:
+    """What a table of deployed versions names, but for the files."""
     return Current(
         deployed=deployed,
-        deployment_id=installation.decode(),
+        deployment_id=installation,
         triggers=read_all(store, deployed.of_kind("trigger"), Trigger),
         scripts=read_all(store, deployed.of_kind("script"), Script),
         brokers=read_all(store, deployed.of_kind("broker"), Broker),
         flows=read_all(store, deployed.of_kind("flow"), Flow),
         resources=read_all(store, deployed.of_kind("resource"), Resource),
         variables=read_all(store, deployed.of_kind("variable"), Variable),
+        defaults=_defaults(store, deployed),
     )
+
+
+def _defaults(store: Store, deployed: Deployed) -> str:
+    files = deployed.of_kind("file")
+    wanted = {DEFAULTS: files[DEFAULTS]} if DEFAULTS in files else {}
+    return "".join(file.text for file in read_all(store, wanted, File).values())
 
 
 def read_now(store: Store) -> Deployed:
@@ -137,29 +171,38 @@ def _push_once(
     if made_from is not None and current.deployed.number != made_from:
         return None
     sealed = seal_secrets(workspace, current.variables, options.box or SecretBox.without_key())
-    plan = make_plan(sealed, current, options.default_timeout_s, new_session, prune=options.prune)
+    dependencies = options.dependencies or Dependencies(sys.executable)
+    locked = dependencies.lock(sealed, current.scripts)
+    plan = make_plan(locked, current, options.default_timeout_s, new_session, prune=options.prune)
+
+    def installed(plan: Plan) -> bool:
+        if not approve(plan):
+            return False
+        dependencies.install(script for path, script in locked.scripts.items() if f"script:{path}" in plan.changed)
+        return True
+
+    return apply_plan(store, plan, current.deployed, options, installed)
+
+
+def apply_plan(
+    store: Store, plan: Plan, deployed: Deployed, options: Options, approve: Callable[[Plan], bool]
+) -> Pushed | None:
+    """Deploy a plan that was made against `deployed`, if it changes anything and is approved. None: overtaken.
+
+    Triggers get the sessions that are theirs (`shared.departures`).
+    """
+    plan = with_sessions(store, plan, deployed, new_session)
     if not (plan.changed or plan.deleted) or options.dry_run or not approve(plan):
         return Pushed(plan, plan.against, applied=False)
-    record = _record(plan, options)
-    number = store.run(operate.deploy(plan.against, record, plan.definitions, plan.changed, plan.deleted))
+    names = [*plan.changed, *plan.deleted]
+    record = Deployment(
+        number=plan.against + 1, at=time.time_ns() // 1_000_000, author=options.author, message=options.message,
+        changed=plan.changed, deleted=plan.deleted,
+        before={name: deployed.versions[name] for name in names if name in deployed.versions},
+    )  # fmt: skip
+    call = operate.deploy(
+        plan.against, msgspec.json.encode(record), plan.definitions, plan.changed, plan.deleted,
+        records_max=options.deployments_max, sessions=session_changes(plan),
+    )  # fmt: skip
+    number = store.run(call)
     return Pushed(plan, number, applied=True) if number > 0 else None
-
-
-def _record(plan: Plan, options: Options) -> bytes:
-    """What the list of deployments keeps of one."""
-    return msgspec.json.encode(
-        {
-            "number": plan.against + 1,
-            "at": time.time_ns() // 1_000_000,
-            "author": options.author,
-            "message": options.message,
-            "changed": plan.changed,
-            "deleted": plan.deleted,
-        }
-    )
-
-
-def _outrun() -> HeadraceError:
-    return HeadraceError(
-        f"other deployments came between, {ATTEMPTS} times", hint="find out who else deploys, then push again"
-    )

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import packages_distributions
 from typing import Final, Literal
 
 import msgspec
 
-from shared import keys
+from shared.doctor_runs import differences
 from shared.errors import HeadraceError, StoreUnavailable
-from shared.run_record import state_of
-from shared.scripts.call import Arg
 from shared.status import RedisStatus, SessionStatus, Status, read_status
 from shared.status_page import identity_text
 from shared.store import Store
@@ -21,15 +19,10 @@ from shared.tables import duration
 PACKAGES: Final = ("ingest", "dispatch", "worker", "shared", "console")
 DISTRIBUTION: Final = "headrace"
 OLDEST_REDIS: Final = (7, 0)
-SAMPLE: Final = 200
-"""Runs of each registry that are looked at."""
+SHOWN: Final = 5
+"""Runs that are named where records disagree."""
 LONG_WAIT_MS: Final = 30_000
 
-_REGISTRIES: Final[dict[str, tuple[str, ...]]] = {
-    keys.RQ_STARTED: ("running",),
-    keys.RQ_FINISHED: ("succeeded",),
-    keys.RQ_FAILED: ("failed", "lost", "interrupted"),
-}
 _TRANSIENT = ("connecting", "reconnecting", "draining")
 
 
@@ -160,33 +153,10 @@ def check_books(status: Status) -> Check:
 
 
 def check_registries(store: Store) -> Check:
-    """RQ's registries say of a sample of runs what the runs say of themselves."""
-    found = [
-        f"{run_id} is in {registry}, its state is {state or 'gone'}"
-        for registry, states in _REGISTRIES.items()
-        for run_id, state in _astray(store, registry, states)
-    ]
+    """State, RQ's status and RQ's registries agree on a sample of runs."""
+    found = differences(store)
     if found:
         fix = "somebody has changed RQ's keys by hand; `headrace runs show ID` tells what is known"
-        return Check("warn", "registries", "; ".join(found[:5]), fix)
+        more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+        return Check("warn", "registries", "; ".join([*found[:SHOWN], *more]), fix)
     return Check("ok", "registries", "RQ's registries agree with the runs")
-
-
-def _astray(store: Store, registry: str, states: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Runs of a registry in another state than its own. Looked at twice, because a run may move meanwhile."""
-    members = [member.decode() for member in store.command("ZRANGE", registry, 0, SAMPLE - 1)]
-    suspects = [member for member, state in zip(members, _states(store, members), strict=True) if state not in states]
-    still = store.commands([("ZSCORE", registry, member) for member in suspects])
-    suspects = [member for member, score in zip(suspects, still, strict=True) if score is not None]
-    for member, state in zip(suspects, _states(store, suspects), strict=True):
-        if state not in states:
-            yield member.partition(":")[0], state
-
-
-def _states(store: Store, members: Sequence[str]) -> list[str]:
-    """The started registry names runs as `<run id>:<execution id>`."""
-    commands: list[tuple[Arg, ...]] = [
-        ("HMGET", keys.job(member.partition(":")[0]), "status", "state") for member in members
-    ]
-    replies = store.commands(commands)
-    return [state_of((status or b"").decode(), (state or b"").decode()) for status, state in replies]

@@ -29,6 +29,7 @@ FIELDS = {
     "deployment": "number of the deployment",
     "detail": "what exactly was found",
     "duration_ms": "milliseconds from start to end of the code",
+    "drained": "messages taken in while the session was emptied",
     "durability": "full, or reduced: less than the promise of QoS 1 and 2 needs",
     "entries": "messages of the inbox",
     "entry": "id of the message in the inbox",
@@ -42,6 +43,7 @@ FIELDS = {
     "idempotency_key": "key that the message has for good",
     "idle_ms": "milliseconds that the messages had been left lying",
     "interrupted": "QoS 2 runs that had started: never started again on their own",
+    "left": "id under which the session that was left goes on record",
     "limit": "the size in bytes that was allowed",
     "logger": "name of the library's logger",
     "lost": "QoS 0 runs given up",
@@ -143,6 +145,15 @@ EVENTS: dict[str, EventSpec] = {
         f"{_SESSION} attempt retry_in_s",
     ),
     "session.disconnected": _spec("info", "We ended the connection, in good order.", f"{_SESSION} reason"),
+    "session.left": _spec(
+        "warning", "The trigger goes to another broker, and its session stays at the one that it had.",
+        f"{_SESSION} left epoch",
+    ),
+    "session.ended": _spec(
+        "info", "A session that was left behind is ended at its broker, and forgotten.",
+        "trigger session client_id drained reason",
+        "session {session} of {trigger} is ended ({reason}); messages taken in before: {drained}",
+    ),
     "session.protocol_fallback": _spec(
         "warning", "The broker does not speak MQTT 5; the session goes on with 3.1.1.", f"{_SESSION} reason",
     ),
@@ -180,16 +191,25 @@ EVENTS: dict[str, EventSpec] = {
         "{trigger}: {topic} (QoS {qos}) {state} in {duration_ms} ms",
     ),
     "run.failed": _spec(
-        "warning", "The code raised an error.", f"{_RUN} state duration_ms error",
+        "warning", "The code raised an error.", f"{_RUN} state duration_ms error retry_in_s",
         "{trigger}: {topic} (QoS {qos}) failed: {error}",
     ),
     "run.timed_out": _spec(
-        "warning", "The code ran too long and was ended.", f"{_RUN} state timeout_s",
+        "warning", "The code ran too long and was ended.", f"{_RUN} state timeout_s retry_in_s",
         "{trigger}: {topic} (QoS {qos}) ended after {timeout_s} s",
     ),
     "run.crashed": _spec(
         "warning", "The runner died while the code ran.", f"{_RUN} state exit_status reason",
         "{trigger}: {topic} (QoS {qos}) crashed: {reason}",
+    ),
+    "run.unhandled": _spec(
+        "warning", "An error handler cannot be called for a run that has ended badly.", "run reason",
+    ),
+    "environment.made": _spec(
+        "debug", "The packages of a script were installed, or had been already.", "runnable duration_ms",
+    ),
+    "environment.failed": _spec(
+        "error", "The packages of a script cannot be installed; its runs fail.", "runnable error",
     ),
     "runner.started": _spec("debug", "A child interpreter has loaded a runnable.", "runnable version pid duration_ms"),
     "runner.died": _spec("warning", "A child interpreter ended unasked.", "runnable pid exit_status reason"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
@@ -18,29 +19,49 @@ from shared.run_record import (
     Run,
     all_attempts,
     is_run_id,
+    iso_ms,
     make_run,
     read_args,
     read_attempt,
     read_data,
     read_head,
 )
+from shared.runs import LIVE, TERMINAL
 from shared.scripts.call import Arg
+from shared.scripts.history import Cursor, Wanted, scan_runs
 from shared.store import Store
 from shared.topics import TopicFilter, matches
 
+STEP: Final = 250
+"""Runs that one step of a search looks at: Redis answers nobody else meanwhile, for some 2 ms."""
 PAGE: Final = 250
+"""Runs of which a search reads all at once."""
 BYTES_AT_ONCE: Final = 8 * 1024 * 1024
 """Messages are fetched in portions of about this size: a payload may have many MiB."""
-SCAN: Final = 100_000
+SCAN: Final = 1_000_000
 """How many runs a search looks at, unless told otherwise."""
+
+_US: Final = 1000  # in a millisecond
+_ANY: Final = Wanted()
+_WITH_ERROR: Final = frozenset({*LIVE, *TERMINAL} - {"succeeded"})
+_LUA_LEVELS: Final = {"+": "[^/]*", "#": ".*"}
 
 
 class Query(msgspec.Struct, frozen=True):
-    """Which runs: at most `limit`, found among the newest `scan`."""
+    """Which runs: at most `limit`, found among the newest `scan`; None and empty is any.
+
+    `error` is a text in name, message or stack of the error with which the newest attempt ended, whatever its case.
+    Times are epoch milliseconds of when runs were first queued, `since` inclusive, `until` exclusive.
+    """
 
     trigger: str | None = None
-    state: str | None = None
+    runnable: str | None = None
+    states: frozenset[str] = frozenset()
     topic: TopicFilter | None = None
+    label: str | None = None
+    error: str | None = None
+    since: int | None = None
+    until: int | None = None
     limit: int = 100
     scan: int = SCAN
 
@@ -50,6 +71,7 @@ class RunDetails(msgspec.Struct, frozen=True):
 
     A run that no message made has the arguments of its `main` instead. `origin` is who made it: `message`, `api`, or
     `child` for another run, which is its `parent`; `root` is the first of that line.
+    `handler`: it is the error handler's run, for its `parent`. `due_at`: when a scheduled run is to be tried again.
     """
 
     run: Run
@@ -60,19 +82,20 @@ class RunDetails(msgspec.Struct, frozen=True):
     origin: str = "message"
     parent: str | None = None
     root: str | None = None
+    due_at: str | None = None
 
 
 def search(store: Store, query: Query, looked_at: Callable[[int], None]) -> Iterator[Run]:
-    """Runs newest first; `looked_at` is told after each page how many were looked at so far.
+    """Runs newest first; `looked_at` is told after each step how many were looked at so far.
 
     Runs that are placed meanwhile are not shown, runs that are forgotten meanwhile are left out.
     """
     return islice(_matching(store, query, looked_at), query.limit)
 
 
-def read_runs(store: Store, ids: Sequence[bytes], topic: TopicFilter | None = None) -> Iterator[Run]:
+def read_runs(store: Store, ids: Sequence[bytes]) -> Iterator[Run]:
     """The runs with these ids, in their order, without those that are not there."""
-    return _with_messages(store, _heads(store, ids), topic)
+    return _with_messages(store, _heads(store, ids))
 
 
 def show(store: Store, run_id: str) -> RunDetails:
@@ -82,8 +105,15 @@ def show(store: Store, run_id: str) -> RunDetails:
         hint = "`headrace runs` lists ids; old runs are forgotten"
         raise UserError(f"there is no run {run_id}", hint=hint, run=run_id)
     (head,) = heads
-    data, entries = store.commands([("HGET", keys.job(run_id), "data"), ("XRANGE", keys.results(run_id), "-", "+")])
-    return make_details(head, data, entries)
+    data, entries, due_s = store.commands(
+        [
+            ("HGET", keys.job(run_id), "data"),
+            ("XRANGE", keys.results(run_id), "-", "+"),
+            ("ZSCORE", keys.RQ_SCHEDULED, run_id),
+        ]
+    )
+    due_at = None if due_s is None else iso_ms(int(float(due_s) * 1000))
+    return msgspec.structs.replace(make_details(head, data, entries), due_at=due_at)
 
 
 def make_details(head: Head, data: bytes | None, entries: Sequence[tuple[bytes, Mapping[bytes, bytes]]]) -> RunDetails:
@@ -99,31 +129,63 @@ def make_details(head: Head, data: bytes | None, entries: Sequence[tuple[bytes, 
 
 
 def _matching(store: Store, query: Query, looked_at: Callable[[int], None]) -> Iterator[Run]:
+    key = keys.runs(query.trigger) if query.trigger else keys.RUNS
+    wanted = _wanted(query)
+    cursor = Cursor("+inf" if query.until is None else f"({query.until * _US}")
+    down_to = "-inf" if query.since is None else str(query.since * _US)
+    give = min(PAGE, query.limit)
     looked = 0
-    size = min(PAGE, query.limit) if query.state is None and query.topic is None else PAGE
-    for ids in _pages(store, keys.runs(query.trigger) if query.trigger else keys.RUNS, size):
-        page = ids[: query.scan - looked]
-        heads = [head for head in _heads(store, page) if query.state in {None, head.state}]
-        yield from _with_messages(store, heads, query.topic)
-        looked += len(page)
+    while looked < query.scan:
+        step = min(give if wanted == _ANY else STEP, query.scan - looked)
+        found = store.run(scan_runs(key, wanted, cursor, down_to=down_to, look_at=step, give=give))
+        runs = read_runs(store, found.ids)
+        yield from (run for run in runs if _fits(query, run))
+        cursor = found.cursor
+        looked += found.looked_at
         looked_at(looked)
-        if looked >= query.scan:
+        if found.is_end:
             return
 
 
-def _pages(store: Store, key: str, size: int) -> Iterator[list[bytes]]:
-    """Ids by falling score. Two dispatchers may give the same score, so a page begins again at the last one's."""
-    top: bytes | str = "+inf"
-    known: set[bytes] = set()
-    while True:
-        reply = store.command("ZREVRANGEBYSCORE", key, top, "-inf", "WITHSCORES", "LIMIT", 0, size + len(known))
-        pairs = [pair for pair in zip(reply[::2], reply[1::2], strict=True) if pair[0] not in known]
-        if not pairs:
-            return
-        yield [run_id for run_id, _ in pairs]
-        same = known if pairs[-1][1] == top else set()
-        top = pairs[-1][1]
-        known = same | {run_id for run_id, score in pairs if score == top}
+def _wanted(query: Query) -> Wanted:
+    """What Redis can tell by itself. What it gives is looked at again by `_fits`."""
+    return Wanted(
+        states=query.states or (_WITH_ERROR if query.error else query.states),
+        runnable=query.runnable or "",
+        topic=_lua_pattern(query.topic) if query.topic else "",
+        error=as_in_json(query.error or ""),
+        noted=as_in_json(query.label or "", lower=False),
+    )
+
+
+def _fits(query: Query, run: Run) -> bool:
+    return (
+        (not query.states or run.state in query.states)
+        and query.runnable in {None, run.runnable}
+        and (query.topic is None or (run.topic is not None and matches(query.topic, run.topic)))
+        and (query.label is None or query.label in run.labels)
+        and (query.error is None or says(run.error, query.error))
+    )
+
+
+def says(error: Mapping[str, Any] | None, text: str) -> bool:
+    """Whether name, message or stack of an error contain a text, whatever its case."""
+    wanted = text.lower()
+    return error is not None and any(wanted in str(error[part]).lower() for part in ("name", "message", "stack"))
+
+
+def as_in_json(text: str, *, lower: bool = True) -> str:
+    """A text as it stands inside of a JSON document; letters that Lua can lower are lowered."""
+    found = msgspec.json.encode(text).decode()[1:-1]
+    return "".join(c.lower() if c.isascii() else c for c in found) if lower else found
+
+
+def _lua_pattern(topic: TopicFilter) -> str:
+    """A pattern that finds at least what the filter matches."""
+    levels = [_LUA_LEVELS.get(level) or re.sub(r"([^\w\s]|_)", r"%\1", level, flags=re.ASCII) for level in topic.levels]
+    if levels[-1] != _LUA_LEVELS["#"]:
+        return f"^{'/'.join(levels)}$"
+    return f"^{'/'.join(levels[:-1])}"
 
 
 def _heads(store: Store, ids: Sequence[bytes]) -> list[Head]:
@@ -136,7 +198,7 @@ def _heads(store: Store, ids: Sequence[bytes]) -> list[Head]:
     return [head for head in heads if head is not None]
 
 
-def _with_messages(store: Store, heads: Sequence[Head], topic: TopicFilter | None) -> Iterator[Run]:
+def _with_messages(store: Store, heads: Sequence[Head]) -> Iterator[Run]:
     for portion in _portions(heads):
         commands: list[tuple[Arg, ...]] = []
         for head in portion:
@@ -145,8 +207,7 @@ def _with_messages(store: Store, heads: Sequence[Head], topic: TopicFilter | Non
         replies = store.commands(commands)
         for head, data, entries in zip(portion, replies[::2], replies[1::2], strict=True):
             spec, message = read_data(data)
-            if topic is None or (message is not None and matches(topic, message.topic)):
-                yield make_run(head, spec, message, read_attempt(entries[0]) if entries else None)
+            yield make_run(head, spec, message, read_attempt(entries[0]) if entries else None)
 
 
 def _portions(heads: Sequence[Head]) -> Iterator[list[Head]]:

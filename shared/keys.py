@@ -3,23 +3,27 @@
 | key | type | writer | reader | life |
 |---|---|---|---|---|
 | `headrace:inbox` | stream `k`, `e`; group `dispatch` | admit | dispatch | until placed |
-| `headrace:session:<sid>` | hash: fence, call, epoch, connection, admitted, … and what the session reports | ingest | ingest, status | the session's |
+| `headrace:session:<sid>` | hash: fence, call, epoch, connection, admitted, … and what the session reports | ingest | ingest, status | the session's; fence, epoch and admitted stay |
 | `headrace:session:<sid>:inflight` | hash packet id → digests and connections | admit | session_open | PUBLISH … PUBREL |
 | `headrace:lease:<sid>` | string `<token> <holder>`, expiring | lease_* | ingest, status | lease time |
-| `headrace:sessions` | set of session ids | lease_acquire | status | for ever |
+| `headrace:sessions` | set of session ids | lease_acquire, session_epoch | status, sessions | until session_end |
+| `headrace:left` | hash session id → record of a session that its trigger left behind, and what is to be done with it | push, session_epoch, left_change | ingest, sessions | until session_end, or taken up again |
 | `headrace:counters:<trigger>` | hash of the identities' cells | admit, place, start, finish, sweep | status | for ever |
 | `headrace:counters` | set of triggers that have counters | admit | status | for ever |
 | `headrace:published:<trigger>:<digest>` | string, expiring: a publisher's own id was seen | place | place | 24 h |
-| `headrace:dead` | zset dead letter id → epoch ms | admit, place, finish, sweep | dead | `dead_max` |
+| `headrace:dead` | zset dead letter id → epoch ms | admit, place, finish, sweep | dead | `dead_max`, `dead_max_age_s` |
 | `headrace:dead:letters` | hash dead letter id → record (messages that never became a run) | admit, place | dead | as above |
+| `headrace:handlers` | list of ids of runs that ended badly and wait for their error handler | finish, sweep | worker | until it is called |
 | `headrace:deployment` | hash: id, number | push | all | for ever |
 | `headrace:deployed` | hash `<kind>:<path>` → version | push | all | for ever |
 | `headrace:definitions` | hash version → JSON | push | all | for ever (immutable) |
-| `headrace:deployments` | list of deployment records, newest first | push | history | for ever |
+| `headrace:deployments` | list of deployment records, newest first | push | history | `deployments_max` |
 | `headrace:state` | hash path → JSON: resources that scripts write (`set_state`) | console | console, worker | until deleted |
 | `headrace:runs` | zset run id → queued at (epoch µs) | place, create_runs | runs | retention |
-| `headrace:runs:<trigger>` | the same per trigger | place | runs | retention |
+| `headrace:runs:<trigger>` | the same per trigger | place, create_runs | runs | retention |
+| `headrace:suspended:<trigger>` | zset run id → placed at (epoch µs): runs that wait to be resumed | place | resume, discard, trigger | until resumed, discarded or cancelled |
 | `headrace:children:<run>` | zset run id → queued at (epoch µs): what the run has started, and what that has started | create_runs | console | as the run |
+| `headrace:log:<run>` | hash: execution, and the text that it has printed so far | worker | runs logs | 1 h, or as the run |
 | `headrace:workers` | set of worker names | worker_beat | sweep, status | until swept |
 | `headrace:worker:<name>` | string, expiring: alive | worker_beat | sweep | lease time |
 | `headrace:worker:<name>:claims` | hash run id → `<execution id> claimed` or `… started` | claim, start | finish, sweep | until finished |
@@ -34,9 +38,11 @@ QUEUE = "headrace"
 
 INBOX = PREFIX + "inbox"
 SESSIONS = PREFIX + "sessions"
+LEFT = PREFIX + "left"
 COUNTERS = PREFIX + "counters"
 DEAD = PREFIX + "dead"
 DEAD_LETTERS = PREFIX + "dead:letters"
+HANDLERS = PREFIX + "handlers"
 DEPLOYMENT = PREFIX + "deployment"
 DEPLOYED = PREFIX + "deployed"
 DEFINITIONS = PREFIX + "definitions"
@@ -51,6 +57,9 @@ RQ_STARTED = "rq:wip:" + QUEUE
 RQ_FINISHED = "rq:finished:" + QUEUE
 RQ_FAILED = "rq:failed:" + QUEUE
 RQ_CANCELED = "rq:canceled:" + QUEUE
+RQ_SCHEDULED = "rq:scheduled:" + QUEUE
+RQ_DEFERRED = "rq:deferred:" + QUEUE
+RQ_SCHEDULER_LOCK = "rq:scheduler-lock:" + QUEUE
 RQ_SUSPENDED = "rq:suspended"
 RQ_WORKERS = "rq:workers"
 RQ_QUEUE_WORKERS = "rq:workers:" + QUEUE
@@ -86,9 +95,19 @@ def runs(trigger: str) -> str:
     return f"{PREFIX}runs:{trigger}"
 
 
+def suspended(trigger: str) -> str:
+    """The trigger's runs that wait to be resumed, in order."""
+    return f"{PREFIX}suspended:{trigger}"
+
+
 def children(run_id: str) -> str:
     """What a run has started, and what that has started, in order."""
     return f"{PREFIX}children:{run_id}"
+
+
+def live_log(run_id: str) -> str:
+    """What a run that takes long has printed so far."""
+    return f"{PREFIX}log:{run_id}"
 
 
 def worker(name: str) -> str:

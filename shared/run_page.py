@@ -48,6 +48,7 @@ def document(details: RunDetails) -> dict[str, Any]:
         "origin": details.origin,
         "parent": details.parent,
         "root": details.root,
+        "due_at": details.due_at,
         "attempts_ended": details.attempts,
         "log": details.attempts[-1].log if details.attempts else "",
     }
@@ -56,13 +57,15 @@ def document(details: RunDetails) -> dict[str, Any]:
 def page(details: RunDetails) -> str:
     """The run on one screen: message, times, attempts."""
     run = details.run
-    lines = [f"{run.id}  {run.state}" + ("  (queued again by hand)" if run.source == "redrive" else ""), ""]
+    lines = [f"{run.id}  {run.state}{_remark(details)}", ""]
     pairs = [
-        ("trigger", run.trigger or f"none, {_made_by(details)}"),
+        ("trigger", _trigger(details)),
         ("runnable", f"{run.runnable or '?'}  version {run.runnable_version or '?'}"),
         ("idempotency key", run.idempotency_key or "?"),
         ("attempts", str(run.attempts)),
     ]
+    if run.labels:
+        pairs.append(("labels", ", ".join(run.labels)))
     if details.captures:
         pairs.append(("captures", ", ".join(f"{name} = {level}" for name, level in details.captures.items())))
     lines += fields(pairs)
@@ -77,7 +80,27 @@ def page(details: RunDetails) -> str:
     return "\n".join(lines)
 
 
+def _remark(details: RunDetails) -> str:
+    run = details.run
+    if run.source == "redrive":
+        return "  (queued again by hand)"
+    if details.due_at is not None:
+        return f", to be tried again at {local_time(details.due_at)}"
+    recovered = run.state == "succeeded" and details.attempts and details.attempts[-1].error is not None
+    return "  (recovered by its error handler)" if recovered else ""
+
+
+def _trigger(details: RunDetails) -> str:
+    if details.origin == "message":
+        return details.run.trigger
+    return f"{details.run.trigger or 'none'}, {_made_by(details)}"
+
+
 def _made_by(details: RunDetails) -> str:
+    if details.origin == "handler":
+        return f"the error handler of run {details.parent}"
+    if details.origin == "replay":
+        return f"run {details.parent} again"
     return f"started by run {details.parent}" if details.parent else f"made by the {details.origin}"
 
 
@@ -169,6 +192,8 @@ def _attempt(index: int, attempt: Attempt) -> list[str]:
     took = duration(milliseconds(attempt.started_at, attempt.ended_at))
     outcome = _CUT_OFF.get(str(attempt.error["name"]), attempt.outcome) if attempt.error else attempt.outcome
     lines = [f"attempt {index}  {outcome} after {took}  ({attempt.execution_id or 'unknown worker'})"]
+    if attempt.arguments is not None:
+        lines += ["  arguments, from the preprocessor", *indented(_json_text(attempt.arguments, indent=2).split("\n"))]
     if attempt.result is not None:
         lines += ["  result", *indented(_json_text(attempt.result, indent=2).split("\n"))]
     if attempt.error is not None:

@@ -25,7 +25,8 @@ FIELDS: Final = (
 """What of the job hash is read at once; the message in `data` is fetched apart, because it may be large."""
 
 _ID = re.compile(r"q[012]-[A-Za-z0-9_-]+")
-_OUTCOMES = {b"1": "succeeded", b"2": "failed", b"3": "stopped"}
+_OUTCOMES = {b"1": "succeeded", b"2": "failed", b"3": "stopped", b"4": "failed"}
+"""By RQ's types of results; the last is of an attempt that is followed by another."""
 _ENDED_BADLY = ("failed", "interrupted", "lost")
 
 
@@ -35,7 +36,8 @@ class Run(msgspec.Struct, frozen=True):
     `attempts` is how often the code was started. `error` has `name`, `message` and `stack`. Result and error are those
     of a run that has ended. What comes from the message is None where the record cannot be read, and for a run that no
     message made, which has no trigger (''). `source` is `message`, `api`, `child` for a run that another one started,
-    or `redrive` for one that a person has queued again. `labels` are those of a result with `wm_labels` (Windmill).
+    `replay` for one that a person has made of another, or `redrive` for one that was queued again. `labels` are those
+    that the run gave itself (`wm_labels` in its result, as Windmill).
     """
 
     id: str
@@ -58,8 +60,17 @@ class Run(msgspec.Struct, frozen=True):
     source: str
 
 
+class Noted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an attempt leaves beside result, error and log, as JSON, where there is any of it: labels that the run gave
+    itself, and the arguments that a preprocessor made of the message.
+    """
+
+    labels: list[str] = []
+    arguments: Any = None
+
+
 class Attempt(msgspec.Struct, frozen=True):
-    """A start of the code that has ended."""
+    """A start of the code that has ended. `arguments` are those that a preprocessor made of the message."""
 
     outcome: str
     started_at: str | None
@@ -68,6 +79,8 @@ class Attempt(msgspec.Struct, frozen=True):
     result: Any = None
     error: dict[str, Any] | None = None
     log: str = ""
+    labels: list[str] = []
+    arguments: Any = None
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -88,7 +101,7 @@ def state_of(status: str, state: str) -> str:
     """The run's state, also after RQ's own tools have changed the job: they know only `status`."""
     if status == "queued" and state in _ENDED_BADLY:
         return "queued"
-    if status == "canceled" and state == "queued":
+    if status == "canceled" and state in {"queued", "scheduled", "suspended"}:
         return "cancelled"
     return state
 
@@ -120,6 +133,7 @@ def read_args(spec: RunSpec) -> dict[str, Any] | None:
 def read_attempt(entry: tuple[bytes, Mapping[bytes, bytes]]) -> Attempt:
     """From an entry of RQ's results stream."""
     fields = entry[1]
+    noted = _noted(fields.get(b"noted"))
     return Attempt(
         outcome=_OUTCOMES.get(fields.get(b"type", b""), "unknown"),
         started_at=iso_text(fields.get(b"started_at", b"").decode()),
@@ -128,6 +142,8 @@ def read_attempt(entry: tuple[bytes, Mapping[bytes, bytes]]) -> Attempt:
         result=_result(fields.get(b"return_value")),
         error=_error(fields.get(b"error"), fields.get(b"exc_string")),
         log=fields.get(b"log", b"").decode("utf-8", "replace"),
+        labels=noted.labels,
+        arguments=noted.arguments,
     )
 
 
@@ -145,7 +161,8 @@ def make_run(head: Head, spec: RunSpec | None, message: Envelope | None, last: A
     """Put together what was read; `last` is the newest attempt that is recorded."""
     fields = head.fields
     # An entry without execution id was written by RQ's own code. An older one is of a start that another has followed.
-    is_of_this_end = last is not None and fields["ended_at"] and last.execution_id in {fields["execution"], ""}
+    has_ended = fields["ended_at"] or head.state == "scheduled"
+    is_of_this_end = last is not None and has_ended and last.execution_id in {fields["execution"], ""}
     result, error = (last.result, last.error) if last is not None and is_of_this_end else (None, None)
     return Run(
         id=head.id,
@@ -161,10 +178,10 @@ def make_run(head: Head, spec: RunSpec | None, message: Envelope | None, last: A
         started_at=iso_text(fields["started_at"]),
         ended_at=iso_text(fields["ended_at"]),
         result=result,
-        error=error,
+        error=None if head.state == "succeeded" else error,  # recovered by its error handler
         payload_size=len(message.payload) if message else None,
         runnable_version=spec.runnable_version if spec else None,
-        labels=_labels(result),
+        labels=last.labels if last is not None and is_of_this_end else [],
         source=fields["source"] or "message",
     )
 
@@ -183,9 +200,11 @@ def iso_text(text: str) -> str | None:
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z"
 
 
-def _labels(result: Any) -> list[str]:
-    labels = result.get("wm_labels") if isinstance(result, dict) else None
-    return [str(label) for label in labels] if isinstance(labels, list) else []
+def _noted(stored: bytes | None) -> Noted:
+    try:
+        return msgspec.json.decode(stored, type=Noted) if stored else Noted()
+    except msgspec.DecodeError:
+        return Noted()
 
 
 def _result(packed: bytes | None) -> Any:

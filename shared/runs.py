@@ -10,34 +10,90 @@ from typing import Final
 
 import msgspec
 
+from shared import keys
 from shared.envelope import Envelope, decode_envelope
 from shared.errors import EnvelopeError
 
 LIVE: Final = ("queued", "scheduled", "suspended", "running")
 TERMINAL: Final = ("filtered", "expired", "succeeded", "failed", "lost", "interrupted", "cancelled")
 
-# state → {verb: next state}. `claim` keeps `queued`: a claim is not a start.
+_WRITTEN_OFF: Final = {
+    "finish late": "succeeded",
+    "fail late": "failed",
+    "fail late, to be tried again": "scheduled",
+    "stop late": "cancelled",
+}
+
+# state → {what happens: next state}. `claim` keeps `queued`: a claim is not a start.
 TRANSITIONS: Final[dict[str, dict[str, str]]] = {
-    "new": {"place": "queued", "create": "queued"},
+    "new": {"place": "queued", "suspend": "suspended", "filter": "filtered", "create": "queued", "handle": "queued"},
     "queued": {"claim": "queued", "start": "running", "sweep QoS 0": "lost", "cancel": "cancelled"},
+    "scheduled": {"promote": "queued", "cancel": "cancelled"},
+    "suspended": {"resume": "queued", "discard": "cancelled", "cancel": "cancelled"},
     "running": {
         "finish": "succeeded",
         "fail": "failed",
+        "fail, to be tried again": "scheduled",
         "stop": "cancelled",
         "crash QoS 0": "lost",
         "crash QoS 1": "queued",
         "crash QoS 1, last": "failed",
         "crash QoS 2": "interrupted",
     },
-    "lost": {"finish late": "succeeded", "fail late": "failed"},
-    "interrupted": {"finish late": "succeeded", "fail late": "failed", "retry": "queued"},
-    "failed": {"retry": "queued"},
+    "lost": {**_WRITTEN_OFF, "recover": "succeeded", "requeue": "queued"},
+    "interrupted": {**_WRITTEN_OFF, "recover": "succeeded", "retry": "queued", "requeue": "queued"},
+    "failed": {"recover": "succeeded", "retry": "queued", "requeue": "queued"},
     "succeeded": {},
     "cancelled": {},
+    "filtered": {},
 }
+
+
+class Cause(msgspec.Struct, frozen=True):
+    """Who makes a transition, by which Lua verbs, and when."""
+
+    who: str
+    verbs: tuple[str, ...]
+    when: str
+
+
+_LATE = "of a run that was written off, by the worker that had started it and was only stalled"
+
+CAUSES: Final = {
+    "place": Cause("dispatch", ("place",), "a message is for this runnable"),
+    "suspend": Cause("dispatch", ("place",), "the same, and the trigger is suspended at that moment"),
+    "filter": Cause("dispatch", ("place",), "the trigger's filters refuse the message; there is no record"),
+    "create": Cause("console", ("create_runs",), "somebody, or another run, asks for it"),
+    "handle": Cause("any worker", ("create_handler",), "a run with an error handler has ended badly"),
+    "claim": Cause("worker", ("claim",), "it takes runs from the queue"),
+    "start": Cause("worker", ("start",), "the code is about to begin"),
+    "promote": Cause("any worker", ("promote",), "its time has come"),
+    "resume": Cause("a person", ("resume",), "it is released, with the version of then or of now"),
+    "discard": Cause("a person", ("discard",), "it is not to run at all"),
+    "cancel": Cause("a person or a run", ("cancel", "sweep"), "at once; what RQ's tools cancel, by the next sweep"),
+    "finish": Cause("worker", ("finish",), "the code has returned"),
+    "fail": Cause("worker", ("finish",), "the code has raised or timed out, or cannot be executed"),
+    "fail, to be tried again": Cause("worker", ("finish",), "the same, and the retry policy has a retry left"),
+    "stop": Cause("worker", ("finish",), "it was cancelled while it ran"),
+    "crash QoS 0": Cause("worker, or another's sweep", ("finish", "sweep"), "the interpreter or the worker has died"),
+    "crash QoS 1": Cause("worker, or another's sweep", ("finish", "sweep"), "the same, fewer than `max_crashes` times"),
+    "crash QoS 1, last": Cause("worker, or another's sweep", ("finish", "sweep"), "the same, for the last time"),
+    "crash QoS 2": Cause("worker, or another's sweep", ("finish", "sweep"), "the interpreter or the worker has died"),
+    "sweep QoS 0": Cause("any worker's sweep", ("sweep",), "the worker that had claimed it has died before the start"),
+    "finish late": Cause("worker", ("finish",), f"as `finish`, {_LATE}"),
+    "fail late": Cause("worker", ("finish",), f"as `fail`, {_LATE}"),
+    "fail late, to be tried again": Cause("worker", ("finish",), f"as `fail, to be tried again`, {_LATE}"),
+    "stop late": Cause("worker", ("finish",), f"as `stop`, {_LATE}"),
+    "recover": Cause("worker", ("finish",), "its error handler has returned `recover: true`"),
+    "retry": Cause("a person", ("retry",), "it is re-driven"),
+    "requeue": Cause("a person, by RQ's tools", ("claim",), "the same: adopted when a worker claims it"),
+}
+"""What happens, by the words of TRANSITIONS."""
 
 RQ_STATUS: Final = {
     "queued": "queued",
+    "scheduled": "scheduled",
+    "suspended": "deferred",
     "running": "started",
     "succeeded": "finished",
     "failed": "failed",
@@ -45,6 +101,20 @@ RQ_STATUS: Final = {
     "interrupted": "failed",
     "cancelled": "canceled",
 }
+RQ_STOPPED: Final = "stopped"
+"""RQ's status of what was cancelled while it ran."""
+
+RQ_REGISTRY: Final = {
+    "scheduled": keys.RQ_SCHEDULED,
+    "suspended": keys.RQ_DEFERRED,
+    "running": keys.RQ_STARTED,
+    "succeeded": keys.RQ_FINISHED,
+    "failed": keys.RQ_FAILED,
+    "lost": keys.RQ_FAILED,
+    "interrupted": keys.RQ_FAILED,
+    "cancelled": keys.RQ_CANCELED,
+}
+"""The registry of RQ that a run is in, and no other; a queued one is in the queue, or in a worker's claims."""
 
 RQ_FUNCTION = "headrace.run"
 

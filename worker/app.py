@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from shared.config import Settings
+from shared.dependencies.environments import Environments
 from shared.errors import ConfigError, HeadraceError
 from shared.events import emit
 from shared.run_tokens import PURPOSE
@@ -17,12 +18,17 @@ from shared.store import Store
 from worker.arguments import Calls
 from worker.chores import Chores
 from worker.environment import process_environment
+from worker.environments import REMOVE_EVERY_S, ScriptEnvironments
+from worker.error_handlers import ErrorHandlers
 from worker.executor import Executor
+from worker.follow_up import FOLLOW_UP_EVERY_S, FollowUp
 from worker.lease import BEATS_PER_LEASE
+from worker.live_log import TELL_EVERY_S, LiveLog
 from worker.loop import WorkLoop
 from worker.pool import RunnerPool
 from worker.reporting import Reporter
 from worker.retention import PRUNE_EVERY_S, Retention
+from worker.retrying import Retrying
 from worker.rq_worker import RqWorker
 from worker.runners import RUNNERS
 from worker.runners.base import MIB, Runner, RunnerLimits, RunnerSettings, ScriptFiles
@@ -72,19 +78,28 @@ def _work(settings: Settings, name: str, store: Store, pool: RunnerPool, stop: S
     reporter = Reporter(uplink, limits, show_finished=shows_finished)
     box = SecretBox.load(settings, create=True)
     values = DeployedValues(uplink, box)
-    calls = Calls(Triggers(uplink), values, box.derive(PURPOSE))
-    executor = Executor(pool, calls, values.masked, settings.worker.default_timeout_s, stop, reporter.add)
+    triggers = Triggers(uplink)
+    calls = Calls(triggers, values, box.derive(PURPOSE))
+    retention = Retention(uplink, settings.retention)
     chores = Chores()
-    scripts = Scripts(uplink, settings.cache / "scripts")
+    environments = ScriptEnvironments(Environments(settings.environments, settings.worker.python), uplink)
+    scripts = Scripts(uplink, settings.cache / "scripts", environments)
+    report = Retrying(reporter.add, triggers, scripts).report
+    executor = Executor(pool, calls, values.masked, settings.worker.default_timeout_s, stop, report)
     loop = WorkLoop(uplink, reporter, executor, scripts, settings.worker, stop, chores)
     face = RqWorker(name, settings.redis_url, uplink, executor)
     chores.add(lease_ms / 1000 / BEATS_PER_LEASE / 2, uplink.keep_alive)
     chores.add(FOLLOW_EVERY_S, values.follow)
+    chores.add(FOLLOW_EVERY_S, environments.follow)
+    chores.add(REMOVE_EVERY_S, environments.tidy)
     chores.add(lease_ms / 1000, loop.doubt)
     chores.add(1.0, lambda: face.show(loop.state, stopping=stop.requested))
     chores.add(SWEEP_EVERY_S, Sweeper(uplink, limits).sweep)
+    chores.add(FOLLOW_UP_EVERY_S, FollowUp(uplink, ErrorHandlers(uplink, triggers, settings.workspace)).run)
     chores.add(TIDY_EVERY_S, _tidy)
-    chores.add(PRUNE_EVERY_S, Retention(uplink, settings.retention).prune)
+    for forget in (retention.prune, retention.prune_triggers, retention.expire_dead):
+        chores.add(PRUNE_EVERY_S, forget)
+    chores.add(TELL_EVERY_S, LiveLog(uplink, executor, values.growing).tell)
 
     def work() -> bool:
         emit("process.ready", process="worker", name=name)
@@ -109,7 +124,8 @@ def _runner_maker(settings: Settings) -> Callable[[ScriptFiles], Runner]:
             raise ConfigError(f"this worker has no runner for {script.language}")
         variables = process_environment(settings.console.url, settings.workspace, script.path)
         limits = script_limits(script, settings.worker.runner_memory_mib)
-        return runner(script, limits, RunnerSettings(settings.worker.python, environment=variables))
+        cache = str(settings.cache.resolve())
+        return runner(script, limits, RunnerSettings(settings.worker.python, environment=variables, cache=cache))
 
     return make
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from shared.clock import NS_PER_S, iso_utc
+from shared.create_runs import HANDLER_ORIGIN
 from shared.envelope import Envelope
 from shared.errors import InternalError, UserError
 from shared.run_tokens import mint
@@ -61,12 +62,19 @@ class Calls:
         return message_call(claim.run_id, job.attempt, spec, message, form, environment)
 
     def _arguments(self, spec: RunSpec) -> bytes:
-        """The run's arguments with references put in place: only here, never in what came from a broker."""
+        """The run's arguments with references put in place: only here, never in what came from a broker.
+
+        The error that an error handler gets may hold what did.
+        """
         given = spec.args or b"{}"
         if not any(mark in given for mark in _REFERENCES):
             return given
         try:
-            return _encode(self._references.resolve(_decode(given)))
+            args = _decode(given)
+            trusted = args
+            if spec.origin == HANDLER_ORIGIN:
+                trusted = {name: value for name, value in args.items() if name != "error"}
+            return _encode(args | self._references.resolve(trusted))
         except msgspec.DecodeError as error:
             raise UserError(f"the arguments are not JSON: {error}") from error
 

@@ -34,8 +34,20 @@ PATIENCE_S = 0.01
 """A run that is longer holds nothing back: what has ended is recorded meanwhile, what waits is given back."""
 TICK_S = 0.05
 LOADING_DEATHS_MAX = 3
+STOP_GRACE_S = 3.0
+"""From SIGTERM to SIGKILL for a run that somebody has cancelled."""
 
 Verdict = Literal["timed out", "stopped"]
+
+
+class Executing(msgspec.Struct, frozen=True):
+    """A run that executes: since when, and what it has printed through its language's streams, and past them."""
+
+    run_id: str
+    execution: str
+    age_s: float
+    printed: bytes
+    raw: bytes
 
 
 class _Group(msgspec.Struct):
@@ -50,6 +62,8 @@ class _Group(msgspec.Struct):
     loading_deaths: int = 0
     verdict: Verdict | None = None
     judged: str = ""
+    stopping: str = ""
+    kill_at: float = 0.0
 
 
 class Executor:
@@ -86,6 +100,15 @@ class Executor:
             return group.waiting[0].claim.run_id if group else None
         except IndexError:
             return None
+
+    @property
+    def executing(self) -> Executing | None:
+        """The run that executes now, and what it has printed so far; None where none does. In the loop's thread."""
+        group = self._group
+        if group is None or not group.waiting or group.runner is None:
+            return None
+        claim = group.waiting[0].claim
+        return Executing(claim.run_id, claim.execution, time.monotonic() - group.began_at, *group.runner.output())
 
     def interrupt(self, run_id: str, verdict: Verdict | None) -> None:
         """End this run if it still is the one that executes, with this verdict; None: as a crash. Any thread."""
@@ -155,23 +178,34 @@ class Executor:
         if group.runner and group.waiting and (not events or time.monotonic() >= group.tick_at):
             group.tick_at = time.monotonic() + TICK_S
             tick()
-            if self._must_end(group):
+            if self._must_end(group, runner):
                 self._apply(group, runner.kill())
 
-    def _must_end(self, group: _Group) -> bool:
-        """Must the run that executes not go on? `verdict` then says why, None if it was only caught up in it."""
+    def _must_end(self, group: _Group, runner: Runner) -> bool:
+        """Must the run that executes not go on? `verdict` then says why, None if it was only caught up in it.
+
+        One that is to be stopped is asked to first.
+        """
         job = group.waiting[0]
         group.judged = job.claim.run_id
         group.verdict = None
         try:
             run_id, verdict = self._wishes.get_nowait()
         except Empty:
-            if time.monotonic() < group.began_at + self._timeout_s(job):
-                return self._stop.expired
-            group.verdict = "timed out"
-            return True
-        group.verdict = verdict
-        return run_id == job.claim.run_id
+            run_id, verdict = "", None
+        if verdict == "stopped" and run_id == job.claim.run_id != group.stopping:
+            group.stopping, group.kill_at = run_id, time.monotonic() + STOP_GRACE_S
+            runner.terminate()
+        if group.stopping == job.claim.run_id:
+            group.verdict = "stopped"
+            return time.monotonic() >= group.kill_at or self._stop.expired
+        if run_id:
+            group.verdict = verdict
+            return run_id == job.claim.run_id
+        if time.monotonic() < group.began_at + self._timeout_s(job):
+            return self._stop.expired
+        group.verdict = "timed out"
+        return True
 
     def _apply(self, group: _Group, events: list[RunEvent]) -> None:
         for event in self._masked(events):
@@ -196,7 +230,10 @@ class Executor:
         if job.claim.run_id != event.run_id:
             raise InternalError("a runner answered out of order", run=event.run_id, expected=job.claim.run_id)
         now = time.monotonic()
-        self._report(outcomes.done(job, event, now - group.began_at))
+        if group.stopping == event.run_id and not event.ok:
+            self._report(outcomes.stopped(job, event.log))
+        else:
+            self._report(outcomes.done(job, event, now - group.began_at))
         group.waiting.popleft()
         group.began_at = now
         if group.script.isolation == "fresh":
@@ -208,7 +245,10 @@ class Executor:
             emit("runner.died", exit_status=death.returncode, reason=death.cause)
         if not group.waiting:
             return
-        verdict = group.verdict if death.killed and group.waiting[0].claim.run_id == group.judged else None
+        run_id = group.waiting[0].claim.run_id
+        verdict = group.verdict if death.killed and run_id == group.judged else None
+        if run_id == group.stopping:
+            verdict = "stopped"
         if verdict == "timed out":
             job = group.waiting.popleft()
             self._report(outcomes.timed_out(job, self._timeout_s(job), death.log, loading=group.loading))

@@ -44,6 +44,14 @@ class Mask:
             return self._without_edges(text[: cut.start()]) + cut.group()
         return self._without_edges(text) if len(text) >= _LONG else text
 
+    def growing(self, text: str) -> str:
+        """The beginning of a text that goes on, without secrets: the end is held back where it may be of one."""
+        if not self._forms:
+            return text
+        while size := max((_begun(form, text) for form in self._forms), default=0):
+            text = text[:-size]
+        return self.text(text)
+
     def json(self, document: bytes | None) -> bytes | None:
         """The same for a JSON document, which stays one: also its keys, and numbers that contain a secret."""
         if document is None or not any(needle in document for needle in self._needles):
@@ -102,6 +110,11 @@ class Mask:
                 if text.startswith(form[-size:]):
                     text = MASK + text[size:]
         return text
+
+
+def _begun(form: str, text: str) -> int:
+    """How many characters at the end of a text are the beginning of a form, but not all of it."""
+    return next((size for size in range(len(form) - 1, 0, -1) if text.endswith(form[:size])), 0)
 
 
 def _forms(secret: str) -> set[str]:

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from shared.create_runs import HANDLER_ORIGIN
+from shared.run_record import Noted
 from shared.scripts.worker import Ending
 from shared.scripts.worker import Outcome as Word
 from worker.jobs import Job
@@ -19,31 +21,49 @@ _json_encode = msgspec.json.Encoder().encode
 _json_decode = msgspec.json.Decoder().decode
 _msgpack_encode = msgspec.msgpack.Encoder().encode
 EXCERPT = 200
+_MS_PER_S = 1000
+
+
+class Raised(msgspec.Struct, frozen=True, gc=False):
+    """Code has raised or timed out. `arguments_json` is what its preprocessor had made of the message."""
+
+    error: RunErrorInfo
+    arguments_json: bytes | None = None
 
 
 class Ended(msgspec.Struct, frozen=True, gc=False):
-    """An ending and the event that tells of it; `detail` are the event's own fields."""
+    """An ending and the event that tells of it; `detail` are the event's own fields. `raised`: by its code's fault."""
 
     job: Job
     ending: Ending
     event: EventName
     detail: dict[str, Any]
+    raised: Raised | None = None
 
 
 def done(job: Job, answer: RunDone, duration_s: float) -> Ended:
     """The code was executed to its end."""
+    ended = _executed(job, answer, duration_s)
+    if not answer.labels and answer.arguments_json is None:
+        return ended
+    return msgspec.structs.replace(ended, ending=msgspec.structs.replace(ended.ending, noted=_noted(answer)))
+
+
+def _executed(job: Job, answer: RunDone, duration_s: float) -> Ended:
     detail: dict[str, Any] = {"duration_ms": round(duration_s * 1000, 2)}
     try:
         result = packed_result(answer.result_json)
     except (msgspec.DecodeError, OverflowError, ValueError) as error:
         problem = RunErrorInfo("ResultError", f"the result cannot be stored: {error}")
-        return _failed(job, problem, "run.failed", detail, answer.log)
+        return _failed(job, problem, "run.failed", detail, answer.log, raised=Raised(problem, answer.arguments_json))
     if answer.ok:
         if answer.result_json is not None:
             detail["result"] = answer.result_json[:EXCERPT].decode("utf-8", "replace")
-        return Ended(job, _ending(job, "succeeded", result=result, log=answer.log), "run.finished", detail)
-    raised = answer.error or RunErrorInfo("UnknownError", "the run failed without saying why")
-    return _failed(job, raised, "run.failed", detail, answer.log, result)
+        outcome: Word = "recovered" if _recovers(job, answer.result_json) else "succeeded"
+        return Ended(job, _ending(job, outcome, result=result, log=answer.log), "run.finished", detail)
+    error_info = answer.error or RunErrorInfo("UnknownError", "the run failed without saying why")
+    raised = Raised(error_info, answer.arguments_json)
+    return _failed(job, error_info, "run.failed", detail, answer.log, result, raised=raised)
 
 
 def refused(job: Job, problem: RunErrorInfo) -> Ended:
@@ -55,7 +75,7 @@ def timed_out(job: Job, timeout_s: float, log: str, *, loading: bool) -> Ended:
     """The code was killed because it took too long."""
     what = "the script did not load" if loading else "the run gave no answer"
     problem = RunErrorInfo("TimeoutError", f"{what} within {timeout_s:g} s and was ended")
-    return _failed(job, problem, "run.timed_out", {"timeout_s": timeout_s}, log)
+    return _failed(job, problem, "run.timed_out", {"timeout_s": timeout_s}, log, raised=Raised(problem))
 
 
 def stopped(job: Job, log: str) -> Ended:
@@ -75,6 +95,30 @@ def crashed(job: Job, death: RunnerDied) -> Ended:
     return Ended(job, ending, "run.crashed", {"reason": cause, "exit_status": death.returncode})
 
 
+def retried(ended: Ended, delay_s: int) -> Ended:
+    """It has failed, and is to be tried again."""
+    ending = msgspec.structs.replace(ended.ending, outcome="retry", delay_ms=delay_s * _MS_PER_S)
+    return msgspec.structs.replace(ended, ending=ending, detail={**ended.detail, "retry_in_s": delay_s})
+
+
+def with_message(ended: Ended, addition: str) -> Ended:
+    """The same failure, with something more to say about it."""
+    if ended.raised is None:
+        return ended
+    error = ended.raised.error
+    error = msgspec.structs.replace(error, message=f"{error.message} ({addition})")
+    ending = msgspec.structs.replace(ended.ending, error=_error_json(error))
+    return msgspec.structs.replace(ended, ending=ending)
+
+
+def _recovers(job: Job, result_json: bytes | None) -> bool:
+    """Whether it is the run of an error handler which says that all is well again (Windmill's `recover`)."""
+    if result_json is None or job.spec is None or job.spec.origin != HANDLER_ORIGIN:
+        return False
+    result = _json_decode(result_json)
+    return isinstance(result, dict) and result.get("recover") is True
+
+
 def packed_result(result_json: bytes | None) -> str:
     """A result as RQ keeps return values, base64 of msgpack; '' for none and null."""
     if result_json is None or result_json == b"null":
@@ -88,7 +132,14 @@ def packed_text(text: str) -> str:
 
 
 def _failed(
-    job: Job, error: RunErrorInfo, event: EventName, detail: dict[str, Any], log: str = "", result: str = ""
+    job: Job,
+    error: RunErrorInfo,
+    event: EventName,
+    detail: dict[str, Any],
+    log: str = "",
+    result: str = "",
+    *,
+    raised: Raised | None = None,
 ) -> Ended:
     heading = f"{error.name}: {error.message}"
     ending = _ending(
@@ -101,12 +152,19 @@ def _failed(
     )
     if event == "run.failed":
         detail = {**detail, "error": heading}
-    return Ended(job, ending, event, detail)
+    return Ended(job, ending, event, detail, raised)
 
 
-def _ending(job: Job, outcome: Word, **texts: str) -> Ending:
+def _ending(
+    job: Job, outcome: Word, *, result: str = "", traceback: str = "", error: str = "", log: str = ""
+) -> Ending:
     claim = job.claim
-    return Ending(claim.run_id, claim.execution, outcome, counted=claim.counted, **texts)
+    return Ending(claim.run_id, claim.execution, outcome, result, traceback, error, log, claim.counted)
+
+
+def _noted(answer: RunDone) -> str:
+    arguments = None if answer.arguments_json is None else msgspec.Raw(answer.arguments_json)
+    return _json_encode(Noted(list(answer.labels), arguments)).decode()
 
 
 def _error_json(error: RunErrorInfo) -> str:

@@ -1,14 +1,16 @@
-"""Forgetting ended runs, the oldest first, a little at a time."""
+"""Forgetting ended runs and dead letters, the oldest first, a little at a time."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from shared import keys
 from shared.config import RetentionSettings
 from shared.events import emit
+from shared.scripts.history import expire_dead, prune_trigger
 from shared.scripts.worker import prune
+from shared.store import Store
 from worker.uplink import Uplink
 
 PRUNE_EVERY_S = 1.0
@@ -18,11 +20,14 @@ FAR = 4_102_444_800
 
 
 class Retention:
-    """Keeps ended runs within count and age. Several workers may do it at once; counters are not touched."""
+    """Keeps ended runs and dead letters within count and age. Several workers may do it at once; of the counters only
+    that of dropped dead letters moves.
+    """
 
     def __init__(self, uplink: Uplink, settings: RetentionSettings) -> None:
         self._uplink = uplink
         self._settings = settings
+        self._passed: dict[str, int] = {}
 
     def prune(self) -> bool:
         """One step: from the registry with the oldest run. True when there may be more to do."""
@@ -50,6 +55,49 @@ class Retention:
         if forgotten:
             emit("runs.pruned", runs=forgotten)
         return forgotten == self._settings.prune_step
+
+    def expire_dead(self) -> bool:
+        """One step through the dead letters. True when there may be more to do."""
+        step = self._settings.prune_step
+        before_ms = round((time.time() - self._settings.dead_max_age_s) * 1000)
+        call = expire_dead(self._settings.dead_max, before_ms, step)
+        dropped = self._uplink.attempt(lambda store: store.run(call))
+        if dropped:
+            emit("runs.pruned", dead=dropped)
+        return dropped == step
+
+    def prune_triggers(self) -> bool:
+        """One step for each trigger that has too many runs. True when there may be more to do."""
+        keep, step = self._settings.runs_max_per_trigger, self._settings.prune_step
+        if not keep:
+            return False
+        triggers = self._uplink.attempt(lambda store: _over(store.command("SMEMBERS", keys.COUNTERS), store, keep))
+        forgotten = 0
+        more = False
+        for trigger in triggers or ():
+            done = self._prune_trigger(trigger)
+            if done is None:
+                return False
+            forgotten += done[0]
+            looked_at_all = sum(done) < step
+            # What lives stays at the head of the list: the next step begins behind it, a new round at the head again.
+            self._passed[trigger] = 0 if looked_at_all else self._passed.get(trigger, 0) + done[1]
+            more = more or not looked_at_all
+        if forgotten:
+            emit("runs.pruned", runs=forgotten)
+        return more
+
+    def _prune_trigger(self, trigger: str) -> tuple[int, int] | None:
+        keep, step = self._settings.runs_max_per_trigger, self._settings.prune_step
+        call = prune_trigger(trigger, keep, self._passed.get(trigger, 0), step)
+        return self._uplink.attempt(lambda store: store.run(call))
+
+
+def _over(triggers: Iterable[bytes], store: Store, keep: int) -> list[str]:
+    """The triggers that have more runs than they may keep."""
+    names = [name.decode() for name in triggers]
+    counts = store.commands([("ZCARD", keys.runs(name)) for name in names])
+    return [name for name, count in zip(names, counts, strict=True) if count > keep]
 
 
 def kept_there(counts: Mapping[str, int], registry: str, runs_max: int) -> int:

@@ -28,6 +28,7 @@ TTL_S = 60
 HEARTBEAT_S = 5.0
 LISTEN_S = 60.0
 LISTEN_AGAIN_S = 1.0
+SCHEDULER = "headrace"
 
 
 class MsgpackSerializer:
@@ -86,7 +87,10 @@ class RqWorker(rq.Worker):
             self.register_death()
 
     def register_birth(self) -> bool:
-        """As RQ's, through our door to Redis; also once its record of us has expired. Waits for it; False: in vain."""
+        """As RQ's, through our door to Redis; also once its record of us has expired. Waits for it; False: in vain.
+
+        It keeps RQ's own schedulers off our queue, for good: they read what is due, and enqueue it without a fence.
+        """
         self.birth_date = self.birth_date or now()
         self.last_heartbeat = now()
         fields = [part for item in self.serialize().items() for part in item]
@@ -97,6 +101,7 @@ class RqWorker(rq.Worker):
                     ("EXPIRE", self.key, TTL_S),
                     ("SADD", keys.RQ_WORKERS, self.key),
                     ("SADD", keys.RQ_QUEUE_WORKERS, self.key),
+                    ("SET", keys.RQ_SCHEDULER_LOCK, SCHEDULER),
                 ]
             )
         )

@@ -47,6 +47,10 @@ class DeployedValues:
         """What runners say, without secrets."""
         return self._mask.events(events)
 
+    def growing(self, text: str) -> str:
+        """The beginning of a log that goes on, without secrets."""
+        return self._mask.growing(text)
+
     def _changed(self, store: Store) -> tuple[int, Values | None]:
         """The number of the deployment, and its values if it is another one than before."""
         number = read_number(store.commands([NUMBER])[0])

@@ -14,7 +14,14 @@ from shared.errors import InternalError
 
 _FOLDER = Path(scripts.__file__).parent
 _LIBRARY = "_lib"
-_USERS = {"ingest": "Ingest", "dispatch": "Dispatch", "worker": "Worker", "operate": "Commands and console"}
+_USERS = {
+    "ingest": "Ingest",
+    "dispatch": "Dispatch",
+    "worker": "Worker",
+    "operate": "Commands and console",
+    "history": "History and dead letters",
+    "suspended": "Suspended triggers",
+}
 """Modules that hold the stubs, and who uses them."""
 
 _STUB = re.compile(r"\bCall\(\s*\"(\w+)\"")

@@ -50,26 +50,70 @@ local function counted_by(key)
   return h[2] and '-' or h[1] or '?'
 end
 
+-- The run's state, also after RQ's own tools have changed the job: they know only `status`.
+local BADLY = {failed = true, interrupted = true, lost = true}
+local function shown_state(status, state)
+  if status == 'queued' and BADLY[state] then return 'queued' end
+  if status == 'canceled' and (state == 'queued' or state == 'scheduled' or state == 'suspended') then return 'cancelled' end
+  return state
+end
+
+local LIVE = {queued = true, scheduled = true, suspended = true, running = true}
+local function is_live(status, state) return LIVE[shown_state(status, state)] == true end
+
+-- The trigger in a dead letter's record: msgpack, an array of version, reason, trigger, ...
+local function letter_trigger(letter)
+  local at = 4 + bit.band(string.byte(letter, 3) or 0, 31)
+  local tag = string.byte(letter, at) or 0
+  if tag == 0xd9 then return string.sub(letter, at + 2, at + 1 + (string.byte(letter, at + 1) or 0)) end
+  return tag >= 0xa0 and tag <= 0xbf and string.sub(letter, at + 1, at + tag - 0xa0) or nil
+end
+
+local function drop_dead(dead_key, letters_key, id, otherwise)
+  if redis.call('ZREM', dead_key, id) == 0 then return 0 end
+  local trigger
+  if string.sub(id, 1, 2) == 'm-' then
+    local letter = redis.call('HGET', letters_key, id)
+    trigger = letter and letter_trigger(letter)
+    redis.call('HDEL', letters_key, id)
+  else
+    trigger = redis.call('HGET', 'rq:job:' .. id, 'trigger')
+  end
+  bump(trigger or otherwise or '?', 'dead_dropped', 1)
+  return 1
+end
+
+-- Forget a run that has ended. Its registry is the caller's business.
+local function forget_run(runs_key, of_trigger_key, dead_key, letters_key, id)
+  drop_dead(dead_key, letters_key, id)
+  redis.call('UNLINK', 'rq:job:' .. id, 'rq:results:' .. id, 'headrace:children:' .. id, 'headrace:log:' .. id)
+  redis.call('ZREM', runs_key, id)
+  if of_trigger_key then redis.call('ZREM', of_trigger_key, id) end
+end
+
 local function bury(dead_key, letters_key, id, now_ms, dead_max, trigger, letter)
   redis.call('ZADD', dead_key, now_ms, id)
   if letter then redis.call('HSET', letters_key, id, letter) end
   local excess = redis.call('ZCARD', dead_key) - dead_max
   if excess > 0 then
     for _, old in ipairs(redis.call('ZRANGE', dead_key, 0, math.min(excess, 100) - 1)) do
-      redis.call('ZREM', dead_key, old)
-      redis.call('HDEL', letters_key, old)
-      bump(trigger, 'dead_dropped', 1)
+      drop_dead(dead_key, letters_key, old, trigger)
     end
   end
 end
 
 local function read_job(id)
-  local h = redis.call('HMGET', 'rq:job:' .. id, 'status', 'state', 'trigger', 'source', 'crashes', 'execution', 'attempts', 'started_at')
+  local h = redis.call('HMGET', 'rq:job:' .. id, 'status', 'state', 'trigger', 'source', 'crashes', 'execution', 'attempts', 'started_at', 'handler')
   return {
     id = id, key = 'rq:job:' .. id, qos = string.sub(id, 2, 2), status = h[1], state = h[2],
     trigger = h[3] or '?', source = h[4] or nil, crashes = tonumber(h[5] or 0), execution = h[6] or '', attempts = tonumber(h[7] or 0),
-    started_at = h[8] or '',
+    started_at = h[8] or '', handler = h[9],
   }
+end
+
+-- What has ended badly for good waits for its error handler, if it has one.
+local function hand_over(job)
+  if job.handler then redis.call('RPUSH', 'headrace:handlers', job.id) end
 end
 
 -- The crash policy (QoS 0: lost; QoS 1: again, up to max_crashes recorded starts; QoS 2: interrupted). job.state must be running.
@@ -89,5 +133,6 @@ local function crash(job, exec, at, attempt_fields)
   redis.call('ZADD', at.failed, FAR + at.now_ms / 1000, job.id)
   move(job, 'running', state)
   if job.qos ~= '0' then bury(at.dead, at.letters, job.id, at.now_ms, at.dead_max, job.trigger) end
+  hand_over(job)
   return state
 end

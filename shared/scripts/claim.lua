@@ -1,7 +1,7 @@
 -- Take runs from the queue for a worker. A claim is not a start.
--- KEYS  1 RQ queue  2 claims  3 RQ suspended  4 worker
+-- KEYS  1 RQ queue  2 claims  3 RQ suspended  4 worker  5 RQ scheduled
 -- ARGV  1 execution id prefix  2 at most this many  3 at most this many bytes
--- -> {state, id, execution id, data, time-out, attempts so far, the trigger that counts it ('-' none), ...}:
+-- -> {state, id, execution id, data, time-out, attempts so far, retries so far, the trigger that counts it ('-' none), ...}:
 --    state 1 taken, 0 suspended by RQ's tool, -1 the worker must beat first
 -- invariant: a run is in the queue or in exactly one worker's claims; one that has crashed before is claimed alone. cost: O(runs)
 if redis.call('EXISTS', KEYS[4]) == 0 then return {-1} end
@@ -9,14 +9,22 @@ if redis.call('EXISTS', KEYS[3]) == 1 then return {0} end
 local out, claims, seen, taken, bytes = {1}, {}, 0, 0, 0
 for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, ARGV[2] - 1)) do
   local key = 'rq:job:' .. id
-  local h = redis.call('HMGET', key, 'status', 'state', 'trigger', 'data', 'timeout', 'crashes', 'attempts', 'source')
+  local h = redis.call('HMGET', key, 'status', 'state', 'trigger', 'data', 'timeout', 'crashes', 'attempts', 'source', 'retries')
   local crashed = tonumber(h[6] or 0) > 0
   if bytes >= tonumber(ARGV[3]) or crashed and taken > 0 then break end
   seen = seen + 1
-  if h[4] and h[1] == 'queued' then
+  if h[1] == 'queued' and h[2] == 'running' then -- queued by somebody who did not know that it was promoted meanwhile
+    redis.call('HSET', key, 'status', 'started')
+  elseif h[4] and h[1] == 'queued' then
     local counted = h[8] and '-' or h[3] or '?'
-    if h[2] ~= 'queued' then -- put back by RQ's own requeue: a re-drive
-      redis.call('HSET', key, 'state', 'queued', 'source', 'redrive')
+    if h[2] == 'scheduled' or h[2] == 'suspended' then -- promoted, or released, by RQ's own means
+      redis.call('HSET', key, 'state', 'queued')
+      redis.call('ZREM', KEYS[5], id)
+      redis.call('ZREM', 'rq:deferred:headrace', id)
+      shift(counted, h[2], 'queued')
+    elseif h[2] ~= 'queued' then -- put back by RQ's own requeue: a re-drive
+      redis.call('HSET', key, 'state', 'queued', 'source', 'redrive', 'retries', 0)
+      h[9] = 0
       redis.call('ZREM', 'headrace:dead', id)
       counted = '-'
     end
@@ -25,10 +33,12 @@ for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, ARGV[2] - 1)) do
     local exec = ARGV[1] .. '-' .. taken
     claims[2 * taken - 1] = id; claims[2 * taken] = exec .. ' claimed'
     local n = #out
-    out[n + 1] = id; out[n + 2] = exec; out[n + 3] = h[4]; out[n + 4] = h[5] or ''; out[n + 5] = tonumber(h[7] or 0); out[n + 6] = counted
+    out[n + 1] = id; out[n + 2] = exec; out[n + 3] = h[4]; out[n + 4] = h[5] or ''; out[n + 5] = tonumber(h[7] or 0)
+    out[n + 6] = tonumber(h[9] or 0); out[n + 7] = counted
     if crashed then break end
   end
 end
 if seen > 0 then redis.call('LPOP', KEYS[1], seen) end
 many('HSET', KEYS[2], claims)
+flush()
 return out

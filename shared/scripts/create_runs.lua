@@ -1,17 +1,22 @@
 -- Runs that no message made become RQ jobs, outside the identities.
 -- KEYS  1 RQ queue  2 RQ queues  3 runs
 -- ARGV  1 now (ISO)  2 now in us  3 RQ queue's name
---       then per run: id, data, description, time-out in s, source, parent ('' none), root ('' none)
+--       then per run: id, data, description, time-out in s, source, parent ('' none), root ('' none),
+--       trigger that it is listed under ('' none)
 -- -> how many were created; one whose id is there already is left as it is
 -- invariant: a run is created once, however often the call is repeated (lost reply). cost: O(runs)
 local queued = {}
-for i = 4, #ARGV, 7 do
-  local id, parent, root = ARGV[i], ARGV[i + 5], ARGV[i + 6]
+for i = 4, #ARGV, 8 do
+  local id, parent, root, trigger = ARGV[i], ARGV[i + 5], ARGV[i + 6], ARGV[i + 7]
   local key, score = 'rq:job:' .. id, ARGV[2] + #queued
   if redis.call('EXISTS', key) == 0 then
     redis.call('HSET', key, 'created_at', ARGV[1], 'enqueued_at', ARGV[1], 'origin', ARGV[3], 'data', ARGV[i + 1],
       'description', ARGV[i + 2], 'timeout', ARGV[i + 3], 'status', 'queued', 'state', 'queued', 'source', ARGV[i + 4])
     redis.call('ZADD', KEYS[3], score, id)
+    if trigger ~= '' then
+      redis.call('HSET', key, 'trigger', trigger)
+      redis.call('ZADD', KEYS[3] .. ':' .. trigger, score, id)
+    end
     if parent ~= '' then redis.call('ZADD', 'headrace:children:' .. parent, score, id) end
     if root ~= '' and root ~= parent then redis.call('ZADD', 'headrace:children:' .. root, score, id) end
     queued[#queued + 1] = id

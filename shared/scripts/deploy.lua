@@ -1,12 +1,23 @@
 -- Make a deployment current: new definitions, the table of what is deployed and the record of it, in one step.
--- KEYS  1 deployment  2 deployed  3 definitions  4 deployments
+-- KEYS  1 deployment  2 deployed  3 definitions  4 deployments  5 left
 -- ARGV  1 the number that the plan was made against  2 record (JSON)  3 count of definitions  4 count of changed entries
---       then per definition: version, JSON; per changed entry: <kind>:<path>, version; then the <kind>:<path> of deleted entries
--- -> the new number; -1 when somebody else has deployed since
--- invariant: optimistic: a plan applies only to the state that it was made against; definitions are immutable. cost: O(changes)
+--       5 how many records are kept  6 count of sessions taken up again  7 count of sessions left behind
+--       then per session taken up: id, its record in left (JSON); per session left: id, record; per definition: version, JSON; per changed entry: <kind>:<path>, version; then the <kind>:<path> of deleted entries
+-- -> the new number; -1 when somebody else has deployed since, or a session that was left is not as it was
+-- invariant: optimistic: a plan applies only to the state that it was made against; definitions are immutable. A session that no
+-- process has ever held is not put on record. cost: O(changes)
 local number = tonumber(redis.call('HGET', KEYS[1], 'number') or 0)
 if number ~= tonumber(ARGV[1]) then return -1 end
-local i = 5
+local i = 8
+for _ = 1, tonumber(ARGV[6]) do
+  if redis.call('HGET', KEYS[5], ARGV[i]) ~= ARGV[i + 1] then return -1 end
+  i = i + 2
+end
+for j = 8, i - 2, 2 do redis.call('HDEL', KEYS[5], ARGV[j]) end
+for _ = 1, tonumber(ARGV[7]) do
+  if redis.call('EXISTS', 'headrace:session:' .. ARGV[i]) == 1 then redis.call('HSET', KEYS[5], ARGV[i], ARGV[i + 1]) end
+  i = i + 2
+end
 for _ = 1, tonumber(ARGV[3]) do
   redis.call('HSETNX', KEYS[3], ARGV[i], ARGV[i + 1])
   i = i + 2
@@ -17,4 +28,5 @@ for _ = 1, tonumber(ARGV[4]) do
 end
 for j = i, #ARGV do redis.call('HDEL', KEYS[2], ARGV[j]) end
 redis.call('LPUSH', KEYS[4], ARGV[2])
+redis.call('LTRIM', KEYS[4], 0, ARGV[5] - 1)
 return redis.call('HINCRBY', KEYS[1], 'number', 1)

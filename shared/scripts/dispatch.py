@@ -10,17 +10,21 @@ import msgspec
 from shared import keys
 from shared.scripts.call import Arg, Call
 
-Verdict = Literal["run", "filtered", "unrouted", "poisoned"]
+Verdict = Literal["run", "suspended", "filtered", "unrouted", "poisoned"]
 PUBLISHER_KEY_TTL_S = 24 * 3600
 
 
 class NewRun(msgspec.Struct, frozen=True):
-    """A run to be made: RQ job id, RQ job data, text for RQ's tools, seconds it may take."""
+    """A run to be made: RQ job id, RQ job data, text for RQ's tools, seconds it may take.
+
+    `handled`: an error handler is called when it ends badly.
+    """
 
     id: str
     data: bytes
     description: str
     timeout_s: int
+    handled: bool = False
 
 
 class Placement(msgspec.Struct, frozen=True):
@@ -42,18 +46,33 @@ class Placed(msgspec.Struct, frozen=True):
     runs: int
 
 
-def place(placements: Sequence[Placement], now_iso: str, now_us: int, dead_max: int) -> Call[Placed]:
-    """Settle inbox entries, in one step. Idempotent: an entry is settled only by the call whose XACK removed it."""
-    args: list[Arg] = [keys.GROUP, now_iso, now_us, dead_max, PUBLISHER_KEY_TTL_S, keys.QUEUE]
+def place(
+    placements: Sequence[Placement], now_iso: str, now_us: int, dead_max: int, deployment: int | None = None
+) -> Call[Placed | None]:
+    """Settle inbox entries, in one step. Idempotent: an entry is settled only by the call whose XACK removed it.
+
+    With a `deployment` only while that one is current (0: none was ever made); None: it is not, and nothing was done.
+    """
+    checked = "" if deployment is None else deployment
+    args: list[Arg] = [keys.GROUP, now_iso, now_us, dead_max, PUBLISHER_KEY_TTL_S, keys.QUEUE, checked]
     for item in placements:
         args += (item.entry, item.trigger, item.published, item.verdict, item.letter, len(item.runs))
         for run in item.runs:
-            args += (run.id, run.data, run.description, run.timeout_s)
+            args += (run.id, run.data, run.description, run.timeout_s, "1" if run.handled else "")
     return Call(
         "place",
-        [keys.INBOX, keys.RQ_QUEUE, keys.RQ_QUEUES, keys.RUNS, keys.DEAD, keys.DEAD_LETTERS],
+        [
+            keys.INBOX,
+            keys.RQ_QUEUE,
+            keys.RQ_QUEUES,
+            keys.RUNS,
+            keys.DEAD,
+            keys.DEAD_LETTERS,
+            keys.DEPLOYMENT,
+            keys.RQ_DEFERRED,
+        ],
         args,
-        lambda reply: Placed(*reply),
+        lambda reply: None if reply[0] < 0 else Placed(*reply),
     )
 
 

@@ -13,6 +13,7 @@ from shared.scripts.call import Arg, Call
 
 FENCED = -1
 GAP = -2
+_NOT_LEFT = -3
 
 
 class LeaseReply(msgspec.Struct, frozen=True):
@@ -23,13 +24,26 @@ class LeaseReply(msgspec.Struct, frozen=True):
 
 
 class SessionReply(msgspec.Struct, frozen=True):
-    """What Redis holds of a session. `epoch` 0: it has never been connected. `subscriptions`: JSON, or empty."""
+    """What Redis holds of a session. `epoch` 0: it has never been connected. `subscriptions`: JSON, or empty.
+
+    `broker` is the version of the broker that has the session, `version` that of the trigger which subscribed there;
+    both may be empty.
+    """
 
     connection: int
     epoch: int
     protocol: int
     subscriptions: str
     inflight: dict[int, bytes]
+    broker: str = ""
+    version: str = ""
+
+
+class LeftBehind(msgspec.Struct, frozen=True):
+    """A session at another broker, which goes on record under an id of its own. `record` is its JSON."""
+
+    session: str
+    record: bytes
 
 
 class Admission(msgspec.Struct):
@@ -77,7 +91,9 @@ def session_open(session_id: str, token: int, trigger: str, client_id: str) -> C
         _unfenced(reply[0], session_id)
         flat = reply[5]
         inflight = {int(flat[i]): flat[i + 1] for i in range(0, len(flat), 2)}
-        return SessionReply(reply[0], reply[1], reply[2], reply[3].decode(), inflight)
+        return SessionReply(
+            reply[0], reply[1], reply[2], reply[3].decode(), inflight, reply[6].decode(), reply[7].decode()
+        )
 
     return Call(
         "session_open",
@@ -87,13 +103,41 @@ def session_open(session_id: str, token: int, trigger: str, client_id: str) -> C
     )
 
 
-def session_epoch(session_id: str, token: int, call: int, protocol: int) -> Call[int]:
-    """Begin an epoch (the broker has no session of ours). Raises LeaseLost."""
+def session_epoch(
+    session_id: str, token: int, call: int, protocol: int, broker: str = "", left: LeftBehind | None = None
+) -> Call[int]:
+    """Begin an epoch (this broker has no session of ours); `left` is what another one may have. Raises LeaseLost."""
+    other = left.session if left else session_id
     return Call(
         "session_epoch",
-        [keys.session(session_id), keys.inflight(session_id)],
-        [token, call, protocol],
+        [
+            keys.session(session_id),
+            keys.inflight(session_id),
+            keys.LEFT,
+            keys.SESSIONS,
+            keys.session(other),
+            keys.inflight(other),
+        ],
+        [token, call, protocol, broker, left.session if left else "", left.record if left else b""],
         lambda reply: _unfenced(reply, session_id),
+    )
+
+
+def session_end(session_id: str, token: int | None) -> Call[int | None]:
+    """Remove a session that was left behind; how many messages were admitted since that was asked for.
+
+    None: it is not on record (any more): a trigger has taken it up, or it was removed. `token` None is for a person,
+    who ends what others hold. May be repeated. Raises LeaseLost.
+    """
+
+    def decode(reply: int) -> int | None:
+        return None if reply == _NOT_LEFT else _unfenced(reply, session_id)
+
+    return Call(
+        "session_end",
+        [keys.session(session_id), keys.inflight(session_id), keys.lease(session_id), keys.SESSIONS, keys.LEFT],
+        ["" if token is None else token, session_id],
+        decode,
     )
 
 

@@ -20,7 +20,10 @@ Hash = dict[str, str]
 
 
 class MadeRun(msgspec.Struct, frozen=True):
-    """A run that no message made: RQ job id, RQ job data, text for RQ's tools, seconds it may take, who made it."""
+    """A run that no message made: RQ job id, RQ job data, text for RQ's tools, seconds it may take, who made it.
+
+    `trigger` is the one under which it is listed, '' for none; it is not counted there.
+    """
 
     id: str
     data: bytes
@@ -29,6 +32,17 @@ class MadeRun(msgspec.Struct, frozen=True):
     source: str
     parent: str | None = None
     root: str | None = None
+    trigger: str = ""
+
+
+class SessionChanges(msgspec.Struct, frozen=True):
+    """Records (JSON) by id: of sessions that a deployment leaves behind, and, as they must be, of those it takes up."""
+
+    left: dict[str, bytes] = {}
+    taken: dict[str, bytes] = {}
+
+
+_NO_SESSIONS = SessionChanges()
 
 
 class SessionSnapshot(msgspec.Struct, frozen=True):
@@ -86,9 +100,12 @@ def snapshot() -> Call[Snapshot]:
     )
 
 
-def retry(run_id: str, now_iso: str) -> Call[Literal["queued", "not ended badly", "unknown"]]:
-    """Re-drive a run that ended badly; twice queues once."""
-    return Call("retry", [keys.RQ_QUEUE, keys.RQ_FAILED, keys.DEAD], [run_id, now_iso], _RETRIED.__getitem__)
+def retry(
+    run_id: str, now_iso: str, data: bytes = b"", timeout_s: int = 0
+) -> Call[Literal["queued", "not ended badly", "unknown"]]:
+    """Re-drive a run that ended badly; twice queues once. `data` is its job's with another version of the runnable."""
+    args: list[Arg] = [run_id, now_iso, data, timeout_s]
+    return Call("retry", [keys.RQ_QUEUE, keys.RQ_FAILED, keys.DEAD], args, _RETRIED.__getitem__)
 
 
 def create_runs(runs: Sequence[MadeRun], now_iso: str, now_us: int) -> Call[int]:
@@ -96,14 +113,16 @@ def create_runs(runs: Sequence[MadeRun], now_iso: str, now_us: int) -> Call[int]
     args: list[Arg] = [now_iso, now_us, keys.QUEUE]
     for run in runs:
         args += (run.id, run.data, run.description, run.timeout_s, run.source, run.parent or "", run.root or "")
+        args.append(run.trigger)
     return Call("create_runs", [keys.RQ_QUEUE, keys.RQ_QUEUES, keys.RUNS], args, int)
 
 
 def cancel(run_id: str, now_iso: str, now_ms: int, who: str, reason: str) -> Call[str]:
-    """Cancel a run; the state that it had, '' where there is none. Only `queued` and `running` are cancelled, the
-    latter by its worker, in its own time. May be repeated.
+    """Cancel a run; the state that it had, '' where there is none. What waits is cancelled at once, what
+    is `running` by its worker, in its own time. May be repeated.
     """
-    return Call("cancel", [keys.RQ_CANCELED], [run_id, now_iso, now_ms, who, reason], bytes.decode)
+    names = [keys.RQ_CANCELED, keys.RQ_SCHEDULED, keys.RQ_DEFERRED]
+    return Call("cancel", names, [run_id, now_iso, now_ms, who, reason], bytes.decode)
 
 
 def deploy(
@@ -112,15 +131,27 @@ def deploy(
     definitions: Mapping[str, bytes],
     changed: Mapping[str, str],
     deleted: Sequence[str],
+    *,
+    records_max: int = 200,
+    sessions: SessionChanges = _NO_SESSIONS,
 ) -> Call[int]:
     """Make a deployment current; its number, or -1 when another deployment came between."""
-    args: list[Arg] = [against, record_json, len(definitions), len(changed)]
+    counts = len(sessions.taken), len(sessions.left)
+    args: list[Arg] = [against, record_json, len(definitions), len(changed), records_max, *counts]
+    for session, blob in [*sessions.taken.items(), *sessions.left.items()]:
+        args += (session, blob)
     for version, blob in definitions.items():
         args += (version, blob)
     for name, version in changed.items():
         args += (name, version)
     args += deleted
-    return Call("deploy", [keys.DEPLOYMENT, keys.DEPLOYED, keys.DEFINITIONS, keys.DEPLOYMENTS], args, int)
+    names = [keys.DEPLOYMENT, keys.DEPLOYED, keys.DEFINITIONS, keys.DEPLOYMENTS, keys.LEFT]
+    return Call("deploy", names, args, int)
+
+
+def left_change(session_id: str, known: bytes, wanted: bytes) -> Call[bool]:
+    """Put another record of a session that was left behind in the place of the known one; False: it is not there."""
+    return Call("left_change", [keys.LEFT], [session_id, known, wanted], lambda reply: reply == 1)
 
 
 def _read_snapshot(reply: list[Any]) -> Snapshot:

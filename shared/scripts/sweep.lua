@@ -25,6 +25,7 @@ local function settle(id, exec, stage)
       redis.call('HSET', job.key, 'status', 'failed', 'state', 'lost', 'ended_at', at.now_iso)
       redis.call('ZADD', at.failed, FAR + at.now_ms / 1000, id)
       move(job, 'queued', 'lost')
+      hand_over(job)
       counts.lost = counts.lost + 1
     else
       redis.call('LPUSH', at.queue, id)
@@ -55,9 +56,10 @@ for _, name in ipairs(redis.call('SMEMBERS', KEYS[1])) do
 end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', FAR - 1, 'LIMIT', 0, 100)) do
   local job = read_job(id)
-  if job.state == 'queued' and job.status == 'canceled' then
+  if (job.state == 'queued' or job.state == 'scheduled' or job.state == 'suspended') and job.status == 'canceled' then
     redis.call('HSET', job.key, 'state', 'cancelled', 'ended_at', at.now_iso)
-    move(job, 'queued', 'cancelled')
+    if job.state == 'suspended' then redis.call('ZREM', 'headrace:suspended:' .. job.trigger, id) end
+    move(job, job.state, 'cancelled')
   end
   redis.call('ZADD', KEYS[5], 'XX', FAR + at.now_ms / 1000, id)
 end

@@ -9,13 +9,15 @@ import msgspec
 
 from shared import keys
 from shared.scripts.call import Arg, Call
+from shared.scripts.operate import MadeRun
 
-Outcome = Literal["succeeded", "failed", "crashed", "stopped"]
-_CLAIM_FIELDS = 6
+Outcome = Literal["succeeded", "failed", "crashed", "stopped", "retry", "recovered"]
+_CLAIM_FIELDS = 7
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """A run that this worker holds. `stage` is `claimed` or `started`; `attempts` counts recorded starts so far.
+    """A run that this worker holds. `stage` is `claimed` or `started`; `attempts` counts recorded starts so far,
+    `retries` those of them that a retry policy has followed up.
 
     `counted`: the trigger in whose counters it stands, `-` for a run outside of them; '' leaves it to be looked up.
     """
@@ -27,6 +29,7 @@ class Claim(msgspec.Struct, frozen=True):
     attempts: int
     stage: str = "claimed"
     counted: str = ""
+    retries: int = 0
 
 
 class Claims(msgspec.Struct, frozen=True):
@@ -37,7 +40,11 @@ class Claims(msgspec.Struct, frozen=True):
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """How a started run ended; texts are empty where there is nothing to say, `counted` is that of the claim."""
+    """How a started run ended; texts are empty where there is nothing to say, `counted` is that of the claim.
+
+    `retry`: it failed, and is to be tried again after `delay_ms`. `recovered`: it is the run of an error handler, and
+    has succeeded in such a way that the run which had failed counts as succeeded too. `noted`: see `run_record.Noted`.
+    """
 
     run_id: str
     execution: str
@@ -47,6 +54,8 @@ class Ending(msgspec.Struct, frozen=True):
     error: str = ""
     log: str = ""
     counted: str = ""
+    delay_ms: int = 0
+    noted: str = ""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -88,7 +97,7 @@ def claim(worker: str, prefix: str, count: int, max_bytes: int) -> Call[Claims]:
 
     return Call(
         "claim",
-        [keys.RQ_QUEUE, keys.claims(worker), keys.RQ_SUSPENDED, keys.worker(worker)],
+        [keys.RQ_QUEUE, keys.claims(worker), keys.RQ_SUSPENDED, keys.worker(worker), keys.RQ_SCHEDULED],
         [prefix, count, max_bytes],
         decode,
     )
@@ -100,9 +109,10 @@ def read_claims(worker: str) -> Call[list[Claim]]:
     def decode(flat: list[Any]) -> list[Claim]:
         found = []
         for i in range(0, len(flat), _CLAIM_FIELDS):
-            run_id, held, data, timeout, attempts, counted = flat[i : i + _CLAIM_FIELDS]
+            run_id, held, data, timeout, attempts, retries, counted = flat[i : i + _CLAIM_FIELDS]
             execution, stage = held.split(b" ")
-            found.append(_claimed(run_id, execution, data, timeout, attempts, counted, stage.decode()))
+            row = (run_id, execution, data, timeout, attempts, retries, counted, stage.decode())
+            found.append(_claimed(*row))
         return found
 
     return Call("read_claims", [keys.claims(worker)], [], decode)
@@ -141,8 +151,9 @@ def finish(
     """
     args: list[Arg] = [worker, now_iso, now_ms, limits.max_crashes, limits.dead_max, worked_s]
     for item in endings:
-        args += (item.run_id, item.execution, item.counted, item.outcome)
-        args += (item.result, item.traceback, item.error, item.log)
+        outcome = f"retry {item.delay_ms}" if item.outcome == "retry" else item.outcome
+        args += (item.run_id, item.execution, item.counted, outcome)
+        args += (item.result, item.traceback, item.error, item.log, item.noted)
     return Call(
         "finish",
         [
@@ -155,6 +166,7 @@ def finish(
             keys.rq_worker(worker),
             keys.DEAD,
             keys.DEAD_LETTERS,
+            keys.RQ_SCHEDULED,
         ],
         args,
         lambda reply: [state.decode() for state in reply],
@@ -197,15 +209,59 @@ def sweep(  # noqa: PLR0913 - one argument per part of the atomic step
     )
 
 
+class Promoted(msgspec.Struct, frozen=True):
+    """`queued`: runs whose time had come; `unhandled`: ended runs that wait for their error handler."""
+
+    queued: int
+    unhandled: int
+
+
+def promote(now_iso: str, most: int) -> Call[Promoted]:
+    """Queue at most so many of the runs whose time has come. May be repeated, and called by any number of workers."""
+    return Call(
+        "promote",
+        [keys.RQ_SCHEDULED, keys.RQ_QUEUE, keys.HANDLERS],
+        [now_iso, most],
+        lambda reply: Promoted(*reply),
+    )
+
+
+def create_handler(failed: str, handler: MadeRun | None, now_iso: str, now_us: int) -> Call[bool]:
+    """The run of the error handler for the run `failed`, or None where none can be made: then it no longer waits.
+
+    Whether it was created. May be repeated.
+    """
+    args: list[Arg] = [now_iso, now_us, keys.QUEUE, failed]
+    if handler is None:
+        args += ("", "", "", 0, "")
+    else:
+        args += (handler.id, handler.data, handler.description, handler.timeout_s, handler.source)
+    return Call(
+        "create_handler",
+        [keys.HANDLERS, keys.RQ_QUEUE, keys.RQ_QUEUES, keys.RUNS],
+        args,
+        lambda reply: reply == 1,
+    )
+
+
 def prune(registry: str, keep: int, ended_before_s: float, step: int) -> Call[int]:
     """Forget the oldest ended runs of an RQ registry, at most `step`; how many."""
     return Call("prune", [registry, keys.RUNS, keys.DEAD], [keep, ended_before_s, step], int)
 
 
-def _claimed(
-    run_id: bytes, execution: bytes, data: bytes, timeout: bytes, attempts: int, counted: bytes, stage: str = "claimed"
+def _claimed(  # noqa: PLR0913, PLR0917 - the fields of a claim as Redis gives them
+    run_id: bytes,
+    execution: bytes,
+    data: bytes,
+    timeout: bytes,
+    attempts: int,
+    retries: int,
+    counted: bytes,
+    stage: str = "claimed",
 ) -> Claim:
-    return Claim(run_id.decode(), execution.decode(), data, _seconds(timeout), attempts, stage, counted.decode())
+    return Claim(
+        run_id.decode(), execution.decode(), data, _seconds(timeout), attempts, stage, counted.decode(), retries
+    )
 
 
 def _seconds(text: bytes) -> float | None:

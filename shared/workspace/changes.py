@@ -102,6 +102,12 @@ def shown_items(items: list[Item]) -> list[Item]:
     return [item for item in items if not _is_told(item, names)]
 
 
+def item_of(name: str) -> Item:
+    """The item of a name in the table of what is deployed."""
+    kind, _, path = name.partition(":")
+    return msgspec.convert({"kind": kind, "path": path}, Item)
+
+
 def _is_told(item: Item | Change, names: set[str]) -> bool:
     if item.kind == "resource":
         return f"broker:{item.path}" in names

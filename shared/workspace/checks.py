@@ -12,6 +12,7 @@ from shared.workspace.layout import FLOW_FILE, LANGUAGES, PYTHON, UNSUPPORTED
 from shared.workspace.layout import RESOURCE as RESOURCE_SUFFIX
 from shared.workspace.problems import Problems, did_you_mean
 from shared.workspace.resources import ResourceFile
+from shared.workspace.retries import HandlerEntry
 from shared.workspace.scripts import ENTRY_POINT, ScriptFiles
 from shared.workspace.triggers import TriggerFile
 
@@ -38,11 +39,25 @@ def check_references(triggers: Iterable[TriggerFile], parts: Parts, problems: Pr
             elif path not in parts.scripts.scripts and path not in parts.scripts.broken:
                 key = "script_path" if path == trigger.trigger.runnable else "runnable"
                 problems.error(trigger.file, line, key, *_missing_script(path, parts))
+        if trigger.handler is not None:
+            check_handler(trigger.handler, parts, problems)
         _check_broker(trigger, parts, files, problems)
     for flow in parts.flows.values():
         for path, line in flow.scripts.items():
             if path not in parts.scripts.scripts and path not in parts.scripts.broken:
                 problems.warn(flow.file, line, "path", *_missing_script(path, parts))
+
+
+def check_handler(entry: HandlerEntry, parts: Parts, problems: Problems) -> None:
+    """The script that a file names as error handler is in the folder."""
+    handler = entry.handler
+    if handler.is_flow:
+        hint = "name a script; the flow itself is deployed and kept"
+        problems.error(
+            entry.file, entry.line, entry.key, f"flows are not executed yet, and {handler.path} is one", hint
+        )
+    elif handler.path not in parts.scripts.scripts and handler.path not in parts.scripts.broken:
+        problems.error(entry.file, entry.line, entry.key, *_missing_script(handler.path, parts))
 
 
 def _check_flow(trigger: TriggerFile, path: str, files: set[str], problems: Problems) -> None:

@@ -13,8 +13,6 @@ from shared.workspace import layout
 from shared.workspace.problems import Problems
 from shared.workspace.selection import EVERYTHING, Selection, read_selection
 
-_PASSED_OVER = {"__pycache__", "node_modules"}
-
 
 class Files(msgspec.Struct, frozen=True):
     """What a folder holds: the texts of the files that mean something to us, by path, and the paths of the others.
@@ -67,7 +65,7 @@ def _walk(root: Path) -> Iterator[str]:
             name
             for name in folders
             if not name.startswith(".")
-            and name not in _PASSED_OVER
+            and name not in layout.PASSED_OVER
             and not os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))  # noqa: PTH110, PTH118 - once per folder
         )
         relative = Path(folder).relative_to(root).as_posix()

@@ -54,9 +54,13 @@ def closure(entry: str, texts: Mapping[str, str]) -> dict[str, str]:
     return {path: texts[path] for path in sorted(found)}
 
 
+def imported(text: str) -> Iterator[str]:
+    """Whatever a file imports, as it is written there."""
+    return (match[2] for match in _IMPORT.finditer(text))
+
+
 def _imports(path: str, texts: Mapping[str, str]) -> Iterator[str]:
-    for match in _IMPORT.finditer(texts[path]):
-        name = match[2]
+    for name in imported(texts[path]):
         if name.startswith("/"):
             base = name.lstrip("/")
         elif name.startswith("."):

@@ -19,6 +19,7 @@ METADATA = ".script.yaml"
 LOCK = ".script.lock"
 FOLDER = "folder.meta.yaml"
 SETTINGS = "wmill.yaml"
+DEFAULTS = "headrace.yaml"
 FLOW_FILE = "flow.yaml"
 PYTHON = ".py"
 
@@ -37,6 +38,9 @@ UNSUPPORTED = (
     ".rs", ".playbook.yml", ".cs", ".nu", ".java", ".rb", ".r",
 )  # fmt: skip
 """Languages of Windmill that are not run."""
+
+PASSED_OVER = frozenset({"__pycache__", "node_modules"})
+"""Folders that nobody looks into; hidden ones neither."""
 
 _YAML = (TRIGGER, RESOURCE_TYPE, RESOURCE, VARIABLE)
 _FLOW = re.compile(r"(?P<path>.+?)(?:\.flow|__flow)/(?P<file>.+)")
@@ -62,9 +66,20 @@ def means_something(file: str) -> bool:
     return (
         bool(flow_of(file))
         or name == FOLDER
+        or file == DEFAULTS
         or file.endswith((*_YAML, METADATA, LOCK))
         or (source_of(file) is not None and not file.endswith(".d.ts"))
     )
+
+
+def is_workspace_file(file: str) -> bool:
+    """Whether a path stays within the folder, and is one that a push reads there."""
+    return is_looked_at(file) and file.isprintable() and "\\" not in file and means_something(file)
+
+
+def is_looked_at(file: str) -> bool:
+    """Whether no part of a path is hidden, empty or a cache."""
+    return all(part and not part.startswith(".") and part not in PASSED_OVER for part in file.split("/"))
 
 
 def is_environment_copy(file: str) -> bool:

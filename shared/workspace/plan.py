@@ -6,7 +6,6 @@ in the same push that deletes the old one takes them along.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
@@ -18,19 +17,19 @@ from shared.definitions import (
     Flow,
     Kind,
     Resource,
-    Runnable,
     Script,
     Trigger,
     Variable,
-    encode_definition,
     kind_of,
 )
 from shared.deployment import Deployed
+from shared.left import Left
 from shared.workspace import Workspace, layout
-from shared.workspace.changes import Change, Item, compare, shown_changes, shown_items
+from shared.workspace.changes import Change, Item, compare, item_of, shown_changes, shown_items
 from shared.workspace.checks import client_id_clashes
 from shared.workspace.problems import Problem, Problems
 from shared.workspace.references import check_resolvable
+from shared.workspace.runnables import Runnables
 from shared.workspace.triggers import TriggerFile
 
 __all__ = ["Change", "Current", "Item", "Plan", "make_plan"]
@@ -47,7 +46,10 @@ _SUFFIXES: dict[Kind, tuple[str, ...]] = {
 
 
 class Current(msgspec.Struct, frozen=True):
-    """What is deployed now, and the id of this installation, which new client ids carry."""
+    """What is deployed now, and the id of this installation, which new client ids carry.
+
+    `defaults` is the text of its `headrace.yaml`.
+    """
 
     deployed: Deployed
     deployment_id: str
@@ -57,6 +59,7 @@ class Current(msgspec.Struct, frozen=True):
     flows: dict[str, Flow] = {}
     resources: dict[str, Resource] = {}
     variables: dict[str, Variable] = {}
+    defaults: str = ""
 
     def record(self, kind: Kind, path: str) -> Definition | None:
         """One of these; None for a file, whose text is not read."""
@@ -70,7 +73,9 @@ class Current(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True):
     """A deployment before it is made: what people are told, and what the `deploy` verb is given.
 
-    `changes`, `unchanged` and `kept` tell of definitions; files only where no definition tells of them.
+    `changes`, `unchanged` and `kept` tell of definitions; files only where no definition tells of them. `left`:
+    sessions that triggers leave behind. `taken`: records of such sessions that triggers take up again, which must
+    still be the same then. `moving`: triggers that may leave their session once another broker has answered.
     """
 
     against: int
@@ -81,6 +86,9 @@ class Plan(msgspec.Struct, frozen=True):
     definitions: dict[str, bytes]
     changed: dict[str, str]
     deleted: list[str]
+    left: dict[str, Left] = {}
+    taken: dict[str, bytes] = {}
+    moving: list[str] = []
 
 
 def make_plan(
@@ -95,12 +103,13 @@ def make_plan(
     wanted = _wanted(workspace)
     names = {f"{kind_of(each)}:{each.path}" for each in [*wanted, *(file.trigger for file in workspace.triggers)]}
     names |= {f"file:{path}" for path in workspace.texts}
-    gone = [_split(name) for name in sorted(current.deployed.versions.keys() - names)]
+    gone = [item_of(name) for name in sorted(current.deployed.versions.keys() - names)]
     goes = {item for item in gone if _is_replaced(item, names) or (prune and _is_covered(item, workspace))}
     deleted, kept = [item for item in gone if item in goes], [item for item in gone if item not in goes]
     moved = _moved(workspace.triggers, current)
     renames = {path: old for path, old in moved.items() if Item("trigger", old) in goes}
-    triggers = _assemble(workspace, current, renames, default_timeout_s, new_session)
+    runnables = Runnables(workspace, current.scripts, _kept_defaults(current, kept), default_timeout_s)
+    triggers = _assemble(workspace, current, renames, runnables, new_session)
     _check_kept(workspace, current, triggers, kept, problems)
     _warn_of_doubles(workspace, {path: old for path, old in moved.items() if path not in renames}, problems)
     _warn_of_new_client_ids(workspace, current, triggers, problems)
@@ -138,22 +147,21 @@ def _is_covered(item: Item, workspace: Workspace) -> bool:
     return any(workspace.selection.covers(item.path + suffix) for suffix in _SUFFIXES[item.kind])
 
 
+def _kept_defaults(current: Current, kept: list[Item]) -> str | None:
+    return current.defaults if Item("file", layout.DEFAULTS) in kept else None
+
+
 def _assemble(
     workspace: Workspace,
     current: Current,
     moved: Mapping[str, str],
-    default_timeout_s: float,
+    runnables: Runnables,
     new_session: Callable[[], str],
 ) -> list[Trigger]:
     """The triggers as they will be deployed: with session, client id and the versions of what they run."""
-    versions = {path: encode_definition(script)[0] for path, script in workspace.scripts.items()}
     taken = {trigger.client_id for trigger in current.triggers.values()}
     triggers: list[Trigger] = []
     for file in workspace.triggers:
-        runnables = {}
-        for path in file.runnables:
-            timeout_s = file.timeout_s or workspace.scripts[path].timeout_s or default_timeout_s
-            runnables[path] = Runnable(path, versions[path], math.ceil(timeout_s))
         path = file.trigger.path
         before = current.triggers.get(path) or current.triggers.get(moved.get(path, ""))
         session = before.session if before else new_session()
@@ -163,9 +171,7 @@ def _assemble(
             if client_id in taken:
                 client_id += f"-{session}"
         taken.add(client_id)
-        triggers.append(
-            msgspec.structs.replace(file.trigger, session=session, client_id=client_id, runnables=runnables)
-        )
+        triggers.append(msgspec.structs.replace(runnables.complete(file), session=session, client_id=client_id))
     return triggers
 
 
@@ -187,7 +193,7 @@ def _moved(files: Iterable[TriggerFile], current: Current) -> dict[str, str]:
 
 def _character(trigger: Trigger) -> Trigger:
     """What is left of a trigger without its path, its identity and the versions of what it runs."""
-    return msgspec.structs.replace(trigger, path="", session="", client_id="", runnables={})
+    return msgspec.structs.replace(trigger, path="", session="", client_id="", runnables={}, default_error_handler=None)
 
 
 def _check_kept(
@@ -234,11 +240,6 @@ def _warn_of_new_client_ids(
             file.file,
             file.client_id_line,
             "client_id",
-            f"is {trigger.client_id!r}, and was {before.client_id!r}: what the broker keeps for that one is lost",
-            "a client id is for good: keep the old one, or disable the trigger first and let its session run empty",
+            f"is {trigger.client_id!r}, and was {before.client_id!r}: the session of that one is left behind",
+            "a client id is for good: keep the old one, or drain what waits with headrace sessions",
         )
-
-
-def _split(name: str) -> Item:
-    kind, _, path = name.partition(":")
-    return msgspec.convert({"kind": kind, "path": path}, Item)

@@ -12,11 +12,12 @@ from collections.abc import Mapping
 
 import msgspec
 
-from shared.definitions import Isolation, Script
+from shared.definitions import Isolation, Retry, Script
 from shared.workspace import javascript, shell
 from shared.workspace.imports import Module, closure
 from shared.workspace.layout import LOCK, METADATA, PYTHON, Source, flow_of, source_of
 from shared.workspace.problems import Problems
+from shared.workspace.retries import read_retry
 from shared.workspace.yaml_lines import Table, read_yaml
 from shared.workspace.yaml_values import INLINE
 
@@ -29,7 +30,7 @@ _MAX_OUTPUT_BYTES = 512 * 1024 * 1024  # what Redis takes as one value
 _ISOLATION: dict[str | int, Isolation] = {"warm": "warm", "fresh": "fresh"}
 _NOTHING_TO_DO = (
     "summary", "description", "kind", "schema", "tag", "has_preprocessor", "no_main_func", "auto_kind",
-    "labels", "visible_to_runner_only", "ws_error_handler_muted",
+    "labels", "visible_to_runner_only",
 )  # fmt: skip
 _NOT_YET = (
     "concurrent_limit", "concurrency_time_window_s", "concurrency_key", "cache_ttl", "priority", "dedicated_worker",
@@ -58,6 +59,8 @@ class _Metadata(msgspec.Struct, frozen=True):
     memory_mib: int | None = None
     output_bytes: int | None = None
     lock: str = ""
+    retry: Retry | None = None
+    muted: bool = False
 
 
 class _Code(msgspec.Struct, frozen=True):
@@ -90,6 +93,7 @@ def read_scripts(texts: Mapping[str, str], problems: Problems) -> ScriptFiles:
                 has_preprocessor=code.has_preprocessor, timeout_s=metadata.timeout_s,
                 lock=metadata.lock if source.language == "python3" else "", isolation=metadata.isolation,
                 memory_mib=metadata.memory_mib, output_bytes=metadata.output_bytes, parameters=code.parameters,
+                retry=metadata.retry, ws_error_handler_muted=metadata.muted,
             )  # fmt: skip
     there = {source.path for source in sources.values()}
     beside = ((file, suffix) for file in texts for suffix in (METADATA, LOCK) if file.endswith(suffix))
@@ -136,6 +140,8 @@ def _metadata(path: str, texts: Mapping[str, str], problems: Problems) -> _Metad
         memory_mib=table.integer("memory_mib", 1, _MAX_MEMORY_MIB),
         output_bytes=table.integer("output_bytes", 1, _MAX_OUTPUT_BYTES),
         lock=_lock(table, texts) or beside,
+        retry=read_retry(table),
+        muted=table.flag("ws_error_handler_muted") is True,
     )
     table.allow(*_NOTHING_TO_DO)
     table.not_yet(*_NOT_YET)

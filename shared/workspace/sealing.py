@@ -1,7 +1,11 @@
-"""Secrets of a workspace on their way to Redis: sealed, in the variable and in the text of its file. No I/O."""
+"""Secrets of a workspace on their way to Redis: sealed in the variable, and left out of the text of its file. No I/O.
+
+So a file is the same text whoever has the secret: pulled without it, pushed again, it is unchanged.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import msgspec
@@ -10,9 +14,11 @@ from shared.definitions import Variable
 from shared.errors import SecretError
 from shared.secrets import VARIABLE, SecretBox, is_sealed
 from shared.workspace import Workspace
+from shared.workspace.layout import VARIABLE as SUFFIX
 from shared.workspace.problems import Problems
-from shared.workspace.render import variable_yaml
+from shared.workspace.render import variable_yaml, yaml_text
 from shared.workspace.variables import VariableFile, read_variable
+from shared.workspace.yaml_lines import read_yaml
 
 
 def seal_secrets(workspace: Workspace, deployed: Mapping[str, Variable], box: SecretBox) -> Workspace:
@@ -33,7 +39,7 @@ def seal_secrets(workspace: Workspace, deployed: Mapping[str, Variable], box: Se
         variable = msgspec.structs.replace(file.variable, value=sealed)
         variables.append(msgspec.structs.replace(file, variable=variable))
         if file.given:
-            texts[file.file] = _replaced(texts[file.file], file, variable)
+            texts[file.file] = without_value(texts[file.file], file)
     problems.check("the workspace")
     warnings = [*workspace.warnings, *problems.warnings]
     return msgspec.structs.replace(workspace, variables=variables, texts=texts, warnings=warnings)
@@ -83,12 +89,30 @@ def _sealed(file: VariableFile, before: Variable | None, box: SecretBox, problem
     return value
 
 
-def _replaced(text: str, file: VariableFile, variable: Variable) -> str:
-    """The file's text with the sealed value in place of the plain one, and all else as it stands."""
+def without_value(text: str, file: VariableFile) -> str:
+    """The file's text with nothing after `value:`, and all else as it stands."""
     start, end = file.span
     newline = "\n" if text[start:end].endswith("\n") else ""
-    replaced = text[:start] + variable.value + newline + text[end:]
-    again = read_variable(file.file, replaced, Problems())
-    if again is not None and again.variable == variable:
-        return replaced
+    emptied = text[:start].rstrip(" ") + newline + text[end:]
+    again = read_variable(file.file, emptied, Problems())
+    if again is not None and not again.given and _but_value(again) == _but_value(file):
+        return emptied
+    return yaml_text({"description": file.variable.description}) + "value:\nis_secret: true\n"
+
+
+def with_value(text: str, variable: Variable) -> str:
+    """The text of a file without a value (as `without_value` gives it), with the value of this variable."""
+    file = variable.path + SUFFIX
+    problems = Problems()
+    if (table := read_yaml(file, text, problems)) is not None and table.known("value"):
+        value, place = variable.value, table.span("value")[1]
+        plain = value.isprintable() and yaml_text({"value": value}).partition(": ")[2].rstrip("\n")
+        filled = f"{text[:place]} {plain or json.dumps(value)}{text[place:]}"
+        again = read_variable(file, filled, problems)
+        if again is not None and again.variable == variable:
+            return filled
     return variable_yaml(variable)
+
+
+def _but_value(file: VariableFile) -> Variable:
+    return msgspec.structs.replace(file.variable, value="")

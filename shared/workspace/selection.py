@@ -42,14 +42,14 @@ class Selection(msgspec.Struct, frozen=True):
     encrypted: bool = False
 
     def covers(self, file: str) -> bool:
-        """Whether a file (or one that would be there) is meant. Resource types are, wherever they stand."""
+        """Whether a file (or one that would be there) is meant. Resource types and `headrace.yaml` always are."""
         if self.skipped_suffixes and file.endswith(self.skipped_suffixes):
             return False
         if (self.skip_flows or self.skip_scripts) and (owner := layout.owner_of(file)):
             skipped = {"flow": self.skip_flows, "script": self.skip_scripts}
             if skipped.get(owner[0], False):
                 return False
-        if file.endswith(layout.RESOURCE_TYPE):
+        if file == layout.DEFAULTS or file.endswith(layout.RESOURCE_TYPE):
             return True
         included = not self.includes or any(_glob(glob).fullmatch(file) for glob in self.includes)
         return included and not any(_glob(glob).fullmatch(file) for glob in self.excludes)

@@ -6,24 +6,25 @@ from typing import Literal
 
 import msgspec
 
-from shared.definitions import Filter, PayloadFormat, Retained, Topic, Trigger
+from shared.definitions import Filter, Mode, PayloadFormat, Retained, Topic, Trigger
 from shared.envelope import QoS
 from shared.errors import TopicError
 from shared.expressions import check
 from shared.topics import TopicFilter, common_topic, parse_filter
 from shared.workspace.layout import TRIGGER as SUFFIX
 from shared.workspace.problems import Problems
+from shared.workspace.retries import HandlerEntry, read_handler, read_retry
 from shared.workspace.scripts import MAX_TIMEOUT_S
 from shared.workspace.yaml_lines import Table, read_yaml
 
 _QOS: dict[str | int, QoS] = {"qos0": 0, "qos1": 1, "qos2": 2, 0: 0, 1: 1, 2: 2}
 _RETAINED: dict[str | int, Retained] = {"run": "run", "skip": "skip"}
-_MODES: dict[str | int, str] = {mode: mode for mode in ("enabled", "disabled", "suspended")}
+_MODES: dict[str | int, Mode] = {"enabled": "enabled", "disabled": "disabled", "suspended": "suspended"}
 _VERSIONS: dict[str | int, Literal["v3", "v5"]] = {"v5": "v5", "v3": "v3"}
 _LOGIC: dict[str | int, Literal["and", "or"]] = {"and": "and", "or": "or"}
 _PAYLOADS: dict[str | int, PayloadFormat] = {"windmill": "windmill", "json": "json", "text": "text", "base64": "base64"}
 _NOTHING_TO_DO = ("summary", "description", "labels", "permissioned_as", "has_permissioned_as")
-_NOT_YET = ("retry", "error_handler_path", "error_handler_args", "on_behalf_of_email")
+_NOT_YET = ("on_behalf_of_email",)
 _UINT16, _UINT32 = 65_535, 4_294_967_295
 _MAX_PAYLOAD = 64 * 1024 * 1024  # as in the settings: Redis does nothing else while it stores one
 
@@ -33,6 +34,7 @@ class TriggerFile(msgspec.Struct, frozen=True):
 
     `trigger` has no session yet, no versions of its runnables, and a client id only if the file gives one.
     `runnables` are the paths that it names, each with the line where it does; `is_flow`: the trigger's own is a flow.
+    `handler` is its own error handler.
     """
 
     file: str
@@ -42,6 +44,7 @@ class TriggerFile(msgspec.Struct, frozen=True):
     broker_line: int
     client_id_line: int
     is_flow: bool = False
+    handler: HandlerEntry | None = None
 
 
 class _Protocol(msgspec.Struct, frozen=True):
@@ -61,13 +64,14 @@ def read_trigger(file: str, text: str, problems: Problems) -> TriggerFile | None
     script, broker = table.text("script_path", required=True), table.text("mqtt_resource_path", required=True)
     protocol = _protocol(table)
     topics, runnables = _topics(table, protocol)
-    client_id, enabled = table.text("client_id"), _enabled(table)
+    client_id, mode = table.text("client_id"), _mode(table)
     timeout_s = table.integer("timeout", 1, MAX_TIMEOUT_S)
     receive_maximum = table.integer("receive_maximum", 1, _UINT16)
     keep_alive_s = table.integer("keep_alive", 1, _UINT16)
     max_payload = table.integer("max_payload", 1, _MAX_PAYLOAD)
     filters, filter_logic = _filters(table), table.choice("filter_logic", _LOGIC) or "and"
     key, payload = _expression(table, "idempotency_key"), table.choice("payload", _PAYLOADS) or "windmill"
+    retry, handler = read_retry(table), read_handler(table, "error_handler_path", "error_handler_args")
     table.allow(*_NOTHING_TO_DO)
     table.not_yet(*_NOT_YET)
     table.close()
@@ -75,15 +79,17 @@ def read_trigger(file: str, text: str, problems: Problems) -> TriggerFile | None
         return None
     trigger = Trigger(
         path=file.removesuffix(SUFFIX), session="", client_id=client_id or "", broker=broker, runnable=script,
-        runnables={}, topics=topics, enabled=enabled, client_version=protocol.client_version,
+        runnables={}, topics=topics, enabled=mode != "disabled", client_version=protocol.client_version,
         clean_start=protocol.clean_start, session_expiry_interval=protocol.session_expiry_interval,
         topic_alias_maximum=protocol.topic_alias_maximum, receive_maximum=receive_maximum, keep_alive_s=keep_alive_s,
         max_payload=max_payload, filters=filters, filter_logic=filter_logic, idempotency_key=key, payload=payload,
+        retry=retry, error_handler=handler.handler if handler else None,
+        suspended=mode == "suspended",
     )  # fmt: skip
     _warn_of_loss(table, trigger)
     lines = {script: table.line("script_path")} | runnables
     places = table.line("mqtt_resource_path"), table.line("client_id")
-    return TriggerFile(file, trigger, lines, timeout_s, *places, is_flow)
+    return TriggerFile(file, trigger, lines, timeout_s, *places, is_flow, handler)
 
 
 def _filters(table: Table) -> list[Filter]:
@@ -106,16 +112,12 @@ def _expression(table: Table, key: str) -> str | None:
     return text
 
 
-def _enabled(table: Table) -> bool:
+def _mode(table: Table) -> Mode:
     """`mode` wins over the older `enabled`, as in Windmill; without either the trigger is enabled."""
     older = table.flag("enabled")
     if not table.given("mode"):
-        return older is not False
-    mode = table.choice("mode", _MODES)
-    if mode == "suspended":
-        hint = "write disabled: the broker keeps QoS 1 and 2 messages for the session meanwhile"
-        table.error("mode", "suspended triggers are not supported yet", hint)
-    return mode == "enabled"
+        return "disabled" if older is False else "enabled"
+    return table.choice("mode", _MODES) or "enabled"
 
 
 def _protocol(table: Table) -> _Protocol:

@@ -14,7 +14,7 @@ from shared.errors import InternalError
 from tests.support.eventually import eventually
 from tests.support.runners import Bench, answered, call, death, is_broken, is_ready, result, until
 from worker.runners import RUNNERS
-from worker.runners.base import RunDone, RunEvent, RunnerBroken, RunnerDied, RunnerLimits, RunnerReady
+from worker.runners.base import RunDone, RunEvent, Runner, RunnerBroken, RunnerDied, RunnerLimits, RunnerReady
 
 KIB = 1024
 
@@ -33,16 +33,18 @@ class Language:
     fails: str
     """Fails with the message `no such tank` when the payload is `fail`."""
     exits: str
-    """Writes the line `last words` and ends its own process with status 7 when the payload is `exit`."""
+    """Writes the line `last words` and ends its own process when the payload is `exit`: a crash."""
     hangs: str
-    """Returns at once without a payload; else starts a process that sleeps, writes its id to the file that the payload
-    names, and never returns."""
+    """Returns at once without a payload; else starts a process that sleeps, writes its id to the file in its scratch
+    folder that the payload names, and never returns. Where code may start none, the id is that of its own process."""
     floods: str
-    """Has another program write 1 MiB to its standard output, then returns."""
+    """Has another program, or where code may start none the system itself, write 1 MiB to its standard output."""
     repeats: str
     """Returns text of as many bytes as the payload's number says."""
     unloadable: str
     """Cannot be loaded."""
+    exit: tuple[int, str | None, str] = (7, None, "ended itself with exit status 7")
+    """How `exits` ends: return code, signal, cause."""
 
 
 LANGUAGES = {
@@ -83,6 +85,69 @@ LANGUAGES = {
         """,
         unloadable="import no_such_module",
     ),
+    "bash": Language(
+        suffix=".sh",
+        echo='payload="$1"\nbase64 -d <<<"$payload"',
+        size='payload="$1"\nbase64 -d <<<"$payload" | wc -c >result.json',
+        prints='payload="$1"\nbase64 -d <<<"$payload"; echo',
+        fails="""
+            payload="$1"
+            if [[ $(base64 -d <<<"$payload") == fail ]]; then
+                echo "no such tank" >&2
+                exit 1
+            fi
+        """,
+        exits="""
+            payload="$1"
+            if [[ $(base64 -d <<<"$payload") == exit ]]; then
+                echo "last words"
+                kill -ABRT $$
+            fi
+        """,
+        hangs="""
+            payload="$1"
+            [[ -n $payload ]] || exit 0
+            sleep 600 &
+            echo $! >"$(base64 -d <<<"$payload")"
+            wait
+        """,
+        floods="head -c 1048576 /dev/zero",
+        repeats="""
+            payload="$1"
+            printf "%$(base64 -d <<<"$payload")s" | tr " " x
+        """,
+        unloadable="if true; no_such_module )",
+        exit=(-6, "SIGABRT", "was ended by SIGABRT"),
+    ),
+    "deno": Language(
+        suffix=".ts",
+        echo="export function main(payload: string) { return atob(payload); }",
+        size="export async function main(payload: string): Promise<number> { return atob(payload).length; }",
+        prints="export function main(payload: string) { console.log(atob(payload)); }",
+        fails="""
+            export async function main(payload: string) {
+                if (atob(payload) === "fail") throw new RangeError("no such tank");
+            }
+        """,
+        exits="""
+            export function main(payload: string) {
+                if (atob(payload) === "exit") {
+                    console.log("last words");
+                    Deno.exit(7);
+                }
+            }
+        """,
+        hangs="""
+            export async function main(payload: string) {
+                if (payload === "") return;
+                Deno.writeTextFileSync(atob(payload), String(Deno.pid));
+                await new Promise(() => setInterval(() => {}, 1000));
+            }
+        """,
+        floods="export function main() { Deno.stdout.writeSync(new Uint8Array(1048576)); }",
+        repeats="export function main(payload: string) { return 'x'.repeat(Number(atob(payload))); }",
+        unloadable='import "./no_such_module.ts"; export function main() {}',
+    ),
 }
 
 
@@ -117,6 +182,12 @@ def state(pid: int) -> str:
 def alive(pid: int) -> bool:
     """Whether a process exists and is not merely unreaped."""
     return state(pid) not in "XZ"
+
+
+def scratch(runner: Runner) -> Path:
+    """The folder that the runner's child works in."""
+    assert runner.pid is not None
+    return Path(f"/proc/{runner.pid}/cwd").resolve()
 
 
 def test_a_run_gives_its_result_and_the_runner_stays_for_the_next(bench: Bench, language: Language) -> None:
@@ -251,8 +322,8 @@ def test_a_crash_loses_no_answer_and_names_the_run(bench: Bench, language: Langu
     died = events[-1]
     assert [event.run_id for event in events if isinstance(event, RunDone)] == ["q1-abcdefgh-1-1"]
     assert isinstance(died, RunnerDied)
-    assert (died.returncode, died.signal, died.killed) == (7, None, False)
-    assert died.cause == "ended itself with exit status 7"
+    assert (died.returncode, died.signal, died.cause) == language.exit
+    assert not died.killed
     assert died.current == "q1-abcdefgh-1-2"
     assert died.unanswered == ("q1-abcdefgh-1-2", "q1-abcdefgh-1-3")
     assert died.log == "last words\n"
@@ -301,31 +372,32 @@ def test_a_runner_whose_child_is_gone_can_be_closed(bench: Bench, language: Lang
     assert runner.pid is None
 
 
-def test_kill_ends_everything_that_the_run_started(bench: Bench, language: Language, tmp_path: Path) -> None:
+def test_kill_ends_everything_that_the_run_started(bench: Bench, language: Language) -> None:
     """The whole process group, reaped; the run is named; nothing happens afterwards."""
     runner = bench.start(language.hangs)
-    note = tmp_path / "pid"
+    note = scratch(runner) / "pid"
     runner.send([call("q1-abcdefgh-1-1", str(note).encode()), call("q1-abcdefgh-1-2")])
     until(runner, is_ready)
     eventually(lambda: note.exists() and note.read_text() != "")
+    sleeper = int(note.read_text())
 
     events = runner.kill()
 
     assert isinstance(events[-1], RunnerDied)
     assert (events[-1].signal, events[-1].killed, events[-1].out_of_memory) == ("SIGKILL", True, False)
     assert events[-1].unanswered == ("q1-abcdefgh-1-1", "q1-abcdefgh-1-2")
-    eventually(lambda: not alive(int(note.read_text())))
+    eventually(lambda: not alive(sleeper))
     assert runner.kill() == []
     assert runner.poll(0) == []
     with pytest.raises(InternalError):
         runner.send([call("q1-abcdefgh-1-3")])
 
 
-def test_kill_hands_over_the_answers_that_had_arrived(bench: Bench, language: Language, tmp_path: Path) -> None:
+def test_kill_hands_over_the_answers_that_had_arrived(bench: Bench, language: Language) -> None:
     """A run that ended a moment before the kill is not taken for one that was killed."""
-    note = tmp_path / "pid"
     runner = bench.start(language.hangs)
     until(runner, is_ready)
+    note = scratch(runner) / "pid"
     runner.send([call("q1-abcdefgh-1-1"), call("q1-abcdefgh-1-2", str(note).encode())])
     eventually(note.exists)  # so the first run has been answered, and nobody has polled
 

@@ -233,7 +233,7 @@ def test_an_edit_changes_one_file_of_what_is_deployed(
         ("changed", "variable:f/t/pw"),
     ]
     assert {key for key, version in after.items() if before.get(key) != version} == {
-        "variable:f/t/pw", f"file:{name}", "variable:f/t/new", "file:f/t/new.variable.yaml"
+        "variable:f/t/pw", "variable:f/t/new", "file:f/t/new.variable.yaml"
     }  # fmt: skip
     assert secret_of(store, settings) == "the new staple"
     assert b"the new staple" not in everything(store)

@@ -243,24 +243,28 @@ def test_a_run_that_ended_badly_is_queued_again_once(store: Store, command: Comm
     (run,) = command.lines("runs")
 
     assert (first.status, "queued again" in first.out) == (0, True)
-    assert (second.status, second.out.count("\n")) == (1, 2)
+    assert (second.status, second.out, second.err.count("error: ")) == (1, "", 2)
+    assert "there is no dead letter q2-none-1-1" in second.err
     assert (run["state"], run["source"], run["result"], run["error"]) == ("queued", "redrive", None, None)
     assert store.command("LLEN", keys.RQ_QUEUE) == 1
     assert command.lines("dead", "list") == []
     assert run_fields(store, "q2-s-1-1")["source"] == "redrive"
 
 
-def test_all_runs_are_queued_again_and_messages_are_left_alone(store: Store, command: CommandLine) -> None:
-    """What cannot be done yet is said."""
+def test_all_runs_are_queued_again_and_a_message_that_is_not_kept_whole_is_left_alone(
+    store: Store, command: CommandLine
+) -> None:
+    """What stands against it is said."""
     place_runs(store, "q1-s-1-1", "q2-s-1-2")
     end(store, "q1-s-1-1", "failed", error='{"name":"ValueError","message":"no"}')
     end(store, "q2-s-1-2", "failed", error='{"name":"ValueError","message":"no"}')
     message = bury_message(store)
     outcomes = {entry["id"]: entry["outcome"] for entry in command.lines("dead", "retry", "--all")}
 
-    assert outcomes == {"q1-s-1-1": "queued", "q2-s-1-2": "queued", message: "a message"}
+    assert outcomes == {"q1-s-1-1": "queued", "q2-s-1-2": "queued", message: "refused"}
     assert [entry["id"] for entry in command.lines("dead", "list")] == [message]
-    assert command("dead", "retry", message).status == 1
+    refused = command("dead", "retry", message)
+    assert (refused.status, "only the first 8 of 20000000 bytes are kept: publish it again" in refused.err) == (1, True)
     assert command("dead", "retry").status == 2
 
 

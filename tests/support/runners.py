@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from shared.workspace import javascript, shell
 from worker.runners.base import (
     RunCall,
     RunDone,
@@ -71,6 +72,7 @@ class Bench:
         entry += self._suffix
         modules = {path: dedent(text) for path, text in {**(beside or {}), entry: source}.items()}
         files = materialise(self._folder, f"v{len(self._runners)}", modules, entry)
+        files = msgspec.structs.replace(files, parameters=_parameters(entry, modules[entry]))
         runner = self._make(files, limits or RunnerLimits(), settings)
         self._runners.append(runner)
         runner.start()
@@ -92,6 +94,13 @@ class Bench:
         """Kill every runner."""
         for runner in self._runners:
             runner.kill()
+
+
+def _parameters(entry: str, source: str) -> tuple[str, ...]:
+    """As a deployment finds them, where a runner asks for them."""
+    if entry.endswith(".sh"):
+        return tuple(shell.parameters(source))
+    return tuple(javascript.parameters(source) or ()) if entry.endswith((".ts", ".js")) else ()
 
 
 def until(runner: Runner, enough: Callable[[list[RunEvent]], bool]) -> list[RunEvent]:

@@ -31,7 +31,8 @@ class ScriptFiles(msgspec.Struct, frozen=True):
     """A script version on disk, and what its deployment says about executing it.
 
     `root` and `entry` are absolute paths, `entry` lies inside `root`. `path` is the script's in the workspace. Limits
-    that are None are the worker's own. `fresh`: a process of its own for each run.
+    that are None are the worker's own. `fresh`: a process of its own for each run. `parameters` are main's, in order.
+    `lock` are the packages that it needs, `dependencies` the folders in which those are, once they are installed.
     """
 
     version: str
@@ -43,6 +44,9 @@ class ScriptFiles(msgspec.Struct, frozen=True):
     isolation: Isolation = "warm"
     memory_mib: int | None = None
     output_bytes: int | None = None
+    parameters: tuple[str, ...] = ()
+    lock: str = ""
+    dependencies: tuple[str, ...] = ()
 
 
 class RunnerLimits(msgspec.Struct, frozen=True):
@@ -142,13 +146,15 @@ RunEvent = RunDone | RunnerReady | RunnerBroken | RunnerDied
 class RunnerSettings(msgspec.Struct, frozen=True):
     """How children are started on this machine.
 
-    `interpreter` runs user code, `dependencies` are folders with the user's packages, `environment` is added to what
-    a child gets anyway.
+    `interpreter` runs user code, `dependencies` are folders with packages for every script, behind its own,
+    `environment` is added to what a child gets anyway. In `cache` (an absolute path, '' for none) a runner keeps what
+    it can get again.
     """
 
     interpreter: str
     dependencies: tuple[str, ...] = ()
     environment: dict[str, str] = {}
+    cache: str = ""
 
 
 class Runner(Protocol):
@@ -167,6 +173,11 @@ class Runner(Protocol):
     def current(self) -> str | None:
         """The run that is executing, as far as the answers read so far tell; None when none is."""
 
+    def output(self) -> tuple[bytes, bytes]:
+        """What the run that executes has printed so far, as its log will have it: through the language's own streams,
+        and past them. Both are empty where it cannot be told whose output it is.
+        """
+
     def start(self) -> None:
         """Start the child; returns at once. RunnerReady or RunnerBroken follows from `poll`."""
 
@@ -175,6 +186,9 @@ class Runner(Protocol):
 
     def poll(self, timeout_s: float) -> list[RunEvent]:
         """Move bytes both ways until an event is there or the time is over; the events in their order."""
+
+    def terminate(self) -> None:
+        """SIGTERM the process that executes the code, which may end in its own way. What comes of it, `poll` tells."""
 
     def kill(self) -> list[RunEvent]:
         """SIGKILL the child and all that it started: answers that had already arrived, then RunnerDied.

@@ -8,8 +8,10 @@ first {"ready": true, "pid"} or {"ready": false, "error": {…}}, then one answe
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
+import signal
 import socket
 import time
 from collections import deque
@@ -112,6 +114,16 @@ class FramedRunner:
         """The run that is executing, as far as the answers read so far tell; None when none is."""
         return self._unanswered[0] if self._ready and self._unanswered else None
 
+    def output(self) -> tuple[bytes, bytes]:
+        """What the run that executes has printed so far, as its log will have it: through the language's own streams,
+        and past them. Both are empty where it cannot be told whose output it is.
+        """
+        link = self._link
+        if link is None or link.begun() != self._answered + 1:
+            return b"", b""
+        printed, _ = link.printed()
+        return (printed, self._output.kept) if link.begun() == self._answered + 1 else (b"", b"")
+
     def start(self) -> None:
         """Start the child; returns at once. Raises ConfigError when the interpreter cannot be started."""
         environment = child_environment(os.environ, self._settings.environment)
@@ -150,6 +162,12 @@ class FramedRunner:
             if not events and time.monotonic() >= until:
                 break
         return events
+
+    def terminate(self) -> None:
+        """SIGTERM the process that executes the code, which may end in its own way. What comes of it, `poll` tells."""
+        if (pid := self.pid) is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
 
     def kill(self) -> list[RunEvent]:
         """SIGKILL the child and all that it started: answers that had already arrived, then RunnerDied.

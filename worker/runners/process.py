@@ -46,6 +46,11 @@ class RawOutput:
         """The last 4 KiB ever written."""
         return self._tail.decode("utf-8", "replace")
 
+    @property
+    def kept(self) -> bytes:
+        """What was kept since the last `take`."""
+        return bytes(self._kept)
+
     def add(self, data: bytes) -> None:
         """Keep what there is room for."""
         kept = data[: self._limit - len(self._kept)]

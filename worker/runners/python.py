@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from shared.dependencies.interpreter import own_packages
 from worker.runners.base import RunnerLimits, RunnerSettings, ScriptFiles
 from worker.runners.framed import FramedRunner
 from worker.runners.link import ChildFds
@@ -23,14 +24,16 @@ _OPTIONS = ("-I", "-S", "-X", "utf8", "-u")
 class PythonRunner(FramedRunner):
     """One child interpreter for one version of a Python script: a `worker.runners.base.Runner`.
 
-    The script may import what lies beside it, in its workspace, in the user's dependencies, `headrace`, the standard
-    library and the interpreter's site-packages, in this order; never Headrace's own packages.
+    The script may import what lies beside it, in its workspace, in its dependencies, `headrace`, the standard library
+    and the interpreter's site-packages, in this order; never Headrace's own packages, nor those that Headrace needs:
+    where the interpreter is the one that runs Headrace, its site-packages are left out.
     """
 
     def __init__(self, script: ScriptFiles, limits: RunnerLimits, settings: RunnerSettings | None = None) -> None:
         super().__init__(script, limits, settings or RunnerSettings(interpreter=sys.executable))
 
     def _command(self, fds: ChildFds) -> list[str]:
+        dependencies = (*self._script.dependencies, *self._settings.dependencies)
         settings = {
             "parent": os.getpid(),
             "socket": fds.socket,
@@ -38,8 +41,9 @@ class PythonRunner(FramedRunner):
             "raw": fds.raw,
             "entry": self._script.entry,
             "root": self._script.root,
-            "path": [str(Path(self._script.entry).parent), self._script.root, *self._settings.dependencies],
+            "path": [str(Path(self._script.entry).parent), self._script.root, *dependencies],
             "helper": str(_CHILD.parent),
+            "withheld": sorted(own_packages()),
             "hidden": OWN_PACKAGES,
             "hidden_folder": str(_OWN_FOLDER),
             "memory_bytes": self._limits.memory_bytes,

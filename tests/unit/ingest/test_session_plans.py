@@ -9,12 +9,13 @@ import pytest
 from ingest.codec import (
     Protocol,
 )
-from ingest.handshake import WEEK_S, ConnectStep, connect_plan, protocol_of
+from ingest.handshake import ConnectStep, connect_plan, protocol_of
 from ingest.session_events import (
     SessionRecord,
 )
 from ingest.subscriptions import Generation, Subscriptions
 from shared.definitions import Topic
+from shared.left import WEEK_S
 from tests.support.factories import make_trigger
 
 NEVER = SessionRecord(0, 1, None, None, {})

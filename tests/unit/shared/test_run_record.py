@@ -53,11 +53,17 @@ def test_a_run_is_shown_with_its_message() -> None:
 
 
 def test_the_result_is_the_value_that_the_code_returned() -> None:
-    """And Windmill's labels are taken from it."""
-    run = made(result={"hot": True, "wm_labels": ["alarm", 7]})
+    """Whatever its type."""
+    assert made(result={"hot": True}).result == {"hot": True}
 
-    assert run.result == {"hot": True, "wm_labels": ["alarm", 7]}
-    assert run.labels == ["alarm", "7"]
+
+def test_an_attempt_shows_what_it_has_noted() -> None:
+    """Labels, and what a preprocessor made of the message; nothing where that cannot be read."""
+    attempt = read_attempt(entry(noted=b'{"labels":["alarm","7"],"arguments":{"site":"north"}}'))
+
+    assert (attempt.labels, attempt.arguments) == (["alarm", "7"], {"site": "north"})
+    assert make_run(head(), None, None, attempt).labels == ["alarm", "7"]
+    assert read_attempt(entry(noted=b"NaN")).arguments is None
 
 
 @pytest.mark.parametrize("fields", [{"ended_at": ""}, {"execution": "w2-1"}, {"execution": ""}])

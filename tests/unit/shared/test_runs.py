@@ -9,7 +9,18 @@ import msgspec
 import pytest
 
 from shared.errors import EnvelopeError
-from shared.runs import LIVE, RQ_STATUS, TERMINAL, TRANSITIONS, RunSpec, decode_job, encode_job
+from shared.runs import (
+    CAUSES,
+    LIVE,
+    RQ_REGISTRY,
+    RQ_STATUS,
+    TERMINAL,
+    TRANSITIONS,
+    RunSpec,
+    decode_job,
+    encode_job,
+)
+from shared.scripts.call import script
 
 SPEC = RunSpec("f/a/t", "f/a/s", "0123456789abcdef", "s-1-1", {"site": "north"}, b"envelope")
 
@@ -20,7 +31,14 @@ def test_every_transition_leads_to_a_state_that_is_known() -> None:
 
     assert reached <= {*LIVE, *TERMINAL}
     assert TRANSITIONS.keys() - {"new"} <= reached
-    assert reached <= RQ_STATUS.keys()
+    assert reached - {"filtered"} <= RQ_STATUS.keys()
+    assert RQ_STATUS.keys() - {"queued"} == RQ_REGISTRY.keys()
+
+
+def test_every_transition_says_who_makes_it_by_which_verb() -> None:
+    """And nothing else is told of; each verb exists."""
+    assert {cause for causes in TRANSITIONS.values() for cause in causes} == CAUSES.keys()
+    assert all(script(verb).source for cause in CAUSES.values() for verb in cause.verbs)
 
 
 def test_a_run_is_the_argument_of_its_job() -> None:

@@ -129,7 +129,7 @@ MISTAKES = [
     ("mod: enabled\n", 7, "mod", "unknown key", "mode"),
     ("enabled: maybe\n", 7, "enabled", "'maybe'", ""),
     ("mode: on\n", 7, "mode", "is true", ""),
-    ("mode: suspended\n", 7, "mode", "not supported yet", "disabled"),
+    ("mode: paused\n", 7, "mode", "enabled, disabled, suspended", ""),
     ("client_id: 0123\n", 7, "client_id", "is 83", "quotes"),
     ("client_id: [a]\n", 7, "client_id", "a list", "quotes"),
     ("client_version: v4\n", 7, "client_version", "v5, v3", ""),
@@ -214,9 +214,9 @@ def test_every_problem_of_every_file_is_told_at_once() -> None:
 
 def test_what_is_not_acted_on_yet_is_told_as_a_warning() -> None:
     """Only where it asks for something."""
-    found = workspace(TRIGGER + "retry: {constant: {attempts: 2, seconds: 5}}\nerror_handler_path: null\n")
+    found = workspace(TRIGGER + "on_behalf_of_email: alice@example.org\nsummary: null\n")
 
-    assert [(warning.key, warning.line) for warning in found.warnings] == [("retry", 7)]
+    assert [(warning.key, warning.line) for warning in found.warnings] == [("on_behalf_of_email", 7)]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from shared.definitions import Broker, Resource, Variable
 from shared.errors import SecretError, WorkspaceError
@@ -13,7 +14,7 @@ from shared.workspace import Workspace, check_files
 from shared.workspace.files import Files
 from shared.workspace.problems import Problem, Problems
 from shared.workspace.render import resource_yaml, variable_yaml, yaml_text
-from shared.workspace.sealing import seal_secrets
+from shared.workspace.sealing import seal_secrets, with_value
 from shared.workspace.selection import Selection
 
 BOX = SecretBox(lambda: b"a key of the tests")
@@ -76,25 +77,30 @@ def test_a_variable_that_says_too_little_is_refused(text: str, key: str, word: s
         "is_secret: true\nvalue: &x correct horse\ndescription: *x\n",
     ],
 )
-def test_a_secret_is_sealed_in_its_variable_and_in_the_text_of_its_file(text: str) -> None:
-    """However YAML writes it; the file reads back as the sealed variable."""
+def test_a_secret_is_sealed_in_its_variable_and_left_out_of_its_file(text: str) -> None:
+    """However YAML writes it; the file alone then means the secret that is deployed, and with the value it is whole."""
     found = sealed(workspace(a__variable=text))
     (file,) = found.variables
-    again = sealed(workspace(a__variable=found.texts["f/a/a.variable.yaml"]), a=file.variable)
+    stored = found.texts["f/a/a.variable.yaml"]
+    again = sealed(workspace(a__variable=stored), a=file.variable)
+    plain = BOX.open("f/a/a", file.variable.value)
+    whole = sealed(workspace(a__variable=with_value(stored, structs.replace(file.variable, value=plain))))
 
-    assert BOX.open("f/a/a", file.variable.value).strip() == "correct horse"
-    assert "value" in found.texts["f/a/a.variable.yaml"]
-    assert "horse" not in found.texts["f/a/a.variable.yaml"] or "*x" in text
+    assert plain.strip() == "correct horse"
+    assert "value" in stored
+    assert "horse" not in stored or "*x" in text
     assert again.variables[0].variable == file.variable
-    assert again.texts == found.texts
+    assert again.texts == whole.texts == found.texts
+    assert whole.variables[0].variable == file.variable
 
 
-def test_all_but_the_value_of_a_sealed_file_stays_as_it_was() -> None:
+def test_all_but_the_value_of_a_secret_file_stays_as_it_was() -> None:
     """Comments too: a pull gives the file back."""
     found = sealed(workspace(a__variable=SECRET))
-    value = found.variables[0].variable.value
 
-    assert found.texts["f/a/a.variable.yaml"] == SECRET.replace("correct horse", value)
+    assert found.texts["f/a/a.variable.yaml"] == SECRET.replace(" correct horse", "")
+    variable = Variable("f/a/a", "correct horse", is_secret=True, description="the password")
+    assert with_value(found.texts["f/a/a.variable.yaml"], variable) == SECRET
 
 
 def test_a_secret_without_a_value_keeps_what_is_deployed() -> None:

@@ -12,7 +12,7 @@ import inspect
 import json
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime
 from typing import Any
 
@@ -135,11 +135,19 @@ def event_call(function: Function) -> Callable[[dict[str, Any], bytes], Any]:
     parameters of which none is `event`; else `event` with the payload in base64.
     """
     binder = Binder(function)
-    if "wm_trigger" in binder.names or (binder.names and "event" not in binder.names):
-        return lambda event, payload: _call(function, binder, _first_form(event, payload))
-    return lambda event, payload: _call(
-        function, binder, {"event": {**event, "payload": base64.b64encode(payload).decode()}}
-    )
+    return lambda event, payload: _call(function, binder, event_values(binder.names, event, payload))
+
+
+def event_values(names: Collection[str], event: dict[str, Any], payload: bytes) -> dict[str, Any]:
+    """The arguments by name of a preprocessor with these parameters."""
+    if "wm_trigger" in names or (names and "event" not in names):
+        return _first_form(event, payload)
+    return {"event": {**event, "payload": _base64(payload)}}
+
+
+def payload_value(payload: bytes, form: str) -> Any:
+    """The payload in the form that the trigger asks for. Raises PayloadError for one that has no such form."""
+    return _FORMS[form](payload)
 
 
 def _first_form(event: dict[str, Any], payload: bytes) -> dict[str, Any]:

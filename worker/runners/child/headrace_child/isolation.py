@@ -23,10 +23,11 @@ def set_path(settings: dict[str, Any], stdlib: Sequence[str]) -> None:
     """Put on sys.path exactly what user code may import; files named *.pth are not obeyed.
 
     In this order: the script's folder, the workspace, the user's dependencies, the folder of `headrace`, the standard
-    library, the interpreter's site-packages.
+    library, the interpreter's site-packages unless they are Headrace's own.
     """
     site.setquit()
-    sys.path[:] = dict.fromkeys([*settings["path"], settings["helper"], *stdlib, *_site_packages()])
+    packages = [folder for folder in _site_packages() if os.path.realpath(folder) not in settings["withheld"]]
+    sys.path[:] = dict.fromkeys([*settings["path"], settings["helper"], *stdlib, *packages])
     sys.meta_path.insert(0, HiddenPackages(settings["hidden"], settings["hidden_folder"]))
 
 

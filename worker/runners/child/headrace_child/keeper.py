@@ -14,6 +14,7 @@ import os
 import resource
 import signal
 from collections.abc import Iterator
+from typing import NoReturn
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -43,7 +44,8 @@ def keep(parent: int) -> None:
     code = os.fork()
     if code:
         prctl(_PR_SET_NAME, b"headrace-keeper", 0, 0, 0)
-        _leave(_watch(code, signals))
+        status = _watch(code, signals)
+        end_like(1 if status is None else os.waitstatus_to_exitcode(status))
     os.setsid()
     prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != keeper:
@@ -110,8 +112,8 @@ def _reap(code: int) -> tuple[int | None, bool]:
     return status, False
 
 
-def _leave(status: int | None) -> None:
-    returncode = 1 if status is None else os.waitstatus_to_exitcode(status)
+def end_like(returncode: int) -> NoReturn:
+    """End this process as another one has: with its exit status, or, at minus a number, by that signal."""
     if returncode < 0:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         with contextlib.suppress(OSError):  # SIGKILL has no handler

@@ -24,6 +24,14 @@ class ResultTooLarge(ScriptFault):
     """The JSON of what the script returned is longer than a run's result may be."""
 
 
+class Told(ScriptFault):
+    """An error that another process has described: its {name, message, stack, extra?}."""
+
+    def __init__(self, described: dict[str, Any]) -> None:
+        super().__init__(described["message"])
+        self.described = described
+
+
 def settle(value: Any) -> Any:
     """The value itself; what a coroutine comes to; the parts of a generator, joined as text."""
     if inspect.isgenerator(value):
@@ -99,6 +107,18 @@ def _without_nul(value: Any) -> Any:
     return value
 
 
+def noted(result: Any, answer: dict[str, Any], limit: int) -> bytes:
+    """The JSON of a result, b"" for None; what it declares is noted in the answer. Raises as `to_json` does."""
+    if result is None:
+        return b""
+    if error := declared_failure(result):
+        answer["ok"], answer["error"] = False, error
+        result = {"error": error, **result}
+    if found := labels(result):
+        answer["labels"] = found
+    return to_json(result, limit).encode("utf-8", "replace")
+
+
 def declared_failure(result: Any) -> dict[str, str] | None:
     """The error of a script that returned `wm_failure: "<text>"`; None for every other result."""
     if isinstance(result, dict) and isinstance(text := result.get("wm_failure"), str):
@@ -117,6 +137,8 @@ def describe(error: BaseException, root: str) -> dict[str, Any]:
 
     Never raises, whatever the exception's own methods do.
     """
+    if isinstance(error, Told):
+        return error.described
     folder = f"{root}/"
     try:
         message = str(error)

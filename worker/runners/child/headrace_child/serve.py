@@ -15,7 +15,7 @@ import struct
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 from . import binding, capture, isolation, outcome
 from .surroundings import Surroundings
@@ -27,6 +27,24 @@ _NOTHING: dict[str, str] = {}
 Enter = Callable[["dict[str, Any] | None"], None]
 
 
+class Executable(Protocol):
+    """A script that is loaded. `root` is the folder that it lies in."""
+
+    root: str
+
+    def execute(self, call: dict[str, Any], body: bytes, answer: dict[str, Any]) -> Any:
+        """Execute one run; what it returned. What is to be answered besides is noted in the answer."""
+
+    def note(self, result: Any, answer: dict[str, Any]) -> bytes:
+        """Encode a result that is not None; what it declares is noted in the answer."""
+
+    def streamed(self, answer: dict[str, Any]) -> bytes:
+        """The result of a run without one that is in its log; b"" where there is none."""
+
+
+LoadScript = Callable[["dict[str, Any]", capture.RunArea], Executable]
+
+
 class NoMain(outcome.ScriptFault):
     """The script defines no function called main."""
 
@@ -35,17 +53,19 @@ class NoPreprocessor(outcome.ScriptFault):
     """The deployment says that the script has a preprocessor, and it defines none."""
 
 
-def serve(settings: dict[str, Any], enter: Enter) -> None:
-    """Load the script and answer frames until the parent closes the socket; then exit handlers run. Never returns."""
+def serve(settings: dict[str, Any], enter: Enter, load_script: LoadScript | None = None) -> None:
+    """Load the script (in Python unless `load_script` says otherwise) and answer frames until the parent closes the
+    socket; then exit handlers run. Never returns.
+    """
     for name in ("socket", "area", "raw"):
         os.set_inheritable(settings[name], False)  # noqa: FBT003 - takes no keyword
     channel = Channel(settings["socket"])
-    log = Log(capture.RunArea(settings["area"]), capture.RawPipe(settings["raw"]))
+    area = capture.RunArea(settings["area"])
+    log = Log(area, capture.RawPipe(settings["raw"]))
     faulthandler.enable()
     log.install()
-    isolation.limit_memory(settings["memory_bytes"])
     try:
-        script = Script(load(settings["entry"], settings["root"]), settings)
+        script = (load_script or load_python)(settings, area)
     except BaseException as error:  # noqa: BLE001 - sys.exit() at import is the script's failure too
         failure: dict[str, Any] = {"ready": False, "error": outcome.describe(error, settings["root"])}
         log.take(failure)
@@ -56,6 +76,12 @@ def serve(settings: dict[str, Any], enter: Enter) -> None:
     log.install()
     atexit._run_exitfuncs()  # noqa: SLF001 - an orderly exit would also wait for the script's threads
     os._exit(0)
+
+
+def load_python(settings: dict[str, Any], _area: capture.RunArea) -> Script:
+    """A script in Python, which runs in this process."""
+    isolation.limit_memory(settings["memory_bytes"])
+    return Script(load(settings["entry"], settings["root"]), settings)
 
 
 def load(entry: str, root: str) -> ModuleType:
@@ -113,15 +139,7 @@ class Script:
 
     def note(self, result: Any, answer: dict[str, Any]) -> bytes:
         """Settle a result, note in the answer what it declares, encode it."""
-        result = outcome.settle(result)
-        if result is None:
-            return b""
-        if error := outcome.declared_failure(result):
-            answer["ok"], answer["error"] = False, error
-            result = {"error": error, **result}
-        if labels := outcome.labels(result):
-            answer["labels"] = labels
-        return outcome.to_json(result, self._limit).encode("utf-8", "replace")
+        return outcome.noted(outcome.settle(result), answer, self._limit)
 
     def streamed(self, answer: dict[str, Any]) -> bytes:
         """The result that a script which returned nothing has printed instead; its lines leave the log."""
@@ -196,7 +214,7 @@ class Channel:
 class Session:
     """What the runs of a child have in common."""
 
-    def __init__(self, channel: Channel, script: Script, log: Log, enter: Enter) -> None:
+    def __init__(self, channel: Channel, script: Executable, log: Log, enter: Enter) -> None:
         self._channel = channel
         self._script = script
         self._log = log

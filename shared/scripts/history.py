@@ -1,0 +1,73 @@
+"""The verbs of history and dead letters: look for runs, put back, drop, forget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from shared import keys
+from shared.scripts.call import Arg, Call
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What a scan looks for; empty is any. `topic` is a Lua pattern, `error` in lower case and in JSON's escapes."""
+
+    states: frozenset[str] = frozenset()
+    runnable: str = ""
+    topic: str = ""
+    error: str = ""
+    noted: str = ""
+
+
+class Cursor(msgspec.Struct, frozen=True):
+    """Where a scan stands: at a score (epoch µs, or `+inf`), with so many of that score behind it."""
+
+    score: str | bytes = "+inf"
+    behind: int = 0
+
+
+class Scanned(msgspec.Struct, frozen=True):
+    """Ids of runs that may fit, newest first, among `looked_at`."""
+
+    ids: list[bytes]
+    cursor: Cursor
+    looked_at: int
+    is_end: bool
+
+
+def scan_runs(key: str, wanted: Wanted, cursor: Cursor, *, down_to: str, look_at: int, give: int) -> Call[Scanned]:
+    """One step of a search through `keys.RUNS` or the runs of a trigger. Only reads."""
+
+    def decode(reply: list[Any]) -> Scanned:
+        score, behind, looked_at, is_end, *ids = reply
+        return Scanned(ids, Cursor(score, behind), looked_at, is_end == 1)
+
+    states = f",{','.join(sorted(wanted.states))}," if wanted.states else ""
+    bounds: list[Arg] = [cursor.score, cursor.behind, down_to, look_at, give]
+    sought: list[Arg] = [states, wanted.runnable, wanted.topic, wanted.error, wanted.noted]
+    return Call("scan_runs", [key], [*bounds, *sought], decode)
+
+
+def readmit(dead_id: str, key: str, envelope: bytes, trigger: str, cell: Literal["unrouted", "poisoned"]) -> Call[bool]:
+    """Put a message among the dead letters back into the inbox; twice puts it there once."""
+    names = [keys.INBOX, keys.DEAD, keys.DEAD_LETTERS]
+    return Call("readmit", names, [dead_id, key, envelope, trigger, cell], bool)
+
+
+def drop_dead(ids: Sequence[str]) -> Call[list[bool]]:
+    """Take dead letters off the list; for each whether it was there."""
+    return Call("drop_dead", [keys.DEAD, keys.DEAD_LETTERS], ids, lambda reply: [each == 1 for each in reply])
+
+
+def expire_dead(keep: int, before_ms: int, step: int) -> Call[int]:
+    """Drop the oldest dead letters, at most `step`; how many."""
+    return Call("expire_dead", [keys.DEAD, keys.DEAD_LETTERS], [keep, before_ms, step], int)
+
+
+def prune_trigger(trigger: str, keep: int, skip: int, step: int) -> Call[tuple[int, int]]:
+    """Forget the oldest ended runs of a trigger over `keep`: how many, and how many that live were passed over."""
+    registries = [keys.RQ_FINISHED, keys.RQ_FAILED, keys.RQ_CANCELED]
+    names = [keys.runs(trigger), keys.RUNS, keys.DEAD, keys.DEAD_LETTERS, *registries]
+    return Call("prune_trigger", names, [keep, skip, step], lambda reply: (reply[0], reply[1]))
