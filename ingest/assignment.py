@@ -15,6 +15,8 @@ from shared.values import MASKED_CHARACTERS, VARIABLE, Values
 class Assignment(msgspec.Struct, frozen=True):
     """A trigger as deployed, its version, its broker, and those of the variables that the broker names which are there.
 
+    `deployment` is the number of the newest one that is known.
+
     With a `wish` it is a session that was left behind, with the trigger that it had, at the broker where it is.
     Nothing in it is secret: variables are sealed, and the broker's texts are `$var:` references.
     """
@@ -25,6 +27,7 @@ class Assignment(msgspec.Struct, frozen=True):
     variables: Mapping[str, Variable] = {}
     broker_version: str = ""
     wish: Wish | None = None
+    deployment: int = 0
 
     @property
     def connection(self) -> tuple[object, ...]:

@@ -50,6 +50,11 @@ class Deployments:
         self.number, self._left = deployed.number, left
         return True
 
+    def done(self, session: str, assignment: Assignment) -> None:
+        """What was asked of a session that was left is done, for all that is known here."""
+        if assignment.wish is not None and self.assignments.get(session) is assignment:
+            del self.assignments[session]
+
     async def _asked_for(self, wishes: Mapping[str, Left], deployed: Deployed) -> dict[str, Assignment]:
         """The sessions that are to be drained or ended, with the newest credentials for their broker."""
         if not wishes:
@@ -71,7 +76,7 @@ class Deployments:
                 broker, version = newer, brokers[broker.path]
             own = msgspec.structs.replace(trigger, session=session, client_id=left.client_id)
             named = named_by(broker, variables)
-            found[session] = Assignment(own, left.trigger_version, broker, named, version, left.wish)
+            found[session] = Assignment(own, left.trigger_version, broker, named, version, left.wish, deployed.number)
         return found
 
     async def _read(
@@ -110,7 +115,9 @@ def assignments(
             emit("session.refused", trigger=trigger.path, reason=f"the broker {trigger.broker} is not deployed")
         else:
             named = named_by(broker, by_path)
-            found[trigger.session] = Assignment(trigger, version, broker, named, broker_version)
+            found[trigger.session] = Assignment(
+                trigger, version, broker, named, broker_version, deployment=deployed.number
+            )
     return found
 
 

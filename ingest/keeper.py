@@ -236,7 +236,7 @@ class Keeper:
         renewed, opened = await self._tools.store.run_many(
             [
                 leases.renewal(self._id, self.token),
-                verbs.session_open(self._id, self.token, trigger.path, trigger.client_id),
+                verbs.session_open(self._id, self.token, trigger.path, trigger.client_id, now.deployment),
             ]
         )
         lease = leases.confirm(self._id, self.token, began) if renewed else None

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from ingest.assignment import Assignment
 from ingest.departure import Act, Departure, Seen
 from ingest.keeper import Keeper, Tools
 from ingest.session_states import State
 from ingest.writer import RETRY_FIRST_S, RETRY_MAX_S
+from shared import keys
 from shared.backoff import full_jitter
 from shared.errors import StoreUnavailable
 from shared.events import emit
 from shared.lease import Lease
-from shared.left import Wish
+from shared.left import Wish, decode_left
 from shared.scripts import ingest as verbs
 
 LOOK_S = 0.25
+T = TypeVar("T")
 
 
 class Leaver(Keeper):
@@ -32,7 +34,13 @@ class Leaver(Keeper):
         super().__init__(assignment, lease, tools, self._departure)
 
     async def run(self) -> None:
-        """As for any keeper; and what is over is removed."""
+        """As for any keeper, if it is still asked for; and what is over is removed.
+
+        The look at the record is needed: to connect for one that another process has just removed would begin a session
+        at the broker that nobody knows of. Who holds the lease is alone in removing it.
+        """
+        if not await self._is_asked():
+            return
         await super().run()
         if self._departure.over:
             await self._remove()
@@ -56,18 +64,27 @@ class Leaver(Keeper):
                 case Act.DISCONNECT:
                     self._disconnect()
 
+    async def _is_asked(self) -> bool:
+        blob: bytes | None = await self._answered(lambda: self._tools.store.command("HGET", keys.LEFT, self._id))
+        if blob is None:  # whoever takes the lease next puts the session on the list again
+            await self._answered(lambda: self._tools.store.command("SREM", keys.SESSIONS, self._id))
+        return blob is not None and decode_left(blob).wish == self.assignment.wish
+
     async def _remove(self) -> None:
         """Raises LeaseLost."""
-        now, failures = self.assignment, 0
+        now = self.assignment
+        drained = await self._answered(lambda: self._tools.store.run(verbs.session_end(self._id, self.token)))
+        if drained is not None:
+            who = {"trigger": now.trigger.path, "session": self._id, "client_id": now.trigger.client_id}
+            emit("session.ended", **who, drained=drained, reason=now.wish)
+
+    async def _answered(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask Redis, however long it takes to answer. To be asked twice must do no harm."""
+        failures = 0
         while True:
             try:
-                drained = await self._tools.store.run(verbs.session_end(self._id, self.token))
+                return await ask()
             except StoreUnavailable as error:
                 failures += 1
                 self._tools.watch.failed(error)
                 await asyncio.sleep(full_jitter(failures, RETRY_FIRST_S, RETRY_MAX_S, random.random))
-            else:
-                break
-        if drained is not None:
-            who = {"trigger": now.trigger.path, "session": self._id, "client_id": now.trigger.client_id}
-            emit("session.ended", **who, drained=drained, reason=now.wish)

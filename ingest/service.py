@@ -123,6 +123,7 @@ class Service:
         leases = self._tools.leases
         try:
             await keeper.run()
+            self._deployments.done(session, keeper.assignment)
         except LeaseLost as error:
             emit(
                 "lease.lost",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import secrets
 import time
@@ -13,9 +12,10 @@ import msgspec
 from shared import keys
 from shared.clock import iso_utc
 from shared.create_runs import DESCRIPTION_LENGTH
-from shared.definitions import Flow, PayloadFormat, Script, Trigger
+from shared.definitions import Flow, Script, Trigger
 from shared.deployment import definition_command, read_definition
 from shared.errors import UserError
+from shared.event import payload_argument
 from shared.history import RunDetails, show
 from shared.runs import RunSpec, decode_job, encode_job
 from shared.scripts.operate import MadeRun, create_runs
@@ -95,21 +95,7 @@ def _of_message(store: Store, details: RunDetails) -> dict[str, Any] | None:
     script, trigger = read_definition(replies[0], Script), read_definition(replies[1], Trigger)
     if script is None or script.has_preprocessor:
         return None
-    return _payload_argument(message.payload, trigger.payload if trigger else "windmill")
-
-
-def _payload_argument(payload: bytes, form: PayloadFormat) -> dict[str, Any] | None:
-    """What `main` of a script without preprocessor is called with; None where the payload has no such form."""
-    try:
-        match form:
-            case "json":
-                return {"payload": msgspec.json.decode(payload)}
-            case "text":
-                return {"payload": payload.decode()}
-            case _:
-                return {"payload": base64.b64encode(payload).decode()}
-    except ValueError:
-        return None
+    return payload_argument(message.payload, trigger.payload if trigger else "windmill")
 
 
 def _make(run_id: str, spec: RunSpec, version: Version, args: bytes | None, topic: str | None) -> MadeRun:

@@ -176,7 +176,9 @@ class RetentionSettings(msgspec.Struct, frozen=True):
     ] = 0
     dead_max: Annotated[int, Meta(ge=0, description="Dead letters that are kept; the oldest go first.")] = 10_000
     dead_max_age_s: Annotated[float, Meta(gt=0, description="Seconds that a dead letter is kept.")] = 604_800.0
-    prune_step: Annotated[int, Meta(ge=1, description="Runs that are removed in one step.")] = 200
+    prune_step: Annotated[
+        int, Meta(ge=1, description="Runs that are removed in one step; Redis answers nobody else meanwhile.")
+    ] = 100
     deployments_max: Annotated[
         int, Meta(ge=1, description="Deployments that are listed and can be gone back to; the oldest go first.")
     ] = 200

@@ -55,10 +55,8 @@ def retry(store: Store, ids: Sequence[str], *, latest_timeout_s: float | None = 
 
 def drop(store: Store, ids: Sequence[str]) -> list[bool]:
     """Take these off the list; for each whether it was there."""
-    dropped: list[bool] = []
-    for start in range(0, len(ids), AT_ONCE):
-        dropped += store.run(history.drop_dead(ids[start : start + AT_ONCE]))
-    return dropped
+    portions = [ids[start : start + AT_ONCE] for start in range(0, len(ids), AT_ONCE)]
+    return [done for portion in portions for done in store.run(history.drop_dead(portion))]
 
 
 def _retry_runs(store: Store, ids: Sequence[str], latest_timeout_s: float | None) -> list[Retried]:

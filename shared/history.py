@@ -34,6 +34,8 @@ from shared.topics import TopicFilter, matches
 
 STEP: Final = 250
 """Runs that one step of a search looks at: Redis answers nobody else meanwhile, for some 2 ms."""
+ATTEMPT_STEP: Final = 100
+"""The same where it has to look at what attempts have left."""
 PAGE: Final = 250
 """Runs of which a search reads all at once."""
 BYTES_AT_ONCE: Final = 8 * 1024 * 1024
@@ -136,7 +138,7 @@ def _matching(store: Store, query: Query, looked_at: Callable[[int], None]) -> I
     give = min(PAGE, query.limit)
     looked = 0
     while looked < query.scan:
-        step = min(give if wanted == _ANY else STEP, query.scan - looked)
+        step = min(_step(wanted, give), query.scan - looked)
         found = store.run(scan_runs(key, wanted, cursor, down_to=down_to, look_at=step, give=give))
         runs = read_runs(store, found.ids)
         yield from (run for run in runs if _fits(query, run))
@@ -145,6 +147,12 @@ def _matching(store: Store, query: Query, looked_at: Callable[[int], None]) -> I
         looked_at(looked)
         if found.is_end:
             return
+
+
+def _step(wanted: Wanted, give: int) -> int:
+    if wanted == _ANY:
+        return give
+    return ATTEMPT_STEP if wanted.error or wanted.noted else STEP
 
 
 def _wanted(query: Query) -> Wanted:

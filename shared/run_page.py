@@ -101,6 +101,8 @@ def _made_by(details: RunDetails) -> str:
         return f"the error handler of run {details.parent}"
     if details.origin == "replay":
         return f"run {details.parent} again"
+    if details.origin == "handler":
+        return f"error handler of run {details.parent}"
     return f"started by run {details.parent}" if details.parent else f"made by the {details.origin}"
 
 

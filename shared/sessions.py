@@ -29,8 +29,8 @@ Waits = Literal["until", "for ever", "as long as the broker keeps them", "expire
 
 
 class SessionRow(msgspec.Struct, frozen=True):
-    """A session. `state` is what a trigger's says of itself; of one that was left `left`, `disabled` or, once asked for,
-    `draining`, `ending`, or what keeps it from that (`reason`).
+    """A session. `state` is what a trigger's says of itself. That of one that was left is `left` or `disabled`; once
+    something is asked of it `draining`, `ending`, or what keeps it from that (`reason`).
 
     `waits` says how long messages wait in one that is left: `until` is that time; `expired`: they are surely gone.
     `drained` counts what was taken in since it was asked for.

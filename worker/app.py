@@ -53,7 +53,7 @@ def run(settings: Settings) -> int:
     stop.install()
     name = secrets.token_hex(4)
     store = Store.connect(settings.redis_url)
-    pool = RunnerPool(_runner_maker(settings), RUNNERS_MAX)
+    pool = RunnerPool(runner_maker(settings), RUNNERS_MAX)
     adopt_orphans()
     try:
         told = _work(settings, name, store, pool, stop)
@@ -115,7 +115,7 @@ def _tidy() -> None:
     sweep_scratch(Path(tempfile.gettempdir()))
 
 
-def _runner_maker(settings: Settings) -> Callable[[ScriptFiles], Runner]:
+def runner_maker(settings: Settings) -> Callable[[ScriptFiles], Runner]:
     """Makes the runner of a script, within its own limits and, where it has none, the worker's."""
 
     def make(script: ScriptFiles) -> Runner:

@@ -11,11 +11,12 @@ from shared.clock import NS_PER_S, iso_utc
 from shared.create_runs import HANDLER_ORIGIN
 from shared.envelope import Envelope
 from shared.errors import InternalError, UserError
+from shared.event import mqtt_event
 from shared.run_tokens import mint
 from shared.runs import RunSpec
 from worker.environment import run_environment
 from worker.jobs import Job
-from worker.runners.base import Form, RunCall, ScriptFiles, mqtt_event
+from worker.runners.base import Form, RunCall, ScriptFiles
 
 _NS_PER_MS = NS_PER_S // 1000
 _REFERENCES = (b"$var:", b"$res:")

@@ -12,7 +12,7 @@ from shared import keys
 from shared.clock import NS_PER_S, iso_utc
 from shared.create_runs import make_handler_run
 from shared.definitions import Trigger
-from shared.errors import HeadraceError, NewerEnvelope
+from shared.errors import HeadraceError, NewerEnvelope, StoreUnavailable
 from shared.events import emit
 from shared.run_record import Attempt, read_attempt
 from shared.runs import RunSpec, decode_job
@@ -61,19 +61,19 @@ class ErrorHandlers:
         for each in failed:
             try:
                 handler = self._handler_run(each)
-            except NewerEnvelope:  # a worker of that release will do it
+            except (NewerEnvelope, StoreUnavailable):  # left to a worker of that release, or to one that lives on
                 continue
             calls.append(create_handler(each.run_id, handler, iso_utc(now_ns), now_ns // _NS_PER_US))
         done = self._uplink.attempt(lambda store: store.run_many(calls)) if calls else None
         return done is not None and len(failed) == AT_ONCE
 
     def _handler_run(self, failed: _Failed) -> MadeRun | None:
-        """None where it has no handler that could be called; that is told."""
+        """None where it has no handler that could be called; that is told. Raises NewerEnvelope, StoreUnavailable."""
         try:
             spec = decode_job(failed.data)
             message = spec.message()
             trigger = self._triggers.trigger(message.trigger_version) if message else None
-        except NewerEnvelope:
+        except (NewerEnvelope, StoreUnavailable):
             raise
         except HeadraceError as error:
             emit("run.unhandled", run=failed.run_id, reason=error.message)

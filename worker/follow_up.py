@@ -9,7 +9,7 @@ from shared.scripts.worker import promote
 from worker.error_handlers import ErrorHandlers
 from worker.uplink import Uplink
 
-FOLLOW_UP_EVERY_S = 0.4
+FOLLOW_UP_EVERY_S = 0.5
 """A retry is promised within a second of its time."""
 AT_ONCE = 500
 

@@ -38,7 +38,7 @@ class Scripts:
                 return RunErrorInfo(
                     "ScriptMissing", f"nothing was executed: version {version} of {path} was never deployed"
                 )
-            files = self._written(version, script)
+            files = on_disk(self._cache_dir, version, script)
         except (HeadraceError, OSError) as error:
             return RunErrorInfo("ScriptUnusable", f"nothing was executed: {path} cannot be used: {error}")
         self._files[version] = files
@@ -59,20 +59,20 @@ class Scripts:
             return RunErrorInfo("PackagesMissing", f"nothing was executed: {error.message}")
         return None if packages is None else msgspec.structs.replace(files, dependencies=(str(packages),))
 
-    def _written(self, version: str, script: Script) -> ScriptFiles:
-        files = materialise(
-            self._cache_dir, version, script.modules, script.entry, has_preprocessor=script.has_preprocessor
-        )
-        return msgspec.structs.replace(
-            files,
-            path=script.path,
-            language=script.language,
-            isolation=script.isolation,
-            memory_mib=script.memory_mib,
-            output_bytes=script.output_bytes,
-            parameters=tuple(script.parameters),
-            lock=script.lock if script.language == "python3" else "",
-        )
+
+def on_disk(cache_dir: Path, version: str, script: Script) -> ScriptFiles:
+    """The script with its modules as files. Raises WorkspaceError, OSError."""
+    files = materialise(cache_dir, version, script.modules, script.entry, has_preprocessor=script.has_preprocessor)
+    return msgspec.structs.replace(
+        files,
+        path=script.path,
+        language=script.language,
+        isolation=script.isolation,
+        memory_mib=script.memory_mib,
+        output_bytes=script.output_bytes,
+        parameters=tuple(script.parameters),
+        lock=script.lock if script.language == "python3" else "",
+    )
 
 
 class Triggers:

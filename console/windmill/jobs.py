@@ -140,7 +140,7 @@ async def cancel_job(run_id: str, runs: Runs, caller: Caller, data: Reason | Non
     """Cancel a run: a queued one at once, one that is executed as soon as its worker has stopped it."""
     await runs.get(run_id, caller)
     state = await runs.cancel(run_id, caller, (data and data.reason) or "")
-    if state not in {"queued", "running"}:
+    if state not in {"queued", "scheduled", "running"}:
         return as_text(f"Job {run_id} has ended already: {state}")
     return as_text(run_id)
 

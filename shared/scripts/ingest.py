@@ -84,8 +84,12 @@ def lease_release(session_id: str, token: int) -> Call[bool]:
     return Call("lease_release", [keys.lease(session_id), keys.session(session_id)], [token], lambda reply: reply == 1)
 
 
-def session_open(session_id: str, token: int, trigger: str, client_id: str) -> Call[SessionReply]:
-    """Number a new connection and read back the session. Raises LeaseLost."""
+def session_open(session_id: str, token: int, trigger: str, client_id: str, deployment: int = 0) -> Call[SessionReply]:
+    """Number a new connection and read back the session. Raises LeaseLost.
+
+    So it does for a session that was ended under this `deployment` or a later one: a process that has not heard of that
+    yet must not begin a session which nobody would know of.
+    """
 
     def decode(reply: list[Any]) -> SessionReply:
         _unfenced(reply[0], session_id)
@@ -98,7 +102,7 @@ def session_open(session_id: str, token: int, trigger: str, client_id: str) -> C
     return Call(
         "session_open",
         [keys.session(session_id), keys.inflight(session_id), keys.INBOX],
-        [token, trigger, client_id, keys.GROUP],
+        [token, trigger, client_id, keys.GROUP, deployment],
         decode,
     )
 
@@ -135,7 +139,14 @@ def session_end(session_id: str, token: int | None) -> Call[int | None]:
 
     return Call(
         "session_end",
-        [keys.session(session_id), keys.inflight(session_id), keys.lease(session_id), keys.SESSIONS, keys.LEFT],
+        [
+            keys.session(session_id),
+            keys.inflight(session_id),
+            keys.lease(session_id),
+            keys.SESSIONS,
+            keys.LEFT,
+            keys.DEPLOYMENT,
+        ],
         ["" if token is None else token, session_id],
         decode,
     )

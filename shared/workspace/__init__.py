@@ -92,8 +92,8 @@ def check_files(files: Files, folder: str, problems: Problems) -> Workspace:
     if not (found or code.scripts or flows or records or found_variables):
         raise _nothing(folder)
     entries = [entry for entry in (handler, *(file.handler for file in found)) if entry is not None]
-    referring = [*found_resources.values(), *flows.values(), *entries]
-    references = [each for source in referring for each in source.references]
+    references = [each for source in (found_resources, flows) for file in source.values() for each in file.references]
+    references += [each for entry in entries for each in entry.references]
     return Workspace(
         found, code.scripts, brokers, skipped, in_order(problems.warnings),
         flows={path: each.flow for path, each in flows.items()}, resources=records, variables=found_variables,

@@ -6,6 +6,8 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,8 @@ MESSAGES = 150
 KILLS = 14
 WORKERS = ("worker", "worker-2", "worker-3")
 RETRIES = 4
+RETRIED = b"4"
+"""RQ's type of the result of an attempt that another one follows."""
 
 FAILING = """\
 import fcntl
@@ -159,8 +163,20 @@ def check_run(store: Store, run_id: str, noted: Counter[str]) -> None:
     if run_id.startswith("q2"):
         assert state in {b"succeeded", b"failed", b"interrupted"}
         assert crashes == (1 if state == b"interrupted" else 0)
+    check_schedule(store, run_id)
     ended_badly = state in {b"failed", b"interrupted"}
     handler = store.command("HGET", keys.job(f"q2-{run_id[3:]}-eh"), "state")
     assert (handler is not None) == ended_badly, "one handler run for each run that has failed, and for no other"
     handled = noted[f"handled {run_id}"]
     assert handled == 1 if handler == b"succeeded" else handled <= 1, "and its code runs at most once"
+
+
+def check_schedule(store: Store, run_id: str) -> None:
+    """No retry comes before its time, whoever has died meanwhile."""
+    entries = [fields for _, fields in store.command("XRANGE", keys.results(run_id), "-", "+")]
+    for before, after in pairwise(entries):
+        if before[b"type"] == RETRIED:
+            ended_at, started_at = (
+                datetime.fromisoformat(text.decode()) for text in (before[b"ended_at"], after[b"started_at"])
+            )
+            assert started_at - ended_at >= timedelta(seconds=1), "the schedule is kept"

@@ -1,4 +1,4 @@
-"""Invariant: dead letters that are re-driven while workers are killed with -9 run once more, however often it is asked."""
+"""Invariant: dead letters re-driven while workers are killed with -9 run once more, however often it is asked for."""
 
 from __future__ import annotations
 
@@ -63,6 +63,12 @@ def redrive_twice(pipeline: Pipeline) -> list[threading.Thread]:
     return threads
 
 
+def wait_for_more(journal: Path, count: int) -> None:
+    """Until so many more have begun."""
+    goal = len(journal.read_text().split()) + count
+    eventually(lambda: len(journal.read_text().split()) >= goal, timeout_s=20)
+
+
 def live(store: Store, ids: list[str]) -> int:
     """How many of the runs have not ended."""
     found = Counter(states(store, *ids))
@@ -87,8 +93,7 @@ def test_a_thousand_dead_letters_are_each_run_once_more(store: Store, pipeline: 
     pipeline.start(*WORKERS)
     threads = redrive_twice(pipeline)
     for _ in range(KILLS):
-        goal = len(journal.read_text().split()) + chance.randrange(20, LETTERS // KILLS)
-        eventually(lambda goal=goal: len(journal.read_text().split()) >= goal, timeout_s=20)
+        wait_for_more(journal, chance.randrange(20, LETTERS // KILLS))
         victim = chance.choice(WORKERS)
         pipeline.kill(victim)
         pipeline.start(victim)
@@ -111,5 +116,4 @@ def test_a_thousand_dead_letters_are_each_run_once_more(store: Store, pipeline: 
     again = Counter(journal.read_text().split())
     assert all(again[run_id] - executed[run_id] == (run_id in dead) for run_id in ids)
     after = counters(store)
-    print('DEAD', len(dead), Counter(executed.values()), Counter(ended.values()), after)
     assert {cell: after.get(cell, 0) for cell in books if cell != "late"} == books

@@ -102,7 +102,7 @@ def some_letters(store: Store) -> None:
 
 @pytest.mark.usefixtures("some_letters")
 @pytest.mark.parametrize(
-    ("arguments", "expected"),
+    "arguments, expected",
     [
         ((), {"q1-s-1-1", "q2-s-1-2", "m"}),
         (("--trigger", TRIGGER), {"q1-s-1-1", "q2-s-1-2"}),

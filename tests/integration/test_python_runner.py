@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.event import mqtt_event
 from tests.support.factories import make_envelope
 from tests.support.runners import Bench, answered, call, is_broken, result, until
-from worker.runners.base import RunDone, RunErrorInfo, RunnerBroken, mqtt_event
+from worker.runners.base import RunDone, RunErrorInfo, RunnerBroken
 from worker.runners.python import PythonRunner
 
 

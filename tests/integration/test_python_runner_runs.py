@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.event import mqtt_event
 from tests.support.factories import make_envelope
 from tests.support.runners import CONTEXT, Bench, call, result
-from worker.runners.base import RunCall, mqtt_event
+from worker.runners.base import RunCall
 from worker.runners.python import PythonRunner
 
 

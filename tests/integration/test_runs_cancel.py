@@ -127,7 +127,7 @@ def test_a_run_can_clean_up_when_it_is_cancelled(
             time.sleep(600)
         """
     queue_runs(store, deploy(store, source), "q1-s-1-1")
-    eventually(lambda: (tmp_path / "ready").exists())
+    eventually((tmp_path / "ready").exists)
     command.text("runs", "cancel", "q1-s-1-1")
 
     eventually(lambda: states(store, "q1-s-1-1") == ["cancelled"])

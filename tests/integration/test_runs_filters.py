@@ -73,7 +73,7 @@ def noted(**fields: Any) -> str:
 
 @pytest.fixture
 def some_runs(store: Store) -> None:
-    """a succeeded with labels, b failed, c queued on another runnable and an hour later."""
+    """One succeeded with labels (a), one failed (b), one queued for another runnable and an hour later (c)."""
     place_one(store, "q1-aaaaaaaa-1-1", "plant/1/temp")
     end(store, "q1-aaaaaaaa-1-1", log="x", noted=noted(labels=["hot", "größe"], arguments={"site": "north"}))
     place_one(store, "q1-bbbbbbbb-1-1", "plant/2.5/temp", at_ms=NOW_MS + 1)
@@ -84,7 +84,7 @@ def some_runs(store: Store) -> None:
 
 @pytest.mark.usefixtures("some_runs")
 @pytest.mark.parametrize(
-    ("arguments", "expected"),
+    "arguments, expected",
     [
         ((), "cba"),
         (("--state", "queued"), "c"),

@@ -184,6 +184,26 @@ def test_a_kill_in_the_middle_of_a_drain_loses_and_repeats_nothing(
     assert not asyncio.run(has_session(folder.port, client_id))
 
 
+def test_several_processes_end_a_session_once(
+    folder: Folder, store: Store, ingest: HeadraceProcess, headrace: Start, redis_url: str, command: CommandLine
+) -> None:
+    """Those that have not heard yet that it is over do not begin another one at the broker."""
+    others = [headrace("ingest", REDIS_URL=redis_url, **FAST) for _ in range(2)]
+    folder.push(keep="other", a="x")
+    client_id = folder.client_id("a")
+    session = leave_messages(folder, ingest)
+    assert command.json("sessions", "end", session)["done"]
+    numbers = [row["epoch"] for row in command.lines("sessions") if row["trigger"] == "f/t/keep"]
+    eventually(lambda: not store.command("EXISTS", keys.lease(session)))
+    for other in others:
+        assert other.sigterm() == 0
+
+    assert numbers == [1]
+    assert session_field(store, "epoch", session) == "1"
+    assert not store.command("SISMEMBER", keys.SESSIONS, session)
+    assert not asyncio.run(has_session(folder.port, client_id))
+
+
 def test_a_trigger_that_comes_back_goes_on_with_its_session(
     folder: Folder, store: Store, ingest: HeadraceProcess, command: CommandLine
 ) -> None:
@@ -209,7 +229,7 @@ def test_a_disabled_trigger_keeps_its_session(
     folder.push(keep="other", a="x")
 
     assert (row["state"], row["waits"], row["until"] > row["left_at"]) == ("disabled", "until", True)
-    assert f"disabled   f/t/a     until {row['until'][:4]}" in said
+    assert f"disabled  f/t/a     until {row['until'][:4]}" in said
     eventually(lambda: inbox_length(store) == WAITING)
     assert folder.session("a") == session
 

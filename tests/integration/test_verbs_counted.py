@@ -74,9 +74,18 @@ def test_a_redriven_run_is_claimed_as_one_outside_the_identities(store: Store) -
 
 def test_working_time_of_nought_is_not_written(store: Store) -> None:
     """It is told in steps; how many runs there were is always told."""
+    store.command("HSET", keys.rq_worker(WORKER), "birth", NOW_ISO)
     place_runs(store, "q1-s-1-1", "q1-s-1-2")
     first, second = claim_all(store, 1)
     execute(store, [first], "succeeded", [TRIGGER])
-    assert store.command("HGETALL", keys.rq_worker(WORKER)) == {b"successful_job_count": b"1"}
+    assert store.command("HGETALL", keys.rq_worker(WORKER)) == {b"birth": NOW_ISO.encode(), b"successful_job_count": b"1"}
     execute(store, [second], "succeeded", [TRIGGER], worked_s=1.5)
     assert store.command("HGET", keys.rq_worker(WORKER), "total_working_time") == b"1.5"
+
+
+def test_statistics_do_not_bring_back_a_worker_that_rq_has_forgotten(store: Store) -> None:
+    """A hash without a birth and without an expiry would stay for ever."""
+    place_runs(store, "q1-s-1-1")
+    execute(store, claim_all(store, 1), "succeeded", [TRIGGER], worked_s=1.5)
+
+    assert store.command("EXISTS", keys.rq_worker(WORKER)) == 0

@@ -127,3 +127,17 @@ def test_an_epoch_at_another_broker_moves_what_was_known(store: Store) -> None:
     assert {name: decode_left(blob) for name, blob in records(store).items()} == {b"abcdefgh_1": RECORD}
     assert store.command("SISMEMBER", keys.SESSIONS, "abcdefgh_1")
     assert store.command("HGET", keys.session(SESSION), "broker") == b"there"
+
+
+def test_who_has_not_heard_of_the_end_of_a_session_does_not_begin_it_again(store: Store) -> None:
+    """A later deployment may."""
+    held = HeldSession(store)
+    store.command("HSET", keys.DEPLOYMENT, "number", 5)
+    store.command("HSET", keys.LEFT, SESSION, BLOB)
+    store.run(ingest.session_end(SESSION, held.token))
+    token = store.run(ingest.lease_acquire(SESSION, "another", 60_000)).token
+    for stale in (4, 5):
+        with pytest.raises(LeaseLost):
+            store.run(ingest.session_open(SESSION, token, TRIGGER, "headrace-test", stale))
+
+    assert store.run(ingest.session_open(SESSION, token, TRIGGER, "headrace-test", 6)).epoch == 1

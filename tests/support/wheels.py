@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import tarfile
 import zipfile
+from importlib.metadata import distribution
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 
 class PackageFolder:
@@ -32,10 +35,23 @@ class PackageFolder:
             f"{info}/METADATA": metadata,
             f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         }
-        files[f"{info}/RECORD"] = "".join(f"{file},,\n" for file in [*files, f"{info}/RECORD"])
-        with zipfile.ZipFile(self._links / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
-            for file, text in files.items():
-                wheel.writestr(file, text)
+        contents = {file: text.encode() for file, text in files.items()}
+        self._write_wheel(f"{name}-{version}-py3-none-any.whl", info, contents)
+
+    def add_installed(self, *names: str) -> None:
+        """Pure packages as they are installed beside the tests, with all that they need in turn."""
+        waiting, done = set(names), set[str]()
+        while waiting:
+            done.add(name := waiting.pop())
+            found = distribution(name)
+            stem = f"{found.name.replace('-', '_')}-{found.version}"
+            kept = [file for file in found.files or [] if file.parts[0] != ".." and file.suffix != ".pyc"]
+            kept = [file for file in kept if file.name not in {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}]
+            info = next(file.parts[0] for file in kept if file.name == "METADATA")
+            contents = {file.as_posix(): Path(file.locate()).read_bytes() for file in kept}
+            self._write_wheel(f"{stem}-py3-none-any.whl", info, contents)
+            needs = [Requirement(text) for text in found.requires or []]
+            waiting |= {each.name for each in needs if not each.marker or each.marker.evaluate({"extra": ""})} - done
 
     def add_unbuildable(self, name: str, version: str, *, raising: str = "'no compiler here'") -> None:
         """A source archive that says what it is and cannot be built; `raising` is the expression that it fails with."""
@@ -50,6 +66,12 @@ class PackageFolder:
                 member = tarfile.TarInfo(f"{name}-{version}/{file}")
                 member.size = len(text.encode())
                 archive.addfile(member, io.BytesIO(text.encode()))
+
+    def _write_wheel(self, file: str, info: str, contents: dict[str, bytes]) -> None:
+        record = "".join(f"{name},,\n" for name in [*contents, f"{info}/RECORD"])
+        with zipfile.ZipFile(self._links / file, "w") as wheel:
+            for name, content in (contents | {f"{info}/RECORD": record.encode()}).items():
+                wheel.writestr(name, content)
 
     def remove_all(self) -> None:
         """Nothing can be had any more."""

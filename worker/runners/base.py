@@ -15,7 +15,6 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from shared.definitions import Isolation, Language
-from shared.envelope import Envelope
 from shared.errors import ConfigError
 
 MIB = 1024 * 1024
@@ -214,30 +213,6 @@ def child_environment(ours: Mapping[str, str], given: Mapping[str, str]) -> dict
         )
     kept = {name: value for name, value in ours.items() if name in INHERITED or name.startswith("LC_")}
     return {**kept, **given}
-
-
-def mqtt_event(envelope: Envelope) -> dict[str, Any]:
-    """The event that a preprocessor gets (Windmill's v2 form), without its `payload`: the child adds that."""
-    properties = envelope.properties
-    return {
-        "kind": "mqtt",
-        "trigger_path": envelope.trigger,
-        "topic": envelope.topic,
-        "retain": envelope.retain,
-        "pkid": envelope.packet_id,
-        "qos": envelope.qos,
-        "v5": None
-        if properties is None
-        else {
-            "payload_format_indicator": properties.payload_format_indicator,
-            "topic_alias": properties.topic_alias,
-            "response_topic": properties.response_topic,
-            "correlation_data": None if properties.correlation_data is None else list(properties.correlation_data),
-            "user_properties": properties.user_properties,
-            "subscription_identifiers": properties.subscription_identifiers,
-            "content_type": properties.content_type,
-        },
-    }
 
 
 def run_log(captured: bytes, raw: bytes, dropped: int, limit: int) -> str:

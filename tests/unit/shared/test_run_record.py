@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.envelope import encode_envelope
 from shared.run_record import FIELDS, Head, Run, all_attempts, make_run, read_attempt, read_data, read_head, state_of
 from shared.runs import RunSpec, encode_job
-from tests.support.factories import NOW_MS, RUNNABLE, TRIGGER, encode_envelope, make_envelope
+from tests.support.factories import NOW_MS, RUNNABLE, TRIGGER, make_envelope
 
 ENDED = {
     "status": "finished", "state": "succeeded", "trigger": TRIGGER, "attempts": "1", "execution": "w1-1",
@@ -83,7 +84,8 @@ def test_an_error_is_shown_as_the_worker_stored_it() -> None:
 def test_a_failure_that_rq_recorded_is_read_from_its_traceback() -> None:
     """RQ's own tools know no error of ours, and no execution id."""
     packed = base64.b64encode(zlib.compress(b"Traceback\n  x\nValueError: no: way\n"))
-    run = make_run(head(), None, None, read_attempt(entry(type=b"2", execution_id=b"", exc_string=packed)))
+    attempt = read_attempt(entry(type=b"2", execution_id=b"", exc_string=packed))
+    run = make_run(head(state="failed"), None, None, attempt)
 
     assert run.error == {"name": "ValueError", "message": "no: way", "stack": "Traceback\n  x\nValueError: no: way\n"}
 
@@ -91,7 +93,7 @@ def test_a_failure_that_rq_recorded_is_read_from_its_traceback() -> None:
 def test_what_cannot_be_read_does_not_hide_the_run() -> None:
     """A record that somebody else has written."""
     attempt = read_attempt(entry(return_value=b"!", started_at=b"soon", error=b"not JSON"))
-    run = make_run(head(), *read_data(b"garbage"), attempt)
+    run = make_run(head(state="failed"), *read_data(b"garbage"), attempt)
 
     assert (run.id, run.topic, run.result) == ("q2-abcdefgh-1-5", None, None)
     assert run.error == {"name": "UnknownError", "message": "not JSON", "stack": ""}

@@ -11,9 +11,9 @@ NOW_MS = 1_767_323_045_000
 
 
 @pytest.mark.parametrize(
-    ("text", "ago_ms"),
-    [("45s", 45_000), ("30min", 1_800_000), ("30m", 1_800_000), ("2h", 7_200_000), ("1.5 h ago", 5_400_000), ("7d", 604_800_000)],
-)  # fmt: skip
+    "text, ago_ms",
+    [("45s", 45_000), ("30min", 1_800_000), ("30m", 1_800_000), ("2h", 7_200_000), ("1.5 h ago", 5_400_000)],
+)
 def test_so_long_ago_counts_from_now(text: str, ago_ms: int) -> None:
     """With or without `ago`."""
     assert parse_when(text, NOW_MS) == NOW_MS - ago_ms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -86,3 +87,25 @@ def test_a_log_that_is_cut_within_a_secret_shows_no_piece_of_it() -> None:
 def test_a_long_text_that_begins_or_ends_within_a_secret_shows_no_piece_of_it() -> None:
     """As the tail of a raw output may."""
     assert Mask(["abcdefghij"]).text("efghij" + "." * 1000 + "abcdef") == "***" + "." * 1000 + "***"
+
+
+def test_a_text_that_goes_on_is_shown_only_as_far_as_no_secret_may_have_begun() -> None:
+    """What was held back comes, or is masked, with the rest."""
+    mask = Mask(["hunter2", "abab"])
+
+    assert mask.growing("key hun") == "key "
+    assert mask.growing("key hunter2") == "key ***"
+    assert mask.growing("key hunger") == "key hunger"
+    assert mask.growing("x ab") == "x "
+    assert mask.growing("x abab!") == "x ***!"
+    assert Mask().growing("hunt") == "hunt"
+
+
+def test_a_text_that_goes_on_never_shows_what_is_masked_in_the_end() -> None:
+    """However it is cut, each beginning is one of the whole."""
+    mask = Mask(["hunter2", "hunter2-long", "abab"])
+    whole = "a hunter2 b hunter2-long c ababab abab d hunter"
+    shown = [mask.growing(whole[:end]) for end in range(len(whole) + 1)]
+
+    assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(shown))
+    assert not any("hunter2" in text or "abab" in text for text in shown)

@@ -9,12 +9,12 @@ import pytest
 
 from shared.envelope import Properties
 from shared.errors import ConfigError
+from shared.event import mqtt_event
 from tests.support.factories import make_envelope
 from worker.runners.base import (
     child_environment,
     death_cause,
     looks_out_of_memory,
-    mqtt_event,
     run_log,
     signal_name,
 )

@@ -1,0 +1,1 @@
+export const maxRpm: number = 1500;

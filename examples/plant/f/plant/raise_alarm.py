@@ -1,0 +1,11 @@
+"""Started by on_level, with arguments and not by a message."""
+
+from datetime import datetime
+
+import wmill
+
+
+def main(tank: str, since: datetime):
+    siren = wmill.get_resource("f/plant/siren")
+    print(f"ringing {siren['url']} with the key {siren['key']}")  # the log shows *** instead
+    return f"{tank} is full since {since:%H:%M}"

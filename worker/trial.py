@@ -1,0 +1,175 @@
+"""Running a script here and now, in a runner as a worker has them, without Redis and without a record of the run."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from shared.clock import iso_utc
+from shared.config import Settings
+from shared.definitions import Script, encode_definition
+from shared.dependencies.environments import Environments
+from shared.envelope import ENVELOPE_VERSION, Envelope, Properties, QoS
+from shared.errors import UserError
+from shared.runs import RunSpec
+from worker.app import runner_maker
+from worker.arguments import message_call
+from worker.environment import run_environment
+from worker.runners.base import Form, RunCall, RunDone, RunErrorInfo, Runner, RunnerBroken, RunnerDied, RunnerReady
+from worker.scripts import on_disk
+
+RUN_ID = "q0-trial-1-1"
+_TICK_S = 0.2
+
+
+class _V5(msgspec.Struct, frozen=True):
+    payload_format_indicator: int | None = None
+    topic_alias: int | None = None
+    response_topic: str | None = None
+    correlation_data: list[int] | None = None
+    user_properties: list[tuple[str, str]] | None = None
+    subscription_identifiers: list[int] | None = None
+    content_type: str | None = None
+
+
+class Event(msgspec.Struct, frozen=True):
+    """The event of a preprocessor, as Windmill captures it too; `payload` is base64."""
+
+    payload: str
+    topic: str
+    kind: str = "mqtt"
+    trigger_path: str = ""
+    retain: bool = False
+    pkid: int = 0
+    qos: QoS = 0
+    v5: _V5 | None = None
+
+
+class _Runs(msgspec.Struct, frozen=True):
+    runnable: str
+    captures: dict[str, str] = {}
+
+
+class _Saved(msgspec.Struct, frozen=True):
+    event: Event
+    runs: list[_Runs] = []
+
+
+class Given(msgspec.Struct, frozen=True):
+    """What a script is run on: a message, arguments of `main` (JSON), or both: then `main` gets the arguments."""
+
+    event: Event | None = None
+    captures: dict[str, str] = {}
+    args: bytes | None = None
+    form: Form = "windmill"
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What came of it. `arguments` are those that a preprocessor has made."""
+
+    runnable: str
+    version: str
+    ok: bool
+    result: Any
+    error: RunErrorInfo | None
+    log: str
+    arguments: Any
+    duration_ms: float
+
+
+def read_event(text: bytes, runnable: str, where: str) -> Given:
+    """What `headrace capture --save` has written, or a bare event. Raises UserError."""
+    try:
+        found = msgspec.json.decode(text, type=Mapping[str, Any])
+        if "event" in found:
+            saved = msgspec.convert(found, _Saved)
+            captures = next((each.captures for each in saved.runs if each.runnable == runnable), {})
+            event = saved.event
+        else:
+            event, captures = msgspec.convert(found, Event), dict[str, str]()
+        base64.b64decode(event.payload, validate=True)
+    except (msgspec.DecodeError, msgspec.ValidationError, binascii.Error) as error:
+        hint = "headrace capture PATH --save FILE writes one; its payload is base64"
+        raise UserError(f"{where} is not a captured event: {error}", hint=hint) from error
+    return Given(event, captures)
+
+
+def execute(script: Script, given: Given, settings: Settings, folder: Path, timeout_s: float) -> Outcome:
+    """Run it in a runner of its own, which is gone afterwards; `folder` is for its files. Raises HeadraceError for what
+    keeps it from being begun.
+    """
+    version, _ = encode_definition(script)
+    files = on_disk(folder, version, script)
+    if files.lock:
+        packages = Environments(settings.environments, settings.worker.python).prepare(files.lock)
+        files = msgspec.structs.replace(files, dependencies=(str(packages),))
+    runner = runner_maker(settings)(files)
+    runner.start()
+    began = time.monotonic()
+    try:
+        runner.send([_call(script, version, given)])
+        done = _wait(runner, timeout_s)
+    finally:
+        runner.close(1.0)
+    return Outcome(
+        script.path, version, done.ok, _json(done.result_json), done.error, done.log, _json(done.arguments_json),
+        round((time.monotonic() - began) * 1000, 3),
+    )  # fmt: skip
+
+
+def _call(script: Script, version: str, given: Given) -> RunCall:
+    event = given.event
+    trigger = event.trigger_path if event else ""
+    spec = RunSpec(trigger, script.path, version, "trial", given.captures, b"", given.args, "" if event else "api")
+    environment = run_environment(RUN_ID, spec, "", iso_utc(time.time_ns()))
+    if event is None:
+        context = {"idempotency_key": "trial", "attempt": 1, "origin": "api"}
+        return RunCall(RUN_ID, given.args or b"{}", None, context, "arguments", environment)
+    call = message_call(RUN_ID, 1, spec, _message(event), given.form, environment, with_event=script.has_preprocessor)
+    if given.args is None:
+        return call
+    return msgspec.structs.replace(call, payload=given.args, event=None, form="arguments")
+
+
+def _message(event: Event) -> Envelope:
+    v5 = event.v5
+    properties = None if v5 is None else Properties(
+        v5.payload_format_indicator, None, v5.content_type, v5.response_topic,
+        None if v5.correlation_data is None else bytes(v5.correlation_data), v5.subscription_identifiers or [],
+        v5.topic_alias, v5.user_properties or [],
+    )  # fmt: skip
+    return Envelope(
+        ENVELOPE_VERSION, event.trigger_path, "", event.topic, base64.b64decode(event.payload), event.qos, event.retain,
+        False, event.pkid, time.time_ns() // 1_000_000, 5 if v5 else 4, [], properties,  # noqa: FBT003 - in wire order
+    )  # fmt: skip
+
+
+def _wait(runner: Runner, timeout_s: float) -> RunDone:
+    """The end of the one run, whatever it is. The time counts from when the script is loaded."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        late = time.monotonic() >= deadline
+        for event in runner.kill() if late else runner.poll(_TICK_S):
+            match event:
+                case RunDone():
+                    return event
+                case RunnerReady():
+                    deadline = time.monotonic() + timeout_s
+                case RunnerDied(killed=True):
+                    problem = RunErrorInfo("TimeoutError", f"it took longer than {timeout_s:g} s and was ended")
+                    return RunDone(RUN_ID, ok=False, error=problem, log=event.log)
+                case RunnerDied():
+                    text = event.log or event.stderr_tail
+                    return RunDone(RUN_ID, ok=False, error=RunErrorInfo("RunnerDied", f"it {event.cause}"), log=text)
+                case RunnerBroken():
+                    pass
+
+
+def _json(text: bytes | None) -> Any:
+    return None if text is None else msgspec.json.decode(text)
