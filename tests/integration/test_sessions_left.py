@@ -234,6 +234,22 @@ def test_a_disabled_trigger_keeps_its_session(
     assert folder.session("a") == session
 
 
+def test_a_disabled_trigger_that_was_drained_begins_anew_when_it_is_enabled(
+    folder: Folder, store: Store, ingest: HeadraceProcess, command: CommandLine
+) -> None:
+    """Under its id, in a new epoch, and with keys that never came before."""
+    session = leave_messages(folder, ingest, then={"a": "x\nmode: disabled\n"})
+    asked = command.json("sessions", "drain", session)
+    folder.push(keep="other", a="x")
+    assert folder.connected("a") == session
+    send(folder.port, ("x", b"new", 2))
+
+    assert asked["drained"] == WAITING
+    eventually(lambda: inbox_length(store) == WAITING + 1)
+    assert len(set(inbox_keys(store))) == WAITING + 1
+    assert session_field(store, "epoch", session) == "2"
+
+
 def test_another_client_id_begins_a_session_of_its_own(
     folder: Folder, store: Store, ingest: HeadraceProcess, command: CommandLine
 ) -> None:

@@ -7,7 +7,7 @@ import binascii
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -73,7 +73,8 @@ def _contents(client: redis.Redis, key: bytes) -> Iterable[bytes]:
         b"stream": ("XRANGE", key, "-", "+"),
     }
     kind: Any = client.type(key)
-    return _flat(client.execute_command(*reads[kind])) if kind in reads else ()
+    ask: Callable[..., Any] = client.execute_command
+    return _flat(ask(*reads[kind])) if kind in reads else ()
 
 
 def _flat(value: Any) -> Iterator[bytes]:
