@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from shared.definitions import Broker
 
 _VERSIONS = {"3": 4, "5": 5}
+_LONGEST_TEXT = 65_535
 
 
 @click.command()
@@ -51,7 +52,17 @@ def _property(_context: click.Context, _parameter: click.Parameter, values: tupl
     pairs = [value.partition("=") for value in values]
     if wrong := [value for value, (_, sign, _) in zip(values, pairs, strict=True) if not sign]:
         raise click.BadParameter(f"{wrong[0]!r} is not of the form name=value")
+    if not all(_fits(text) for name, _, value in pairs for text in (name, value)):
+        raise click.BadParameter(f"name and value are each at most {_LONGEST_TEXT} bytes of UTF-8")
     return [(name, text) for name, _, text in pairs]
+
+
+def _fits(argument: str) -> bool:
+    """Whether MQTT can say it (MQTT 5 §1.5.4): bytes of an argument that are no UTF-8 come as half surrogate pairs."""
+    try:
+        return len(argument.encode()) <= _LONGEST_TEXT
+    except UnicodeEncodeError:
+        return False
 
 
 @click.command()
@@ -79,7 +90,7 @@ def publish(topic: str, payload: str | None, file: BinaryIO | None, url: str | N
         raise click.UsageError("give either PAYLOAD or --file")
     settings = _settings()
     broker = parse_broker_url(url or settings.broker)
-    body = file.read() if file is not None else (payload or "").encode()
+    body = file.read() if file is not None else os.fsencode(payload or "")
     message = Message(topic, body, options["qos"], options["retain"], options["properties"])
     version = options["protocol"]
     protocol = Protocol(_VERSIONS[version]) if version else None

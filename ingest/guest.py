@@ -122,7 +122,8 @@ class Guest(asyncio.Protocol):
         )
         packet = SubscribePacket(self._last_id, [wanted], subscription_id=identifier if names_it else None)
         answer = await self._ask(packet, "SUBSCRIBE")
-        assert isinstance(answer, SubAckPacket)  # noqa: S101 - for the type checker: nothing else is waited for
+        if not isinstance(answer, SubAckPacket):
+            raise Ended(f"{broker_url(self._broker)} answered SUBSCRIBE with CONNACK")
         return int(answer.reason_codes[0])
 
     async def next_message(self) -> PublishPacket | OversizedPublish | None:
@@ -181,7 +182,9 @@ class Guest(asyncio.Protocol):
         except Ended as error:
             self._transport.abort()
             raise NotLetIn(f"{url} did not accept CONNECT: {self._why or error.message}", None, self._why) from None
-        assert isinstance(answer, ConnAckPacket)  # noqa: S101 - for the type checker: nothing else is waited for
+        if not isinstance(answer, ConnAckPacket):
+            self._transport.abort()
+            raise NotLetIn(f"{url} answered CONNECT with SUBACK", None, "protocol error")
         self.connack = answer
         if answer.reason_code != ConnAckReasonCode.SUCCESS:
             self._transport.abort()

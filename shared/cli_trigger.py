@@ -27,7 +27,7 @@ _ELSEWHERE: Final = {"test": "ingest.cli_trigger:test_trigger"}
 """Commands that speak MQTT: `module:attribute`."""
 _COLUMNS = (
     Column("TRIGGER", shrink=True), Column("MODE"), Column("SESSION"), Column("LAST MESSAGE"), Column("/MIN", "right"),
-    Column("LAG", "right"), Column("SUSPENDED", "right"), Column("BADLY", "right"),
+    Column("LAG", "right"), Column("WAIT", "right"), Column("BADLY", "right"),
 )  # fmt: skip
 _SHOWN = 5
 _JSON = click.option("--json", "json_output", is_flag=True, help="One JSON object a line.")
@@ -67,8 +67,8 @@ def trigger() -> None:
 def list_command(*, json_output: bool) -> None:
     """List the triggers: mode, session, what came in lately, what waits.
 
-    LAG counts messages in the inbox and runs in the queue, BADLY runs that failed, were lost or interrupted, and
-    messages that could not become runs.
+    LAG counts messages in the inbox and runs in the queue, WAIT runs that wait because the trigger was suspended, BADLY
+    runs that failed, were lost or interrupted, and messages that could not become runs.
     """
     with connected(settings().redis_url) as store:
         rows = [details.row for details in read_details(store, [])]

@@ -99,7 +99,7 @@ def _add_message(_logger: WrappedLogger, _level: str, event: EventDict) -> Event
 
 def _printable(value: object) -> str:
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"  # noqa: PLR2004 - from here on .4g has exponents
     if isinstance(value, (list, tuple)):
         return ", ".join(_printable(each) for each in value)
     if isinstance(value, dict):

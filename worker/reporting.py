@@ -125,14 +125,14 @@ def _size(ended: Ended) -> int:
 
 
 def _tell(ended: Ended, state: str) -> None:
-    job = ended.job
+    job, message = ended.job, ended.job.message
     emit(
         ended.event,
         run=job.claim.run_id,
-        trigger=job.spec.trigger if job.spec else "",
+        trigger=job.spec.trigger if job.spec and message else None,
         runnable=job.spec.runnable if job.spec else "",
-        topic=job.message.topic if job.message else "",
-        qos=job.message.qos if job.message else "",
+        topic=message.topic if message else None,
+        qos=message.qos if message else None,
         attempt=job.attempt,
         state=state or NOT_OURS,
         **ended.detail,

@@ -13,8 +13,8 @@ verb that finds a run in another state changes nothing and says so.
 
 `queued` covers a run that a worker has claimed: a claim is not a start. `scheduled` is a run that has failed and waits
 for its [retry](../howto/retry-and-handle-errors.md), `suspended` one whose [trigger was
-suspended](../howto/pause-a-trigger.md) when it was made. `filtered` has a counter and no record. Dead letter is a mark on
-what ended badly (`failed`, `interrupted`), not a state."""
+suspended](../howto/pause-a-trigger.md) when it was made. `filtered` has a counter and no record. Dead letter is a mark
+on what ended badly (`failed`, `interrupted`), not a state."""
 
 _RQ = f"""\
 ## As RQ's tools see it

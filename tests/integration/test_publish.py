@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -91,6 +92,17 @@ def test_properties_retain_count_and_file(
     late.close()
 
 
+def test_a_payload_that_is_no_text_is_published_as_it_is(
+    publish: Publish, mosquitto: Mosquitto, listener: Listener
+) -> None:
+    """An argument is bytes, of whatever encoding."""
+    done = publish("demo/x", os.fsdecode(b"\xff\x80"), "--broker", mosquitto.url)
+
+    assert done.wait() == 0, done.output
+    (message,) = eventually(lambda: listener.messages)
+    assert message.payload == b"\xff\x80"
+
+
 def test_an_old_broker_gets_everything_before_the_command_ends(publish: Publish, amqtt: AmqttBroker) -> None:
     """It falls back to 3.1.1, and stays until the broker has passed the messages on."""
     listener = Listener(amqtt.port, mqtt.MQTTv311)
@@ -119,6 +131,8 @@ def test_a_broker_that_is_not_there_is_an_error(publish: Publish) -> None:
         ["demo/x"],
         ["demo/x", "x", "--qos", "3"],
         ["demo/x", "x", "--property", "a"],
+        ["demo/x", "x", "--property", os.fsdecode(b"a=\xff")],
+        ["demo/x", "x", "--property", f"a={'x' * 65_536}"],
         ["demo/x", "x", "--broker", "http://127.0.0.1"],
     ],
 )

@@ -269,13 +269,16 @@ def test_a_workspace_of_windmill_pushes_as_it_is(
     created = {f"{change['kind']}:{change['path']}" for change in report["changes"]}
 
     assert created == {
-        "broker:f/iot/broker", "flow:f/iot/cold", "flow:f/iot/hot", "resource:f/iot/db", "script:f/iot/backup",
-        "script:f/iot/on_alarm", "script:f/iot/on_error", "script:f/iot/on_temp", "trigger:f/iot/temp",
-        "variable:f/iot/mqtt_password", "variable:f/iot/site", "file:f/iot/folder.meta.yaml",
-        "file:mqtt.resource-type.yaml",
+        "broker:f/iot/broker", "flow:f/iot/cold", "flow:f/iot/hot", "resource:f/iot/db", "resource:f/iot/ticket",
+        "script:f/iot/ask", "script:f/iot/backup", "script:f/iot/on_alarm", "script:f/iot/on_error",
+        "script:f/iot/on_temp", "script:f/iot/same", "script:f/iot/version", "trigger:f/iot/alarm",
+        "trigger:f/iot/temp", "variable:f/iot/mqtt_password", "variable:f/iot/site", "file:f/iot/folder.meta.yaml",
+        "file:f/iot/on_temp__mod/helper.py", "file:mqtt.resource-type.yaml", "file:c_ticket.resource-type.yaml",
     }  # fmt: skip
     assert (again["changes"], again["applied"]) == ([], False)
     skipped = {"f/iot/legacy.go", "f/iot/nightly.schedule.yaml", "f/iot/board__app/button.py", "u/alice/mine.py"}
+    skipped |= {str(file.relative_to(WINDMILL)) for file in (WINDMILL / "f/other").iterdir()}
+    skipped |= {"f/iot/queue.kafka_trigger.yaml", "f/iot/temp.staging.mqtt_trigger.yaml", "encryption_key.yaml"}
     assert skipped <= set(report["skipped"])
     assert {each["key"] for each in report["notes"]} == {"", "includeTriggers"}
     assert secret_of(store, settings, "f/iot/mqtt_password").startswith("Yl8x")
@@ -304,6 +307,7 @@ def test_a_file_alone_is_shown_only_where_no_definition_tells_of_it(
     assert {(each["action"], each["kind"], each["path"]) for each in changes} == {
         ("changed", "script", "f/iot/on_alarm"),
         ("changed", "script", "f/iot/on_temp"),
+        ("changed", "trigger", "f/iot/alarm"),
         ("changed", "trigger", "f/iot/temp"),
         ("changed", "file", "f/iot/folder.meta.yaml"),
     }

@@ -19,6 +19,7 @@ from tests.support.mosquitto import Mosquitto
 from tests.support.pipeline import Pipeline
 from tests.support.ports import HOST, free_port
 from tests.support.valkey import ValkeyServer
+from tests.support.wheels import PackageFolder
 from tests.support.workspaces import trigger_yaml, write_workspace
 
 PASSWORD = "hunter2-of-the-database"
@@ -125,7 +126,9 @@ class Plant:
         self.url = f"http://{HOST}:{(port := free_port())}"
         self.store = Store.connect(redis_url)
         self.broker_client = paho.Client(paho.CallbackAPIVersion.VERSION2)
-        self.pipeline = Pipeline(folder, redis_url, HEADRACE_CONSOLE__PORT=str(port))
+        packages = PackageFolder(folder / "packages")
+        packages.add_installed("wmill")
+        self.pipeline = Pipeline(folder, redis_url, HEADRACE_CONSOLE__PORT=str(port), **packages.environment)
         triggers = {name: trigger_yaml(name, (f"t/{name}", 2)) for name in TRIGGERED}
         triggers["counts_too"] = trigger_yaml("counts", ("t/counts_too", 2))
         workspace = write_workspace(folder / "workspace", broker.port, triggers, SCRIPTS)
