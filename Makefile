@@ -25,7 +25,7 @@ run: $(INSTALLED) broker ## start Headrace on this machine: Redis, broker, all p
 
 .PHONY: test
 test: $(INSTALLED) broker ## run all tests; ARGS="tests/unit -k lease" for some of them
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 .PHONY: check
 check: $(INSTALLED) docs-check ## lint, format, types, imports between packages, generated pages

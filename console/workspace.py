@@ -15,7 +15,7 @@ from shared import keys
 from shared.config import Settings
 from shared.definitions import Resource, Script, Variable
 from shared.deployment import NUMBER, TABLE, Deployed, definition_command, read_all_async, read_deployed
-from shared.errors import InternalError
+from shared.errors import InternalError, SecretError
 from shared.secrets import SecretBox
 from shared.store import AsyncStore
 from shared.values import Values
@@ -122,6 +122,15 @@ class Workspace:
     def opened(self, variable: Variable) -> str:
         """Its plain value. Raises SecretError."""
         return self._box.open(variable.path, variable.value) if variable.is_secret else variable.value
+
+    async def referring(self, arguments: bytes) -> bytes:
+        """Arguments of a run, as JSON, that name a secret where they held it: the run gets it when it starts."""
+        plain = msgspec.json.decode(arguments)
+        try:
+            referring = (await self.current()).values.referring(plain)
+        except SecretError:  # what cannot be opened has not been handed out either
+            return arguments
+        return arguments if referring == plain else msgspec.json.encode(referring)
 
     async def _read(self, identity: tuple[bytes | None, ...]) -> Current:
         number, table = await self._store.commands([NUMBER, TABLE])

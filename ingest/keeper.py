@@ -127,8 +127,9 @@ class Keeper:
     def assign(self, assignment: Assignment) -> None:
         """Deployed again: change subscriptions on the open connection where that is enough, else connect anew."""
         again = assignment.connection != self.assignment.connection
+        changed = assignment.version != self.assignment.version
         self.assignment = assignment
-        if self._session is not None and not again:
+        if self._session is not None and changed and not again:
             self._session.change_subscriptions(assignment.trigger, assignment.version)
             self._flush()
         if again:

@@ -54,6 +54,16 @@ class Values:
         plain = (self.variable(path) for path, found in self._variables.items() if found.is_secret)
         return frozenset(text for text in plain if len(text) >= MASKED_CHARACTERS)
 
+    def referring(self, value: Any) -> Any:
+        """The opposite, for secrets: every text that is one of `secrets`, at any depth, replaced by its reference.
+
+        Raises SecretError.
+        """
+        wanted = self.secrets()
+        paths = sorted((path for path, found in self._variables.items() if found.is_secret), reverse=True)
+        names = {text: VARIABLE + path for path in paths if (text := self.variable(path)) in wanted}
+        return _replaced(value, names) if names else value
+
     def _resolved(self, value: Any, chain: tuple[str, ...]) -> Any:
         match value:
             case str() if value.startswith(VARIABLE):
@@ -88,6 +98,18 @@ async def read_values_async(store: AsyncStore, deployed: Deployed, box: SecretBo
     """As `read_values`."""
     variables = await read_all_async(store, deployed.of_kind("variable"), Variable)
     return Values(variables, await read_all_async(store, deployed.of_kind("resource"), Resource), box)
+
+
+def _replaced(value: Any, names: Mapping[str, str]) -> Any:
+    match value:
+        case str():
+            return names.get(value, value)
+        case dict():
+            return {key: _replaced(each, names) for key, each in value.items()}
+        case list():
+            return [_replaced(each, names) for each in value]
+        case _:
+            return value
 
 
 def _unknown(kind: str, path: str) -> UnknownReference:

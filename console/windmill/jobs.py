@@ -42,7 +42,7 @@ async def run_by_path(
 ) -> Response[str]:
     """Queue a run of the version of a script that is deployed now; answers with its id."""
     version, script = await content.script(path.strip("/"))
-    return await _queue(version, script, request, runs, settings)
+    return await _queue(version, script, request, content, runs, settings)
 
 
 @post("/jobs/run/h/{version:str}")
@@ -50,7 +50,7 @@ async def run_by_hash(
     version: str, request: Request[Caller, None, Any], content: Workspace, runs: Runs, settings: Settings
 ) -> Response[str]:
     """Queue a run of a version of a script; answers with its id."""
-    return await _queue(version, await content.script_version(version), request, runs, settings)
+    return await _queue(version, await content.script_version(version), request, content, runs, settings)
 
 
 @post("/jobs/run/f/{path:path}")
@@ -161,11 +161,16 @@ async def get_progress(run_id: str, runs: Runs, caller: Caller) -> Response[byte
 
 
 async def _queue(
-    version: str, script: Script, request: Request[Caller, None, Any], runs: Runs, settings: Settings
+    version: str,
+    script: Script,
+    request: Request[Caller, None, Any],
+    content: Workspace,
+    runs: Runs,
+    settings: Settings,
 ) -> Response[str]:
     if unsupported := [name for name in _UNSUPPORTED if name in request.query_params]:
         raise bad_request(f"{unsupported[0]} is not supported yet: a run is queued at once, and tried once")
-    arguments = _arguments(await request.body())
+    arguments = await content.referring(_arguments(await request.body()))
     timeout_s = math.ceil(script.timeout_s or settings.worker.default_timeout_s)
     family = await runs.family(request.user)
     run = make_run(script.path, version, timeout_s, arguments, "child", family)

@@ -70,7 +70,7 @@ LEAKS = """
         os.abort()
 
     def asks(secret):
-        return wmill.run_script_by_path("f/t/child", {"key": "$var:f/t/key", "broker": "$res:f/t/broker"})
+        return wmill.run_script_by_path("f/t/child", {"key": secret, "broker": "$res:f/t/broker"})
 
     def lingers(secret):
         for piece in (secret[:9], secret[9:], secret * 3):

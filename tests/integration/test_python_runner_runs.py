@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,11 @@ import pytest
 from shared.event import mqtt_event
 from tests.support.factories import make_envelope
 from tests.support.runners import CONTEXT, Bench, call, result
-from worker.runners.base import RunCall
+from worker.runners.base import RunCall, RunnerSettings
 from worker.runners.python import PythonRunner
+
+WITH_WMILL = RunnerSettings(sys.executable, dependencies=(sysconfig.get_path("purelib"),))
+"""The client is among the packages of the tests."""
 
 
 @pytest.fixture
@@ -133,7 +138,8 @@ def test_a_run_finds_its_variables_and_none_of_the_run_before(bench: Bench) -> N
 
 def test_the_wmill_client_speaks_as_the_run_that_executes(bench: Bench) -> None:
     """The real one keeps a client for as long as the process lives; one with a token of its own is left alone."""
-    runner = bench.start("""
+    runner = bench.start(
+        """
         import os, wmill, wmill.client as module
         os.environ["BASE_INTERNAL_URL"], os.environ["WM_WORKSPACE"] = "http://127.0.0.1:1", "plant"
         def main():
@@ -143,7 +149,9 @@ def test_the_wmill_client_speaks_as_the_run_that_executes(bench: Bench) -> None:
             if os.environ["WM_JOB_ID"] == "b":
                 module._client = wmill.Windmill(token="mine")
             return seen
-    """)
+    """,
+        settings=WITH_WMILL,
+    )
 
     done = bench.answers(
         runner,
@@ -160,13 +168,16 @@ def test_the_wmill_client_speaks_as_the_run_that_executes(bench: Bench) -> None:
 
 def test_what_wmill_streams_is_the_result(bench: Bench) -> None:
     """Of a run that returns nothing; its lines leave the log."""
-    runner = bench.start("""
+    runner = bench.start(
+        """
         import wmill
         def main(payload: bytes):
             print("before")
             wmill.stream_result(["a\\n", "b"])
             return payload.decode() or None
-    """)
+    """,
+        settings=WITH_WMILL,
+    )
 
     streamed, returned = bench.run(runner, b"", b"own")
 
@@ -189,7 +200,7 @@ def test_a_file_for_local_tests_stands_in_for_the_workspace(bench: Bench, tmp_pa
     """`WM_MOCKED_API_FILE`, read by the real client."""
     mocked = tmp_path / "mocked.json"
     mocked.write_text('{"variables": {"f/iot/limit": "30"}, "resources": {}}')
-    runner = bench.start("import wmill\ndef main(): return wmill.get_variable('f/iot/limit')")
+    runner = bench.start("import wmill\ndef main(): return wmill.get_variable('f/iot/limit')", settings=WITH_WMILL)
 
     (done,) = bench.answers(
         runner, with_environment(1, WM_MOCKED_API_FILE=str(mocked), WM_WORKSPACE="plant", WM_TOKEN="t")

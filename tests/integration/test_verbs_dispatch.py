@@ -104,7 +104,7 @@ def test_a_consumer_with_pending_entries_is_never_removed(store: Store) -> None:
     """Deleting it would drop what it holds."""
     HeldSession(store).admit(make_envelope())
     read_entries(store, consumer="holds")
-    read_entries(store, consumer="idle")
+    store.command("XGROUP", "CREATECONSUMER", keys.INBOX, keys.GROUP, "idle")
 
     assert store.run(retire_consumers(0)) == 1
     consumers = store.command("XINFO", "CONSUMERS", keys.INBOX, keys.GROUP)

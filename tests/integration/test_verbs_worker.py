@@ -255,6 +255,26 @@ def test_a_sweeper_that_is_not_known_to_live_settles_nothing(store: Store) -> No
     assert store.command("HLEN", keys.claims("w1")) == 1
 
 
+def test_a_claim_of_another_execution_settles_nothing(store: Store) -> None:
+    """A dead worker's record of a start that is not the run's newest, or of a run that has ended."""
+    place_runs(store, "q1-s-1-1")
+    (claim,) = claim_as(store, "w1")
+    start_as(store, "w1", claim)
+    store.command("HSET", keys.claims("w2"), claim.run_id, "w2-1-1 started")
+    store.command("SADD", keys.WORKERS, "w2")
+    sweep_as(store)
+    running = run_fields(store, claim.run_id)
+    finish_as(store, "w1", claim)
+    store.command("HSET", keys.claims("w2"), claim.run_id, f"{claim.execution} started")
+    store.command("SADD", keys.WORKERS, "w2")
+
+    assert sweep_as(store).workers == 1
+    assert (running["state"], running["execution"]) == ("running", claim.execution)
+    assert run_fields(store, claim.run_id)["state"] == "succeeded"
+    assert store.command("LLEN", keys.RQ_QUEUE) == 0
+    assert counters(store)["succeeded"] == 1
+
+
 def test_a_cancelled_run_is_not_started_and_is_counted(store: Store) -> None:
     """What RQ's own cancel leaves behind is adopted by the sweep."""
     place_runs(store, "q1-s-1-1")

@@ -116,3 +116,14 @@ def test_secrets_are_known_for_masking_but_for_short_ones() -> None:
 
     assert found.secrets() == {"long"}
     assert (found.variable("f/b"), found.variable("f/c")) == ("abc", "plain")
+
+
+def test_a_text_that_is_a_secret_is_replaced_by_its_reference_and_comes_back() -> None:
+    """Not one that only holds it, nor a key, nor what is no secret or a short one."""
+    secrets = {"f/a": "long", "f/b": "abc", "f/d": "long"}
+    variables = {path: Variable(path, BOX.seal(path, text), is_secret=True) for path, text in secrets.items()}
+    found = Values(variables | {"f/c": Variable("f/c", "plain")}, {}, BOX)
+    value = {"long": ["long", "plain", "abc", 1, None, {"x": "so long"}]}
+
+    assert found.referring(value) == {"long": ["$var:f/a", "plain", "abc", 1, None, {"x": "so long"}]}
+    assert found.resolve(found.referring(value)) == value
