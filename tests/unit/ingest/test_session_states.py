@@ -26,7 +26,7 @@ def test_a_connection_can_end_in_every_state(state: State) -> None:
     assert Input.DRAIN in TRANSITIONS[state]
 
 
-@pytest.mark.parametrize("state", RECEIVING)
+@pytest.mark.parametrize("state", sorted(RECEIVING, key=str))
 def test_messages_flow_from_connack_on(state: State) -> None:
     """Brokers resend their backlog before they answer SUBSCRIBE."""
     assert TRANSITIONS[state][Input.PUBLISH] is state
