@@ -165,7 +165,8 @@ def test_builds_are_handed_no_secret_of_ours(
 ) -> None:
     """Building a package executes what its author wrote."""
     monkeypatch.setenv("HEADRACE_SECRET_KEY", "not for the authors of packages")
-    packages.add_unbuildable("valve", "1.0", raising="' '.join(os.environ)")
+    named = "[name for name in os.environ if name == 'UV_CONFIG_FILE' or name.startswith(('HEADRACE', 'REDIS'))]"
+    packages.add_unbuildable("valve", "1.0", raising=f"' '.join({named})")
     (folder / "f/t/s.py").write_text("import valve\n" + SCRIPT)
 
     said = command("push", folder)
