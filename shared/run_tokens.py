@@ -47,7 +47,7 @@ def verify(key: bytes, token: str) -> RunToken | None:
 
 
 def _signature(key: bytes, claim: bytes) -> bytes:
-    return hmac.digest(key, claim, hashlib.sha256)
+    return hashlib.blake2b(claim, key=key, digest_size=32).digest()
 
 
 def _text(data: bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Literal
 
@@ -90,6 +91,7 @@ class Executor:
         self._stop = stop
         self._report = report
         self._group: _Group | None = None
+        self._prepared: dict[str, RunCall] = {}
         self._wishes: SimpleQueue[tuple[str, Verdict | None]] = SimpleQueue()
 
     @property
@@ -119,6 +121,13 @@ class Executor:
         now = time.monotonic()
         self._group = _Group(script, deque(jobs), now, now + PATIENCE_S)
         self._send(self._group)
+
+    def prepare(self, script: ScriptFiles, jobs: Sequence[Job]) -> None:
+        """Make ready what `begin` will send, while the answer is awaited that these runs may start."""
+        self._prepared.clear()
+        for job in jobs:
+            with suppress(HeadraceError):  # `begin` meets it again, and fails the run
+                self._prepared[job.claim.execution] = self._calls.call(job, script)
 
     def collect(self, tick: Callable[[], None]) -> bool:
         """Wait until each run of the group has been reported; False if it was over already.
@@ -163,7 +172,8 @@ class Executor:
         while len(calls) < min(most, len(group.waiting)):
             job = group.waiting[len(calls)]
             try:
-                calls.append(self._calls.call(job, group.script))
+                prepared = self._prepared.get(job.claim.execution)
+                calls.append(prepared or self._calls.call(job, group.script))
             except HeadraceError as error:
                 del group.waiting[len(calls)]
                 problem = RunErrorInfo(type(error).__name__, f"nothing was executed: {error.message}")

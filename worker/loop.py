@@ -200,6 +200,8 @@ class WorkLoop:
         For each run whether it was started. None: not known, or Redis did not know that we live.
         """
         self._ask_on(group, held_s)
+        if group and isinstance(group.script, ScriptFiles):
+            self._executor.prepare(group.script, group.jobs)
         return self._hear()
 
     def _ask_on(self, group: _Group | None, held_s: float) -> None:
