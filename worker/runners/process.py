@@ -23,6 +23,7 @@ from worker.runners.base import TAIL_BYTES
 from worker.runners.child.headrace_child import keeper
 
 _PIPE_READ = 65536
+_PASSES = 20
 _REAP_S = 0.5
 _KEEPER = Path(keeper.__file__)
 _keepers: set[int] = set()
@@ -105,13 +106,22 @@ def _end_orphans() -> None:
 
     That are its children in other sessions that are no keepers: what it starts for itself stays in its own.
     """
-    session = os.getsid(0)
-    for pid in keeper.children(os.getpid()):
-        with contextlib.suppress(ProcessLookupError, ChildProcessError):
-            if pid not in _keepers and os.getsid(pid) != session:
+    for _ in range(_PASSES):  # what dies by itself meanwhile leaves us its own children
+        orphans = [pid for pid in keeper.children(os.getpid()) if _is_orphan(pid)]
+        if not orphans:
+            break
+        for pid in orphans:
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 keeper.end_descendants(pid)
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
+
+
+def _is_orphan(pid: int) -> bool:
+    try:
+        return pid not in _keepers and os.getsid(pid) != os.getsid(0)
+    except ProcessLookupError:
+        return False
 
 
 def kept(command: Sequence[str]) -> list[str]:
