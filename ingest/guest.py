@@ -12,16 +12,13 @@ import secrets
 
 import msgspec
 
+from ingest.client import Client
 from ingest.codec import (
     ConnAckPacket,
     ConnAckReasonCode,
-    ConnectPacket,
-    Decoder,
     DisconnectPacket,
     Inbound,
     OversizedPublish,
-    Packet,
-    PingReqPacket,
     Protocol,
     PubAckPacket,
     PubCompPacket,
@@ -33,10 +30,9 @@ from ingest.codec import (
     SubAckPacket,
     SubscribePacket,
     TopicFilter,
-    encode,
 )
 from ingest.handshake import reason_of
-from ingest.transport import broker_url, open_transport
+from ingest.transport import broker_url
 from shared.definitions import Broker
 from shared.errors import PeerError
 
@@ -69,25 +65,19 @@ class GuestConfig(msgspec.Struct, frozen=True):
     timeout_s: float
 
 
-class Guest(asyncio.Protocol):
+class Guest(Client):
     """One connection. Made by `connect`. What arrives is acknowledged and kept until `next_message` gives it; while
     much is kept, nothing is read.
     """
 
     def __init__(self, broker: Broker, protocol: Protocol, config: GuestConfig) -> None:
-        self.protocol = protocol
+        super().__init__(broker, protocol, config.max_payload)
         self.connack: ConnAckPacket | None = None
         self._messages: asyncio.Queue[PublishPacket | OversizedPublish | None] = asyncio.Queue()
-        self._broker = broker
         self._config = config
         self._group = f"headrace-{secrets.token_hex(4)}"
-        self._decoder = Decoder(protocol, config.max_payload)
-        self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[ConnAckPacket | SubAckPacket] = asyncio.get_running_loop().create_future()
-        self._ended = asyncio.Event()
-        self._why = ""
         self._last_id = 0
-        self._pinging: asyncio.TimerHandle | None = None
 
     @classmethod
     async def connect(cls, broker: Broker, protocols: list[Protocol], config: GuestConfig) -> Guest:
@@ -121,9 +111,13 @@ class Guest(asyncio.Protocol):
             identifier and self.protocol is Protocol.V5 and self.connack and self.connack.subscription_id_available
         )
         packet = SubscribePacket(self._last_id, [wanted], subscription_id=identifier if names_it else None)
-        answer = await self._ask(packet, "SUBSCRIBE")
+        if self._ended.is_set():
+            raise Ended(f"the connection to {broker_url(self.broker)} ended: {self.why}")
+        self._answer = asyncio.get_running_loop().create_future()
+        self._send(packet)
+        answer = await self._answered("SUBSCRIBE")
         if not isinstance(answer, SubAckPacket):
-            raise Ended(f"{broker_url(self._broker)} answered SUBSCRIBE with CONNACK")
+            raise Ended(f"{broker_url(self.broker)} answered SUBSCRIBE with CONNACK")
         return int(answer.reason_codes[0])
 
     async def next_message(self) -> PublishPacket | OversizedPublish | None:
@@ -133,76 +127,40 @@ class Guest(asyncio.Protocol):
             self._transport.resume_reading()
         return message
 
-    async def close(self) -> None:
-        """Say good-bye: the broker forgets all of it. Never raises."""
-        if self._pinging is not None:
-            self._pinging.cancel()
-        if self._transport is None or self._ended.is_set():
-            return
-        self._send(DisconnectPacket())
-        self._transport.close()
-        try:
-            async with asyncio.timeout(_CLOSE_S):
-                await self._ended.wait()
-        except TimeoutError:
-            self._transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        """Packets from the broker."""
-        for packet in self._decoder.feed(data):
-            self._receive(packet)
-        if self._decoder.error is not None and self._transport is not None:
-            self._why = self._decoder.error.message
-            self._transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Whoever waits learns that nothing more will come."""
-        self._ended.set()
-        if self._pinging is not None:
-            self._pinging.cancel()
-        self._why = self._why or (str(exc) if exc else "") or "the broker closed it"
+    def _over(self) -> None:
         if not self._answer.done():
-            self._answer.set_exception(Ended(f"the connection to {broker_url(self._broker)} ended: {self._why}"))
+            self._answer.set_exception(Ended(f"the connection to {broker_url(self.broker)} ended: {self.why}"))
             self._answer.exception()  # one that nobody awaits is no error
         self._messages.put_nowait(None)
 
-    @property
-    def why(self) -> str:
-        """Why the connection is over."""
-        return self._why
-
     async def _open(self) -> None:
-        config, url = self._config, broker_url(self._broker)
-        self._transport = await open_transport(self._broker, self, config.timeout_s)
-        password = None if self._broker.password is None else self._broker.password.encode()
-        packet = ConnectPacket(config.client_id, username=self._broker.username, password=password, clean_start=True,
-                               keep_alive=config.keep_alive_s, receive_max=config.receive_maximum)  # fmt: skip
+        config, url = self._config, broker_url(self.broker)
+        await self._begin(config.client_id, config.keep_alive_s, config.timeout_s, config.receive_maximum)
         try:
-            answer = await self._ask(packet, "CONNECT")
+            answer = await self._answered("CONNECT")
         except Ended as error:
-            self._transport.abort()
-            raise NotLetIn(f"{url} did not accept CONNECT: {self._why or error.message}", None, self._why) from None
+            self._abort()
+            raise NotLetIn(f"{url} did not accept CONNECT: {self.why or error.message}", None, self.why) from None
         if not isinstance(answer, ConnAckPacket):
-            self._transport.abort()
+            self._abort()
             raise NotLetIn(f"{url} answered CONNECT with SUBACK", None, "protocol error")
         self.connack = answer
         if answer.reason_code != ConnAckReasonCode.SUCCESS:
-            self._transport.abort()
+            self._abort()
             reason = reason_of(answer)
             raise NotLetIn(f"{url} refuses the connection: {reason}", int(answer.reason_code), reason)
-        self._keep_alive(answer.server_keep_alive)
+        # The broker's keep alive counts where it names one (MQTT 5 §3.2.2.3.14); 0 is none.
+        named_s = answer.server_keep_alive
+        if keep_alive_s := config.keep_alive_s if named_s is None else named_s:
+            self._keep_alive(keep_alive_s / 2)
 
-    async def _ask(self, packet: ConnectPacket | SubscribePacket, name: str) -> ConnAckPacket | SubAckPacket:
-        if self._ended.is_set():
-            raise Ended(f"the connection to {broker_url(self._broker)} ended: {self._why}")
-        self._answer = asyncio.get_running_loop().create_future()
-        self._send(packet)
+    async def _answered(self, name: str) -> ConnAckPacket | SubAckPacket:
         try:
             async with asyncio.timeout(self._config.timeout_s):
                 return await self._answer
         except TimeoutError:
-            self._why = f"it did not answer {name} within {self._config.timeout_s:g} s"
-            raise Ended(f"{broker_url(self._broker)}: {self._why}") from None
+            self.why = f"it did not answer {name} within {self._config.timeout_s:g} s"
+            raise Ended(f"{broker_url(self.broker)}: {self.why}") from None
 
     def _receive(self, packet: Inbound) -> None:
         match packet:
@@ -218,25 +176,9 @@ class Guest(asyncio.Protocol):
             case PubRelPacket(packet_id=packet_id):
                 self._send(PubCompPacket(packet_id))
             case DisconnectPacket():
-                self._why = reason_of(packet)
+                self.why = reason_of(packet)
 
     def _own(self, subscription: str) -> str:
         if not subscription.startswith(_SHARE):
             return subscription
         return f"{_SHARE}{self._group}/{subscription.removeprefix(_SHARE).partition('/')[2]}"
-
-    def _send(self, packet: Packet) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(encode(packet, self.protocol))
-
-    def _keep_alive(self, server_s: int | None) -> None:
-        """The broker's keep alive counts where it names one (MQTT 5 §3.2.2.3.14); 0 is none."""
-        keep_alive_s = self._config.keep_alive_s if server_s is None else server_s
-        if not keep_alive_s:
-            return
-
-        def ping() -> None:
-            self._send(PingReqPacket())
-            self._keep_alive(server_s)
-
-        self._pinging = asyncio.get_running_loop().call_later(keep_alive_s / 2, ping)

@@ -13,16 +13,12 @@ from typing import Any
 
 import msgspec
 
+from ingest.client import Client
 from ingest.codec import (
     ConnAckPacket,
     ConnAckReasonCode,
-    ConnectPacket,
-    Decoder,
     DisconnectPacket,
     Inbound,
-    MalformedPacket,
-    Packet,
-    PingReqPacket,
     Protocol,
     PubAckPacket,
     PubCompPacket,
@@ -30,16 +26,14 @@ from ingest.codec import (
     PubRecPacket,
     PubRelPacket,
     QoS,
-    encode,
 )
-from ingest.transport import broker_url, open_transport
+from ingest.transport import broker_url
 from shared.definitions import Broker
 from shared.errors import PeerError, UserError
 
 KEEP_ALIVE_S = 30
 WINDOW = 50
 """Unconfirmed messages at once, unless the broker allows fewer."""
-_CLOSE_S = 2.0
 _LINGER_S = 0.3
 _FAILED = 0x80
 _NO_SUBSCRIBERS = 0x10
@@ -64,24 +58,18 @@ class ConnectionLost(PeerError):
     """The connection ended before everything was confirmed: messages under way may or may not have arrived."""
 
 
-class Publisher(asyncio.Protocol):
+class Publisher(Client):
     """One connection. Made by `connect`."""
 
     def __init__(self, broker: Broker, protocol: Protocol) -> None:
-        self.broker = broker
-        self.protocol = protocol
+        super().__init__(broker, protocol, _MAX_PAYLOAD)
         self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
-        self._decoder = Decoder(protocol, _MAX_PAYLOAD)
         self._connack: asyncio.Future[ConnAckPacket] = self._loop.create_future()
-        self._ended = asyncio.Event()
         self._pending: dict[int, asyncio.Future[int]] = {}
         self._window = asyncio.Semaphore(WINDOW)
         self._writable = asyncio.Event()
         self._writable.set()
         self._last_id = 0
-        self._why = ""
-        self._ping: asyncio.TimerHandle | None = None
 
     @classmethod
     async def connect(cls, broker: Broker, protocol: Protocol | None, timeout_s: float) -> Publisher:
@@ -112,7 +100,7 @@ class Publisher(asyncio.Protocol):
         if message.qos:
             await self._window.acquire()
         if self._ended.is_set():
-            raise self._lost(None)
+            raise self._lost()
         done: asyncio.Future[int] = self._loop.create_future()
         packet_id = self._free_id() if message.qos else None
         if packet_id is None:
@@ -126,37 +114,19 @@ class Publisher(asyncio.Protocol):
 
     async def close(self) -> None:
         """Say good-bye and wait until the broker has read everything. Never raises."""
-        if self._transport is None or self._transport.is_closing():
-            return
-        if self.protocol is Protocol.V311:
+        if self.protocol is Protocol.V311 and not self._ended.is_set():
             # amqtt drops what it has confirmed but not yet passed on when the publisher leaves.
             await asyncio.sleep(_LINGER_S)
-        self._send(DisconnectPacket())
-        try:
-            async with asyncio.timeout(_CLOSE_S):
-                await self._ended.wait()
-        except TimeoutError:
-            self._transport.abort()
+        await super().close()
 
-    def data_received(self, data: bytes) -> None:
-        """Packets from the broker."""
-        for packet in self._decoder.feed(data):
-            self._receive(packet)
-        if self._decoder.error is not None:
-            self._abandon(self._decoder.error)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Whoever waits learns that it will not come."""
-        self._ended.set()
+    def _over(self) -> None:
         self._writable.set()
-        if self._ping is not None:
-            self._ping.cancel()
         waiting: list[asyncio.Future[Any]] = [self._connack, *self._pending.values()]
         self._pending.clear()
         for future in waiting:
             self._window.release()
             if not future.done():
-                future.set_exception(self._lost(exc))
+                future.set_exception(self._lost())
                 future.exception()  # one that nobody awaits any more is no error
 
     def pause_writing(self) -> None:
@@ -168,21 +138,17 @@ class Publisher(asyncio.Protocol):
         self._writable.set()
 
     async def _open(self, timeout_s: float) -> ConnAckPacket:
-        self._transport = await open_transport(self.broker, self, timeout_s)
-        password = None if self.broker.password is None else self.broker.password.encode()
-        client_id = f"headrace-publish-{secrets.token_hex(4)}"
-        self._send(ConnectPacket(client_id, username=self.broker.username, password=password, clean_start=True,
-                                 keep_alive=KEEP_ALIVE_S))  # fmt: skip
+        await self._begin(f"headrace-publish-{secrets.token_hex(4)}", KEEP_ALIVE_S, timeout_s)
         try:
             async with asyncio.timeout(timeout_s):
                 answer = await self._connack
         except TimeoutError:
-            self._transport.abort()
+            self._abort()
             raise Refused(f"{broker_url(self.broker)} did not answer CONNECT within {timeout_s:g} s") from None
         if answer.reason_code == ConnAckReasonCode.SUCCESS:
-            self._ping = self._loop.call_later(KEEP_ALIVE_S / 2, self._keep_alive)
+            self._keep_alive(KEEP_ALIVE_S / 2)
         else:
-            self._transport.abort()
+            self._abort()
         return answer
 
     def _receive(self, packet: Inbound) -> None:
@@ -195,7 +161,7 @@ class Publisher(asyncio.Protocol):
             case PubAckPacket() | PubRecPacket() | PubCompPacket():
                 self._confirm(packet)
             case DisconnectPacket():
-                self._why = _said(packet)
+                self.why = _said(packet)
 
     def _confirm(self, packet: PubAckPacket | PubRecPacket | PubCompPacket) -> None:
         done = self._pending.pop(packet.packet_id, None)
@@ -215,23 +181,9 @@ class Publisher(asyncio.Protocol):
             if self._last_id not in self._pending:
                 return self._last_id
 
-    def _send(self, packet: Packet) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(encode(packet, self.protocol))
-
-    def _keep_alive(self) -> None:
-        self._send(PingReqPacket())
-        self._ping = self._loop.call_later(KEEP_ALIVE_S / 2, self._keep_alive)
-
-    def _abandon(self, error: MalformedPacket) -> None:
-        self._why = error.message
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _lost(self, exc: Exception | None) -> ConnectionLost:
-        why = self._why or (str(exc) if exc else "") or "the broker closed it"
+    def _lost(self) -> ConnectionLost:
         return ConnectionLost(
-            f"the connection to {broker_url(self.broker)} ended: {why}",
+            f"the connection to {broker_url(self.broker)} ended: {self.why}",
             hint="what was not confirmed may or may not have arrived",
         )
 
