@@ -70,7 +70,8 @@ LEAKS = """
         os.abort()
 
     def asks(secret):
-        return wmill.run_script_by_path("f/t/child", {"key": secret, "broker": "$res:f/t/broker"})
+        arguments = {"key": secret, "broker": "$res:f/t/broker", "header": {"auth": "Bearer " + secret}}
+        return wmill.run_script_by_path("f/t/child", arguments)
 
     def lingers(secret):
         for piece in (secret[:9], secret[9:], secret * 3):
@@ -95,9 +96,10 @@ LEAKS = """
         return globals()[payload.decode()](secret)
 """
 CHILD = """
-    def main(key: str, broker: dict):
-        print(key, broker)
-        return [key, broker]
+    def main(key: str, broker: dict, header: dict):
+        print(key, broker, header)
+        assert header["auth"] == "Bearer " + key
+        return [key, broker, header]
 """
 HANDLER = """
     def main(error: dict, **more):
