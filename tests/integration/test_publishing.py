@@ -207,9 +207,7 @@ def test_code_that_replies_itself_is_the_only_one_that_does(mosquitto: Mosquitto
     assert sorted(listener.payloads) == [b"LAST", b"OLD", b"QUIETLY"]
 
 
-def test_what_cannot_be_published_is_told_where_it_is_said(
-    mosquitto: Mosquitto, pipeline: Pipeline, store: Store
-) -> None:
+def test_what_cannot_be_published_is_told_where_it_is_said(mosquitto: Mosquitto, pipeline: Pipeline) -> None:
     """Topics, QoS, sizes, and a reply to a message that asks for none: errors that the code can catch."""
     send(mosquitto.port, ("wrong", b"", 1))
     run = eventually(lambda: succeeded(pipeline, "f/t/wrong"))
