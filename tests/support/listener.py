@@ -21,7 +21,7 @@ class Listener:
         self._client.on_connect = lambda client, *_: client.subscribe([(each, 2) for each in filters])
         self._client.on_subscribe = self._on_subscribe
         self._client.on_message = lambda _client, _data, message: self.messages.append(message)
-        self._client.reconnect_delay_set(0.1, 0.5)
+        self._client.reconnect_delay_set(1, 1)
         self._client.connect(HOST, port)
         self._client.loop_start()
 
@@ -38,7 +38,7 @@ class Listener:
     @property
     def payloads(self) -> list[bytes]:
         """What came, in order."""
-        return [message.payload for message in self.messages]
+        return [bytes(message.payload) for message in self.messages]
 
     def on(self, topic: str) -> list[mqtt.MQTTMessage]:
         """What came on this topic."""
