@@ -17,7 +17,7 @@ def main() -> None:
 
     keeper.keep(settings["parent"])
     loaders = {"bash": bash.BashScript, "deno": deno.DenoScript}
-    serve.serve(settings, lambda _context: None, loaders[settings["language"]])
+    serve.serve(settings, lambda _context: [], loaders[settings["language"]])
 
 
 if __name__ == "__main__":
