@@ -281,6 +281,18 @@ def test_a_resource_that_is_set_is_a_deployment_unless_it_is_state(store: Store,
     assert (again.status_code, again.text) == (400, "Bad request: Resource f/t/proxy already exists")
 
 
+def test_what_is_there_is_told(client: wmill.Windmill) -> None:
+    """The client for TypeScript asks before it sets; a state is a resource too."""
+    client.set_variable("f/t/limit", "30")
+    client.set_resource({"port": 1}, "f/t/proxy", "proxy")
+    client.set_resource(1, "f/t/script/user", "state")
+
+    there = ["variables/exists/f/t/limit", "resources/exists/f/t/proxy", "resources/exists/f/t/script/user"]
+    gone = ["variables/exists/f/t/proxy", "resources/exists/f/t/limit"]
+    answers = [client.get(f"/w/headrace/{route}").json() for route in there + gone]
+    assert answers == [True, True, True, False, False]
+
+
 def test_a_body_that_is_not_as_it_should_be_is_refused(client: wmill.Windmill) -> None:
     """422 says what is wrong with it."""
     answer = client.post("/w/headrace/variables/create", raise_for_status=False, json={"path": "f/t/x", "value": 5})
