@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from shared.definitions import Resource, Variable
+from shared.definitions import Broker, Resource, Variable
 from shared.deployment import Deployed, read_all, read_all_async
 from shared.errors import UnknownReference
 from shared.secrets import SecretBox
@@ -127,6 +127,14 @@ async def read_values_async(store: AsyncStore, deployed: Deployed, box: SecretBo
     """As `read_values`."""
     variables = await read_all_async(store, deployed.of_kind("variable"), Variable)
     return Values(variables, await read_all_async(store, deployed.of_kind("resource"), Resource), box)
+
+
+def broker_references(broker: Broker) -> Iterator[tuple[str, str]]:
+    """(field, path of the variable) for each text of a broker that is a reference."""
+    for field in broker.__struct_fields__:
+        value = getattr(broker, field)
+        if isinstance(value, str) and value.startswith(VARIABLE):
+            yield field, value.removeprefix(VARIABLE)
 
 
 def written_forms(secret: str) -> set[str]:
