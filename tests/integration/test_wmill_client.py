@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -13,7 +14,10 @@ import pytest
 import wmill
 
 from shared import keys
+from shared.clock import iso_utc
+from shared.create_runs import Family, make_run
 from shared.definitions import Resource, Variable
+from shared.scripts.operate import create_runs
 from shared.secrets import SecretBox
 from shared.store import Store
 from tests.support.console import Console, deploy, executing, script
@@ -197,6 +201,16 @@ def test_runs_of_others_are_out_of_reach(store: Store, client: wmill.Windmill, r
         with pytest.raises(Exception, match="404, Not found: Job not found: q1-abcdefgh-1-2"):
             call("q1-abcdefgh-1-2")
     assert client.get_job(run_id)["running"] is True
+
+
+def test_what_its_runs_have_started_in_turn_is_in_reach(store: Store, client: wmill.Windmill, run_id: str) -> None:
+    """And is cancelled by it."""
+    made = make_run(CHILD, "v1", 60, b"{}", "child", Family("q2-api-of-the-first-generation", run_id))
+    store.run(create_runs([made], iso_utc(time.time_ns()), time.time_ns() // 1000))
+
+    assert client.get_job(made.id)["root_job"] == run_id
+    client.cancel_job(made.id)
+    assert client.get_job(made.id)["type"] == "CompletedJob"
 
 
 def test_a_run_lists_itself_and_what_it_has_started(store: Store, client: wmill.Windmill, run_id: str) -> None:
