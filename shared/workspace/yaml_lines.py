@@ -236,10 +236,10 @@ class Table:
 
 
 def _value(node: yaml.ScalarNode) -> object:
-    """As YAML reads the scalar; its own text where YAML cannot."""
+    """As YAML reads the scalar; its own text where YAML cannot. PyYAML checks nothing that a tag (`!!bool x`) claims."""
     try:
         return yaml.constructor.SafeConstructor().construct_object(node)
-    except (yaml.YAMLError, ValueError):
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError):
         return node.value
 
 
