@@ -22,7 +22,8 @@ TEXTS = dict(read_folder(PLANT, Problems()).texts) | {
 }
 ODD = [
     "null", "true", "[]", "{}", "{a: b}", "''", "-1", "1e400", ".nan", "9" * 30, "$var:x", "$res:", "!inline x",
-    "!inline", "? a", "&a", "*a", "|", "- x", "\t", ": ", "x: y", "<<: *a", "\x00", "é", "a/#/b", "2026-01-02", "12:30:00", "0x1F",
+    "!inline", "? a", "&a", "*a", "|", "- x", "\t", ": ", "x: y", "<<: *a", "\x00", "é", "a/#/b", "2026-01-02",
+    "12:30:00", "0x1F",
     "!!binary x", "!!set {a}", "!!bool maybe", "!!int x", "!!float x", "!!timestamp x", "%", "@", "---", "...",
     "\u2028", "def main(", "\\",
 ]  # fmt: skip
