@@ -132,7 +132,7 @@ def _parse(file: str, text: str, problems: Problems) -> Module:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Python says about the style of a script is the author's business
             tree = ast.parse(text, file)
-            compile(tree, file, "exec", dont_inherit=True)  # finds more than the parser: a return outside of a function
+            compile(text, file, "exec", dont_inherit=True)  # finds more than the parser: a return outside of a function
             return Module(text, tree, tuple(imports_of(tree)))
     except SyntaxError as error:
         problems.error(file, error.lineno or 0, "", f"{error.msg} (Python {version})", (error.text or "").strip())
