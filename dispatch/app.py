@@ -13,6 +13,7 @@ from shared.config import Settings
 from shared.config_keys import public_url
 from shared.errors import HeadraceError
 from shared.events import emit
+from shared.metrics.listener import listen
 from shared.store import Store
 
 
@@ -24,7 +25,8 @@ def run_dispatch(settings: Settings) -> int:
     redis = public_url(settings.redis_url)
     try:
         dispatcher = Dispatcher(store, consumer, settings, stop.requested)
-        dispatcher.run(lambda: emit("process.ready", process="dispatch", name=consumer, redis=redis))
+        url = listen(settings.metrics, "dispatch", dispatcher.not_ready)
+        dispatcher.run(lambda: emit("process.ready", process="dispatch", name=consumer, url=url, redis=redis))
     except HeadraceError as error:
         emit("process.failed", process="dispatch", error=error)
         return error.exit_status

@@ -11,6 +11,8 @@ from shared.config import Settings
 from shared.dependencies.environments import Environments
 from shared.errors import ConfigError, HeadraceError
 from shared.events import emit
+from shared.metrics.catalogue import EXECUTING, RUNNERS
+from shared.metrics.listener import listen
 from shared.run_tokens import PURPOSE
 from shared.scripts.worker import Limits
 from shared.secrets import SecretBox
@@ -25,12 +27,13 @@ from worker.follow_up import FOLLOW_UP_EVERY_S, FollowUp
 from worker.lease import BEATS_PER_LEASE
 from worker.live_log import TELL_EVERY_S, LiveLog
 from worker.loop import WorkLoop
+from worker.measuring import Measured
 from worker.pool import RunnerPool
 from worker.reporting import Reporter
 from worker.retention import PRUNE_EVERY_S, Retention
 from worker.retrying import Retrying
 from worker.rq_worker import RqWorker
-from worker.runners import RUNNERS
+from worker.runners import RUNNERS as LANGUAGES
 from worker.runners.base import MIB, Runner, RunnerLimits, RunnerSettings, ScriptFiles
 from worker.runners.child.headrace_child.keeper import adopt_orphans
 from worker.runners.process import sweep_scratch
@@ -84,7 +87,7 @@ def _work(settings: Settings, name: str, store: Store, pool: RunnerPool, stop: S
     chores = Chores()
     environments = ScriptEnvironments(Environments(settings.environments, settings.worker.python), uplink)
     scripts = Scripts(uplink, settings.cache / "scripts", environments)
-    report = Retrying(reporter.add, triggers, scripts).report
+    report = Retrying(Measured(reporter.add).report, triggers, scripts).report
     executor = Executor(pool, calls, values.masked, settings.worker.default_timeout_s, stop, report)
     loop = WorkLoop(uplink, reporter, executor, scripts, settings.worker, stop, chores)
     face = RqWorker(name, settings.redis_url, uplink, executor)
@@ -101,8 +104,12 @@ def _work(settings: Settings, name: str, store: Store, pool: RunnerPool, stop: S
         chores.add(PRUNE_EVERY_S, forget)
     chores.add(TELL_EVERY_S, LiveLog(uplink, executor, values.growing).tell)
 
+    EXECUTING.read_by(lambda: float(executor.current is not None))
+    RUNNERS.read_by(lambda: len(pool))
+    url = listen(settings.metrics, "worker", uplink.not_ready)
+
     def work() -> bool:
-        emit("process.ready", process="worker", name=name)
+        emit("process.ready", process="worker", name=name, url=url)
         told = loop.run()
         uplink.part()
         return told
@@ -119,7 +126,7 @@ def runner_maker(settings: Settings) -> Callable[[ScriptFiles], Runner]:
     """Makes the runner of a script, within its own limits and, where it has none, the worker's."""
 
     def make(script: ScriptFiles) -> Runner:
-        runner = RUNNERS.get(script.language)
+        runner = LANGUAGES.get(script.language)
         if runner is None:
             raise ConfigError(f"this worker has no runner for {script.language}")
         variables = process_environment(settings.console.url, settings.workspace, script.path)

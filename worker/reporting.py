@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.clock import NS_PER_S, iso_utc
 from shared.events import emit
+from shared.metrics.catalogue import BUSY
 from shared.scripts.call import Call
 from shared.scripts.worker import Limits, finish
 from shared.store import Underway
@@ -49,7 +50,8 @@ class Reporter:
             self.exchange()
 
     def worked(self, elapsed_s: float) -> None:
-        """Time spent on executing, for RQ's statistics of the worker."""
+        """Time spent on executing, for the worker's metrics and RQ's statistics of it."""
+        BUSY.of().add(elapsed_s)
         self._worked_s += elapsed_s
 
     def exchange(self, calls: Sequence[Call[Any]] = ()) -> list[Any] | None:
