@@ -23,6 +23,7 @@ from shared.events import emit
 from shared.metrics.loop_lag import watch_lag
 from shared.secrets import SecretBox
 from shared.store import AsyncStore
+from shared.tracing import spans
 
 DRAIN_S = 10
 KEEP_ALIVE_S = 75
@@ -36,7 +37,11 @@ def run_console(settings: Settings) -> int:
     Returns the exit status. Raises ConfigError for an address that may not, or cannot, be listened on.
     """
     listener = _listen(settings.console)
-    uvloop.run(_serve(settings, listener))
+    spans.turn_on("console")
+    try:
+        uvloop.run(_serve(settings, listener))
+    finally:
+        spans.turn_off()
     return 0
 
 

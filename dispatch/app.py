@@ -15,6 +15,7 @@ from shared.errors import HeadraceError
 from shared.events import emit
 from shared.metrics.listener import listen
 from shared.store import Store
+from shared.tracing import spans
 
 
 def run_dispatch(settings: Settings) -> int:
@@ -23,6 +24,7 @@ def run_dispatch(settings: Settings) -> int:
     consumer = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     store = Store.connect(settings.redis_url)
     redis = public_url(settings.redis_url)
+    spans.turn_on("dispatch")
     try:
         dispatcher = Dispatcher(store, consumer, settings, stop.requested)
         url = listen(settings.metrics, "dispatch", dispatcher.not_ready)
@@ -32,6 +34,7 @@ def run_dispatch(settings: Settings) -> int:
         return error.exit_status
     finally:
         store.close()
+        spans.turn_off()
     emit("process.stopped", process="dispatch")
     return 0
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dispatch.inbox import Inbox
 from dispatch.modes import Modes
 from dispatch.placing import Entry, decide, in_parts
+from dispatch.spans import tell_placed
 from dispatch.triggers import TriggerVersions
 from shared.backoff import full_jitter
 from shared.clock import iso_utc
@@ -20,6 +21,7 @@ from shared.metrics.catalogue import OUTAGES, PLACE, TAKEN_OVER
 from shared.metrics.health import SILENT_S
 from shared.scripts.dispatch import Placement, place, retire_consumers
 from shared.store import Store
+from shared.tracing import spans
 
 BYTES_PER_PLACE = 8 * 1024 * 1024
 """Redis does nothing else during one step: large messages are placed a few at a time."""
@@ -125,6 +127,8 @@ class Dispatcher:
             self._settle(part, now_ns)
             _measure(part)
             _report(part)
+        if spans.is_on():
+            tell_placed(entries, placements, time.time_ns())
         if newer is not None:
             raise newer
 

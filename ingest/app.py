@@ -20,6 +20,7 @@ from shared.metrics.catalogue import SESSIONS_HELD
 from shared.metrics.listener import listen
 from shared.metrics.loop_lag import watch_lag
 from shared.store import AsyncStore
+from shared.tracing import spans
 
 _RETRY_S = 0.5
 _FIX = "set appendonly yes, appendfsync always and maxmemory-policy noeviction"
@@ -30,7 +31,11 @@ def run_ingest(settings: Settings) -> int:
 
     Returns the exit status.
     """
-    uvloop.run(_run(settings))
+    spans.turn_on("ingest")
+    try:
+        uvloop.run(_run(settings))
+    finally:
+        spans.turn_off()
     return 0
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 
 from ingest.admission import BATCH_BYTES
+from ingest.receipts import tell
 from ingest.session_events import Admit, BeginEpoch, RecordSubscriptions, StoreRequest
 from ingest.store_watch import StoreWatch
 from shared import keys
@@ -176,6 +177,8 @@ class StoreWriter:
             taken_at = self._taken_at.popleft()
             if count := _messages(request):
                 durations.observe(now - taken_at, count)
+            if isinstance(request, Admit) and request.receipts:
+                tell(request.receipts, self.trigger, self._session, time.time_ns())
 
     async def _persist(self, calls: list[Call[int]], error: StoreUnavailable) -> list[int]:
         """Repeat, after this error, until answered.

@@ -17,6 +17,7 @@ from shared.run_tokens import PURPOSE
 from shared.scripts.worker import Limits
 from shared.secrets import SecretBox
 from shared.store import Store
+from shared.tracing import spans
 from worker.arguments import Calls
 from worker.chores import Chores
 from worker.environment import process_environment
@@ -40,6 +41,7 @@ from worker.runners.process import sweep_scratch
 from worker.scripts import Scripts, Triggers
 from worker.stopping import StopRequest
 from worker.sweeper import SWEEP_EVERY_S, Sweeper
+from worker.tracing import Traced
 from worker.uplink import Uplink
 from worker.values import FOLLOW_EVERY_S, DeployedValues
 
@@ -58,6 +60,7 @@ def run(settings: Settings) -> int:
     store = Store.connect(settings.redis_url)
     pool = RunnerPool(runner_maker(settings), RUNNERS_MAX)
     adopt_orphans()
+    spans.turn_on("worker")
     try:
         told = _work(settings, name, store, pool, stop)
     except HeadraceError as error:
@@ -66,6 +69,7 @@ def run(settings: Settings) -> int:
     finally:
         pool.close()
         store.close()
+        spans.turn_off()
     if not told:
         emit("process.failed", process="worker", error="Redis could not be told how the last runs ended")
         return 1
@@ -87,7 +91,8 @@ def _work(settings: Settings, name: str, store: Store, pool: RunnerPool, stop: S
     chores = Chores()
     environments = ScriptEnvironments(Environments(settings.environments, settings.worker.python), uplink)
     scripts = Scripts(uplink, settings.cache / "scripts", environments)
-    report = Retrying(Measured(reporter.add).report, triggers, scripts).report
+    add = Traced(reporter.add).report if spans.is_on() else reporter.add
+    report = Retrying(Measured(add).report, triggers, scripts).report
     executor = Executor(pool, calls, values.masked, settings.worker.default_timeout_s, stop, report)
     loop = WorkLoop(uplink, reporter, executor, scripts, settings.worker, stop, chores)
     face = RqWorker(name, settings.redis_url, uplink, executor)
