@@ -30,7 +30,7 @@ _PACKED: Final = 25
 
 
 class TraceContext(msgspec.Struct, frozen=True):
-    """A trace, and the span in it that what comes now is below. Ids are lower-case hexadecimal. `state`: '' for none."""
+    """A trace, and the span in it that all else is below. Ids are lower-case hexadecimal, `state` may be empty."""
 
     trace_id: str
     span_id: str
