@@ -28,7 +28,6 @@ from worker.follow_up import FOLLOW_UP_EVERY_S, FollowUp
 from worker.lease import BEATS_PER_LEASE
 from worker.live_log import TELL_EVERY_S, LiveLog
 from worker.loop import WorkLoop
-from worker.measuring import Measured
 from worker.pool import RunnerPool
 from worker.reporting import Reporter
 from worker.retention import PRUNE_EVERY_S, Retention
@@ -92,7 +91,7 @@ def _work(settings: Settings, name: str, store: Store, pool: RunnerPool, stop: S
     environments = ScriptEnvironments(Environments(settings.environments, settings.worker.python), uplink)
     scripts = Scripts(uplink, settings.cache / "scripts", environments)
     add = Traced(reporter.add).report if spans.is_on() else reporter.add
-    report = Retrying(Measured(add).report, triggers, scripts).report
+    report = Retrying(add, triggers, scripts).report
     executor = Executor(pool, calls, values.masked, settings.worker.default_timeout_s, stop, report)
     loop = WorkLoop(uplink, reporter, executor, scripts, settings.worker, stop, chores)
     face = RqWorker(name, settings.redis_url, uplink, executor)

@@ -15,7 +15,7 @@ from shared.event import mqtt_event
 from shared.run_tokens import mint
 from shared.runs import RunSpec
 from shared.tracing.context import TraceContext
-from shared.tracing.runs import TracedRun, code_context
+from shared.tracing.runs import TracedRun, code_context, may_have_trace
 from worker.environment import run_environment
 from worker.jobs import Job
 from worker.runners.base import Form, RunCall, ScriptFiles
@@ -55,7 +55,9 @@ class Calls:
             raise InternalError("a job that is not ours was to be executed", run=claim.run_id)
         token = mint(self._token_key, claim.run_id, claim.execution)
         began_ns = message.received_at * _NS_PER_MS if message else time.time_ns()
-        trace = code_context(TracedRun(claim.run_id, claim.execution, spec, message))
+        trace = None
+        if may_have_trace(spec, message):
+            trace = code_context(TracedRun(claim.run_id, claim.execution, spec, message))
         environment = run_environment(claim.run_id, spec, token, iso_utc(began_ns), trace)
         if message is None:
             call = RunCall(

@@ -57,7 +57,7 @@ PLACE = _distribution(
 )  # fmt: skip
 WAIT = _distribution(
     "headrace_run_wait_seconds", _WORKER,
-    "From the moment that a run was queued (of a retry: queued again) until its code began.", "trigger",
+    "From the moment that a run was queued (of a retry: queued again) until its start was recorded.", "trigger",
 )  # fmt: skip
 EXECUTION = _distribution(
     "headrace_run_execution_seconds", _WORKER, "From the beginning of a run's code to its end, however it ended.",
@@ -65,7 +65,8 @@ EXECUTION = _distribution(
 )  # fmt: skip
 END_TO_END = _distribution(
     "headrace_message_end_to_end_seconds", _WORKER,
-    "From a message's receipt to the end of its run. Of a run that is tried again: to its last end.", "trigger",
+    "From a message's receipt until the end of its run was recorded. Of a run that is tried again: its last end.",
+    "trigger",
 )  # fmt: skip
 
 CONNECTIONS = _count(

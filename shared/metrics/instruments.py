@@ -7,7 +7,7 @@ so that the two agree at any moment.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from typing import Generic, Literal, TypeVar
 
@@ -63,6 +63,20 @@ class Distribution:
             value = 0.0
         self.counts[bisect_left(self._bounds, value)] += times
         self.sum += value * times
+
+    def observe_all(self, values: list[float]) -> None:
+        """It was as much as each of these, which are put in order."""
+        values.sort()
+        below = 0
+        for bucket, bound in enumerate(self._bounds):
+            upto = bisect_right(values, bound, below)
+            self.counts[bucket] += upto - below
+            below = upto
+            if below == len(values):
+                break
+        else:
+            self.counts[-1] += len(values) - below
+        self.sum += sum(values) if not values or values[0] >= 0 else sum(value for value in values if value > 0)
 
 
 Series = TypeVar("Series", Count, Distribution)

@@ -20,7 +20,7 @@ class Claim(msgspec.Struct, frozen=True):
     `retries` those of them that a retry policy has followed up.
 
     `counted`: the trigger in whose counters it stands, `-` for a run outside of them; '' leaves it to be looked up.
-    `queued_at`: ISO 8601, '' where it is not known.
+    `queued_at`: ISO 8601, empty where it is not known.
     """
 
     run_id: str
@@ -31,7 +31,7 @@ class Claim(msgspec.Struct, frozen=True):
     stage: str = "claimed"
     counted: str = ""
     retries: int = 0
-    queued_at: str = ""
+    queued_at: bytes = b""
 
 
 class Claims(msgspec.Struct, frozen=True):
@@ -264,7 +264,7 @@ def _claimed(  # noqa: PLR0913, PLR0917 - the fields of a claim as Redis gives t
 ) -> Claim:
     return Claim(
         run_id.decode(), execution.decode(), data, _seconds(timeout), attempts, stage, counted.decode(), retries,
-        queued_at.decode(),
+        queued_at,
     )  # fmt: skip
 
 

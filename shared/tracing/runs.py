@@ -34,6 +34,13 @@ def message_context(message: Envelope) -> TraceContext | None:
     return unpack(message.trace, given.state if given else "")
 
 
+def may_have_trace(spec: RunSpec, message: Envelope | None) -> bool:
+    """Whether it is worth while to ask: most runs have none, and this is asked for each."""
+    if spans.is_on() or spec.trace:
+        return True
+    return message is not None and message.properties is not None and bool(message.properties.user_properties)
+
+
 def parent_context(run: TracedRun) -> TraceContext | None:
     """What an attempt is below; None: the run belongs to no trace."""
     given = None
