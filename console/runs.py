@@ -78,7 +78,7 @@ class Runs:
         if spec is None:
             return Family(caller.run_id, caller.run_id)
         trace = carried(code_context(TracedRun(caller.run_id, (execution or b"").decode(), spec, message)))
-        return Family(caller.run_id, spec.root or caller.run_id, trace)
+        return Family(caller.run_id, spec.root or caller.run_id, spec.cause_by(message), trace)
 
     async def create(self, run: MadeRun) -> None:
         """Queue a run."""

@@ -14,6 +14,7 @@ from ingest.assignment import Assignment
 from ingest.deployments import Deployments
 from ingest.keeper import Keeper, Tools
 from ingest.leaver import Leaver
+from ingest.senders import Senders
 from ingest.writer import RETRY_FIRST_S, RETRY_MAX_S
 from shared.backoff import full_jitter
 from shared.errors import LeaseLost, StoreUnavailable
@@ -31,6 +32,7 @@ class Service:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._deployments = Deployments(tools.store)
+        self._senders = Senders(tools.store, self._deployments, tools.settings, tools.leases.process)
         self._keepers: dict[str, Keeper] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._not_before: dict[str, float] = {}
@@ -40,21 +42,24 @@ class Service:
         """Work until told to stop, then hand over what is under way, for at most the time that the settings allow."""
         following = asyncio.create_task(self._repeat(self._follow, lambda: POLL_S))
         holding = asyncio.create_task(self._repeat(self._hold, self._next_round_s))
+        sending = asyncio.create_task(self._repeat(self._senders.round, lambda: POLL_S))
         stopping = asyncio.create_task(stop.wait())
         try:
-            done, _ = await asyncio.wait({following, holding, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            working = {following, holding, sending, stopping}
+            done, _ = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
             for each in done:
                 each.result()
             self._stopping = True
             following.cancel()
             await self._drain()
         finally:
-            tasks = [following, holding, stopping, *self._tasks.values()]
+            tasks = [following, holding, sending, stopping, *self._tasks.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         with suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(_RELEASE_S):
+                await self._senders.stop()
                 await self._tools.leases.release_all()
 
     def not_ready(self) -> list[str]:

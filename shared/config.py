@@ -28,6 +28,7 @@ OTHER_VARIABLES = {
     "REDIS_URL": "As HEADRACE_REDIS_URL, which wins where both are set.",
     "HEADRACE_CONFIG": "File to read instead of headrace.toml; it has to exist.",
     "HEADRACE_MOSQUITTO": "The mosquitto program that `headrace broker` starts; without it the one on the PATH.",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "Collector of traces; with the other variables of OpenTelemetry, see Monitor.",
     "HEADRACE_SECRET_KEY": "Key that secret variables of the workspace are encrypted with.",
 }
 """Variables that Headrace reads and that are no keys of the tree."""

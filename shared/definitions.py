@@ -88,6 +88,17 @@ class ErrorHandler(msgspec.Struct, frozen=True, omit_defaults=True):
     args: dict[str, Any] = {}
 
 
+class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The result of a run answers its message: at the message's response topic (MQTT 5), or else at `topic`, in which
+    `{level}` stands for a named level of the topic filter. `errors`: the error of a run that has failed for good, too.
+    """
+
+    topic: str | None = None
+    qos: Literal[0, 1] = 1
+    retain: bool = False
+    errors: bool = False
+
+
 class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
     """A trigger as deployed. `session` and `client_id` were chosen at its first deployment and stay.
 
@@ -100,7 +111,7 @@ class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
     expression: messages for which it gives the same text make one run. `payload` says in which form `main` gets it.
 
     `retry` None: as the script says. `error_handler` is the trigger's own, `default_error_handler` the workspace's at
-    the time; `handler_of` says which is called.
+    the time; `handler_of` says which is called. `reply` None: results are not published.
     """
 
     path: str
@@ -126,6 +137,7 @@ class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
     error_handler: ErrorHandler | None = None
     default_error_handler: ErrorHandler | None = None
     suspended: bool = False
+    reply: Reply | None = None
 
     @property
     def mode(self) -> Mode:

@@ -14,6 +14,9 @@
 | `headrace:dead` | zset dead letter id → epoch ms | admit, place, finish, sweep | dead | `dead_max`, `dead_max_age_s` |
 | `headrace:dead:letters` | hash dead letter id → record (messages that never became a run) | admit, place | dead | as above |
 | `headrace:handlers` | list of ids of runs that ended badly and wait for their error handler | finish, sweep | worker | until it is called |
+| `headrace:outbox:<broker>` | stream `m`: messages that runs publish | finish | ingest | until the broker has acknowledged them |
+| `headrace:outboxes` | set of brokers that have or had an outbox | finish | ingest, status | for ever |
+| `headrace:role:<name>` | string, expiring: the process that has this task | role_hold | ingest | while it is held |
 | `headrace:deployment` | hash: id, number | push | all | for ever |
 | `headrace:deployed` | hash `<kind>:<path>` → version | push | all | for ever |
 | `headrace:definitions` | hash version → JSON | push | all | for ever (immutable) |
@@ -47,6 +50,7 @@ DEPLOYMENT = PREFIX + "deployment"
 DEPLOYED = PREFIX + "deployed"
 DEFINITIONS = PREFIX + "definitions"
 DEPLOYMENTS = PREFIX + "deployments"
+OUTBOXES = PREFIX + "outboxes"
 RUNS = PREFIX + "runs"
 STATE = PREFIX + "state"
 WORKERS = PREFIX + "workers"
@@ -98,6 +102,16 @@ def runs(trigger: str) -> str:
 def suspended(trigger: str) -> str:
     """The trigger's runs that wait to be resumed, in order."""
     return f"{PREFIX}suspended:{trigger}"
+
+
+def outbox(broker: str) -> str:
+    """What is to be published to a broker, in order."""
+    return f"{PREFIX}outbox:{broker}"
+
+
+def role(name: str) -> str:
+    """Who has a task that one process at a time may do."""
+    return f"{PREFIX}role:{name}"
 
 
 def children(run_id: str) -> str:

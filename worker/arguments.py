@@ -60,9 +60,10 @@ class Calls:
             trace = code_context(TracedRun(claim.run_id, claim.execution, spec, message))
         environment = run_environment(claim.run_id, spec, token, iso_utc(began_ns), trace)
         if message is None:
-            call = RunCall(
-                claim.run_id, self._arguments(spec), None, _context(spec, job.attempt), "arguments", environment
-            )
+            context = _context(spec, job.attempt)
+            if not spec.cause:
+                context["brokerless"] = True
+            call = RunCall(claim.run_id, self._arguments(spec), None, context, "arguments", environment)
         elif script.has_preprocessor:
             call = message_call(claim.run_id, job.attempt, spec, message, "windmill", environment, with_event=True)
         else:
@@ -111,6 +112,8 @@ def message_call(
     context["qos"] = message.qos
     context["captures"] = spec.captures
     context["received_at"] = message.received_at
+    if message.properties is not None and message.properties.response_topic is not None:
+        context["response_topic"] = message.properties.response_topic
     event = mqtt_event(message) if with_event else None
     return RunCall(run_id, message.payload, event, context, form, environment)
 

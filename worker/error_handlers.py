@@ -87,7 +87,7 @@ class ErrorHandlers:
         args = msgspec.json.encode(self._arguments(failed, spec, trigger) | handler.args)
         execution = failed.last.execution_id if failed.last else ""
         trace = carried(code_context(TracedRun(failed.run_id, execution, spec, message)))
-        return make_handler_run(failed.run_id, runnable, args, trace)
+        return make_handler_run(failed.run_id, runnable, args, spec.cause_by(message), trace)
 
     def _arguments(self, failed: _Failed, spec: RunSpec, trigger: Trigger) -> dict[str, Any]:
         """Windmill's, for the error handler of a trigger."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from base64 import b64encode
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -34,7 +35,7 @@ class Raised(msgspec.Struct, frozen=True, gc=False):
 class Ended(msgspec.Struct, frozen=True, gc=False):
     """An ending and the event that tells of it; `detail` are the event's own fields. `raised`: by its code's fault.
 
-    `duration_s` is how long the code has executed, None where it has not.
+    `answer` is what code that went well has said, `duration_s` how long it has executed, None where it has not.
     """
 
     job: Job
@@ -42,6 +43,7 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
     event: EventName
     detail: dict[str, Any]
     raised: Raised | None = None
+    answer: RunDone | None = None
     duration_s: float | None = None
 
 
@@ -66,7 +68,7 @@ def _executed(job: Job, answer: RunDone, duration_s: float) -> Ended:
             detail["result"] = answer.result_json[:EXCERPT].decode("utf-8", "replace")
         outcome: Word = "recovered" if _recovers(job, answer.result_json) else "succeeded"
         ending = _ending(job, outcome, result=result, log=answer.log)
-        return Ended(job, ending, "run.finished", detail, None, duration_s)
+        return Ended(job, ending, "run.finished", detail, None, answer, duration_s)
     error_info = answer.error or RunErrorInfo("UnknownError", "the run failed without saying why")
     raised = Raised(error_info, answer.arguments_json)
     return _lasting(_failed(job, error_info, "run.failed", detail, answer.log, result, raised=raised), duration_s)
@@ -89,7 +91,7 @@ def stopped(job: Job, log: str, duration_s: float | None = None) -> Ended:
     """Somebody asked for the run to be ended."""
     problem = RunErrorInfo("Stopped", "the run was stopped on request")
     ending = _ending(job, "stopped", log=log, error=_error_json(problem), traceback=packed_text(problem.message))
-    return Ended(job, ending, "run.failed", {"error": problem.message}, None, duration_s)
+    return Ended(job, ending, "run.failed", {"error": problem.message}, duration_s=duration_s)
 
 
 def crashed(job: Job, death: RunnerDied, duration_s: float | None = None) -> Ended:
@@ -99,13 +101,25 @@ def crashed(job: Job, death: RunnerDied, duration_s: float | None = None) -> End
     problem = RunErrorInfo("RunnerDied", cause, tail)
     traceback = packed_text(f"{cause}\n{tail}" if tail else cause)
     ending = _ending(job, "crashed", log=death.log, error=_error_json(problem), traceback=traceback)
-    return Ended(job, ending, "run.crashed", {"reason": cause, "exit_status": death.returncode}, None, duration_s)
+    return Ended(job, ending, "run.crashed", {"reason": cause, "exit_status": death.returncode}, duration_s=duration_s)
 
 
 def retried(ended: Ended, delay_s: int) -> Ended:
     """It has failed, and is to be tried again."""
     ending = msgspec.structs.replace(ended.ending, outcome="retry", delay_ms=delay_s * _MS_PER_S)
     return msgspec.structs.replace(ended, ending=ending, detail={**ended.detail, "retry_in_s": delay_s})
+
+
+def sent(ended: Ended, outgoing: Sequence[tuple[str, str, bytes]]) -> Ended:
+    """The same, with the messages that are published in the same step."""
+    return msgspec.structs.replace(ended, ending=msgspec.structs.replace(ended.ending, outgoing=outgoing))
+
+
+def unsendable(ended: Ended, problem: str) -> Ended:
+    """The code went well, and wants published what cannot be: the run has failed, and publishes nothing."""
+    answer = ended.answer
+    error = RunErrorInfo("PublishError", problem)
+    return _failed(ended.job, error, "run.failed", {}, answer.log if answer else "", ended.ending.result)
 
 
 def with_message(ended: Ended, addition: str) -> Ended:

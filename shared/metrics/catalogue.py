@@ -69,6 +69,11 @@ END_TO_END = _distribution(
     "trigger",
 )  # fmt: skip
 
+SEND = _distribution(
+    "headrace_publish_seconds", _INGEST,
+    "From the end of a run until the broker has acknowledged what it has published.", "trigger",
+)  # fmt: skip
+
 CONNECTIONS = _count(
     "headrace_session_connects_total", _INGEST, "Connections that brokers have accepted from this process.", "trigger"
 )
@@ -137,7 +142,8 @@ RECEIVED = _told(
 )
 ADMISSION = _told(
     "headrace_messages_admission_total",
-    "What became of them: admitted, duplicate, invalid, oversized, retained_skipped. The sum is what was received.",
+    "What became of them: admitted, duplicate, invalid, oversized, retained_skipped, own (what a run has published)."
+    " The sum is what was received.",
     "trigger", "outcome",
 )  # fmt: skip
 PLACED = _told(
@@ -159,6 +165,14 @@ RUNS = _told(
     " retention does not lower it, a run that recovers moves.",
     "trigger", "state",
 )  # fmt: skip
+SAID = _told("headrace_publishes_total", "Messages that runs have had published.", "trigger")
+SENT = _told("headrace_publishes_sent_total", "Those of them that the broker has acknowledged.", "trigger")
+UNSENT = _told(
+    "headrace_publishes_unsent",
+    "Those of them that wait in the outbox, or are in the dead letters because the broker refuses them. With those that"
+    " were sent the sum is all.",
+    "trigger", "where",
+)  # fmt: skip
 LATE = _told(
     "headrace_runs_late_total", "Results that came when the run was no longer their worker's, and were dropped.",
     "trigger",
@@ -167,7 +181,7 @@ DROPPED = _told(
     "headrace_dead_letters_dropped_total", "Dead letters that were dropped, by a person or by retention.", "trigger"
 )
 BALANCED = _told(
-    "headrace_books_balanced", "1 if the identity (admit, place, run) holds for every trigger; 0 is a defect.",
+    "headrace_books_balanced", "1 if the identity (admit, place, run, send) holds for every trigger; 0 is a defect.",
     "identity",
 )  # fmt: skip
 INBOX = _told("headrace_inbox_messages", "Messages that are stored and not yet placed.")
@@ -203,9 +217,9 @@ DURABILITY = _told(
 )  # fmt: skip
 
 TOLD: Final = [
-    REDIS_UP, RECEIVED, ADMISSION, PLACED, REPEATED, UNPLACED, RUNS_PLACED, RUNS, LATE, DROPPED, BALANCED, INBOX,
-    PENDING, QUEUE, CLAIMED, RUNNING, SCHEDULED, HANDLERS, OLDEST, DEAD, SESSION_STATE, SESSION_CONNECTIONS,
-    SESSION_EPOCH, SESSION_INFLIGHT, WORKERS, DEPLOYMENT, DURABILITY,
+    REDIS_UP, RECEIVED, ADMISSION, PLACED, REPEATED, UNPLACED, RUNS_PLACED, RUNS, SAID, SENT, UNSENT, LATE, DROPPED,
+    BALANCED, INBOX, PENDING, QUEUE, CLAIMED, RUNNING, SCHEDULED, HANDLERS, OLDEST, DEAD, SESSION_STATE,
+    SESSION_CONNECTIONS, SESSION_EPOCH, SESSION_INFLIGHT, WORKERS, DEPLOYMENT, DURABILITY,
 ]  # fmt: skip
 """What the console tells of the whole, out of Redis."""
 

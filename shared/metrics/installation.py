@@ -13,7 +13,7 @@ from shared.metrics import catalogue
 from shared.metrics.instruments import OTHER, SERIES_MAX, Reading, Spec
 from shared.runs import LIVE, TERMINAL
 from shared.scripts.operate import Snapshot
-from shared.status import check_identities, oldest_age_ms, session_status
+from shared.status import IDENTITIES, check_identities, oldest_age_ms, session_status
 
 SESSION_STATES: Final = (
     "connecting", "connected", "reconnecting", "refused", "taken_over", "draining", "stopped", "ended", "waiting",
@@ -21,7 +21,8 @@ SESSION_STATES: Final = (
 )  # fmt: skip
 WORKER_STATES: Final = ("starting", "started", "idle", "busy", "suspended", "dead")
 DURABILITIES: Final = ("full", "reduced", "unknown")
-_ADMISSION: Final = ("admitted", "duplicate", "invalid", "oversized", "retained_skipped")
+_ADMISSION: Final = IDENTITIES["admit"][1]
+_UNSENT: Final = ("outbox", "unsent")
 _UNPLACED: Final = ("inbox", "unrouted", "poisoned")
 _MS_PER_S: Final = 1000
 
@@ -83,6 +84,9 @@ def _books(cells: Mapping[str, Cells]) -> list[Reading]:
         by(catalogue.UNPLACED, _UNPLACED),
         of(catalogue.RUNS_PLACED, "runs"),
         by(catalogue.RUNS, (*LIVE, *TERMINAL)),
+        of(catalogue.SAID, "said"),
+        of(catalogue.SENT, "sent"),
+        by(catalogue.UNSENT, _UNSENT),
         of(catalogue.LATE, "late"),
         of(catalogue.DROPPED, "dead_dropped"),
     ]

@@ -111,6 +111,14 @@ local function read_job(id)
   }
 end
 
+-- Put a message into the outbox of its broker. It is counted under the trigger whose run it comes from.
+local function send(broker, trigger, message)
+  redis.call('XADD', 'headrace:outbox:' .. broker, '*', 'm', message)
+  redis.call('SADD', 'headrace:outboxes', broker)
+  bump(trigger, 'said', 1)
+  bump(trigger, 'outbox', 1)
+end
+
 -- What has ended badly for good waits for its error handler, if it has one.
 local function hand_over(job)
   if job.handler then redis.call('RPUSH', 'headrace:handlers', job.id) end

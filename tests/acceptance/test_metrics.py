@@ -21,7 +21,7 @@ from tests.support.valkey import ValkeyServer
 from tests.support.workspaces import trigger_yaml, write_workspace
 
 SCRIPTS = {
-    "good": "def main(payload: bytes):\n    return len(payload)\n",
+    "good": "import headrace\ndef main(payload: bytes):\n    headrace.publish('out', payload)\n",
     "bad": "def main(payload: bytes):\n    raise ValueError('too hot')\n",
     "dies": "import os\ndef main(payload: bytes):\n    os.abort()\n",
 }
@@ -82,9 +82,12 @@ def test_every_leg_of_every_message_is_measured_and_the_books_can_be_checked(
     console = plant.asked["console"]
     ended = {"succeeded": GOOD, "failed": BAD, "interrupted": 1}
     eventually(lambda: ended.items() <= console.metrics().by("headrace_runs", "state").items(), 60, 0.2)
+    eventually(lambda: console.metrics().sum("headrace_publishes_unsent") == 0, 60, 0.2)
     found = plant.scrape()
 
     _check_books(found["console"])
+    assert found["console"].sum("headrace_publishes_sent_total") == GOOD
+    assert found["ingest"].sum("headrace_publish_seconds_count", trigger="f/t/good") == GOOD
     assert found["console"].by("headrace_messages_received_total", "trigger") == {
         "f/t/good": GOOD, "f/t/bad": BAD, "f/t/dies": 1,
     }  # fmt: skip
@@ -225,4 +228,8 @@ def _check_books(scrape: Scrape) -> None:
         names = ("headrace_messages_placed_total", "headrace_messages_repeated_total", "headrace_messages_unplaced")
         assert admitted == sum(scrape.sum(name, trigger=trigger) for name in names)
         assert scrape.sum("headrace_runs_placed_total", trigger=trigger) == scrape.sum("headrace_runs", trigger=trigger)
+        names = ("headrace_publishes_sent_total", "headrace_publishes_unsent")
+        assert scrape.sum("headrace_publishes_total", trigger=trigger) == sum(
+            scrape.sum(name, trigger=trigger) for name in names
+        )
     assert scrape.by("headrace_books_balanced", "identity") == dict.fromkeys(IDENTITIES, 1)

@@ -45,6 +45,10 @@ SCRIPTS = {
         def main():
             return headrace.run.traceparent
         """,
+    "answers": """
+        def main(payload: bytes):
+            return "told"
+        """,
     "fails": """
         def main(payload: bytes):
             raise ValueError("too hot")
@@ -65,18 +69,23 @@ class Plant:
         )  # fmt: skip
         names = [name for name in SCRIPTS if name != "child"]
         triggers = {name: trigger_yaml(name, (f"t/{name}", 2)) for name in names}
+        triggers["answers"] += "reply: true\n"
         self.pipeline.push(write_workspace(folder / "workspace", broker.port, triggers, SCRIPTS))
         self.pipeline.start("ingest", "dispatch", "worker", "worker-2", "console")
         self.pipeline.wait_connected(*[f"f/t/{name}" for name in names])
         self.pipeline.processes["console"].wait_ready()
         self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         self._client.connect(HOST, broker.port)
+        self.answers: list[list[tuple[str, str]]] = []
+        self._client.on_message = lambda _client, _data, message: self.answers.append(message.properties.UserProperty)
+        self._client.subscribe("answers/#", qos=1)
         self._client.loop_start()
 
     def run(self, name: str, *properties: tuple[str, str]) -> dict[str, Any]:
         """Publish a message with these user properties; its run, once it has ended."""
         known = {run["id"] for run in self.pipeline.runs("--trigger", f"f/t/{name}")}
         given = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        given.ResponseTopic = "answers/here"
         if properties:
             given.UserProperty = list(properties)
         self._client.publish(f"t/{name}", "go", qos=2, properties=given).wait_for_publish(20)
@@ -130,6 +139,13 @@ def test_code_is_told_nothing_where_the_trace_is_not_valid(untraced: Plant, wron
 def test_a_child_run_goes_on_with_the_trace_of_its_parent(untraced: Plant) -> None:
     """Although no message made it."""
     assert untraced.run("asks", ("traceparent", PARENT))["result"] == PARENT
+
+
+def test_an_answer_goes_on_with_the_trace_of_what_it_answers(untraced: Plant) -> None:
+    """In its user properties, as the message had it in its own."""
+    untraced.run("answers", ("traceparent", PARENT), ("tracestate", STATE))
+    answer = dict(eventually(lambda: untraced.answers)[0])
+    assert (answer["traceparent"], answer["tracestate"]) == (PARENT, STATE)
 
 
 def test_the_spans_of_all_processes_make_one_trace(
