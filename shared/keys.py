@@ -12,6 +12,7 @@
 | `headrace:counters` | set of triggers that have counters | admit | status | for ever |
 | `headrace:published:<trigger>:<digest>` | string, expiring: a publisher's own id was seen | place | place | 24 h |
 | `headrace:dead` | zset dead letter id → epoch ms | admit, place, finish, sweep | dead | `dead_max`, `dead_max_age_s` |
+| `headrace:dead:untold` | list of ids of dead letters that are to be told of by MQTT, where their trigger asks for it | admit, place, finish, sweep | ingest | 10,000 |
 | `headrace:dead:letters` | hash dead letter id → record (messages that never became a run) | admit, place | dead | as above |
 | `headrace:handlers` | list of ids of runs that ended badly and wait for their error handler | finish, sweep | worker | until it is called |
 | `headrace:outbox:<broker>` | stream `m`: messages that runs publish | finish | ingest | until the broker has acknowledged them |
@@ -45,6 +46,7 @@ LEFT = PREFIX + "left"
 COUNTERS = PREFIX + "counters"
 DEAD = PREFIX + "dead"
 DEAD_LETTERS = PREFIX + "dead:letters"
+DEAD_UNTOLD = PREFIX + "dead:untold"
 HANDLERS = PREFIX + "handlers"
 DEPLOYMENT = PREFIX + "deployment"
 DEPLOYED = PREFIX + "deployed"
