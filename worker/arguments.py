@@ -55,9 +55,7 @@ class Calls:
             raise InternalError("a job that is not ours was to be executed", run=claim.run_id)
         token = mint(self._token_key, claim.run_id, claim.execution)
         began_ns = message.received_at * _NS_PER_MS if message else time.time_ns()
-        trace = None
-        if may_have_trace(spec, message):
-            trace = code_context(TracedRun(claim.run_id, claim.execution, spec, message))
+        trace = trace_of(claim.run_id, claim.execution, spec, message)
         environment = run_environment(claim.run_id, spec, token, iso_utc(began_ns), trace)
         if message is None:
             context = _context(spec, job.attempt)
@@ -70,7 +68,7 @@ class Calls:
             form = self._forms.form(message.trigger_version)
             call = message_call(claim.run_id, job.attempt, spec, message, form, environment)
         if trace is not None:
-            call.context.update(_trace(trace))
+            tell_trace(call, trace)
         return call
 
     def _arguments(self, spec: RunSpec) -> bytes:
@@ -129,6 +127,15 @@ def _context(spec: RunSpec, attempt: int) -> dict[str, Any]:
     return context
 
 
-def _trace(trace: TraceContext) -> dict[str, str]:
-    found = {"traceparent": trace.traceparent}
-    return found | {"tracestate": trace.state} if trace.state else found
+def trace_of(run_id: str, execution: str, spec: RunSpec, message: Envelope | None) -> TraceContext | None:
+    """The trace that the code of a run is told; None: it belongs to none."""
+    if not may_have_trace(spec, message):
+        return None
+    return code_context(TracedRun(run_id, execution, spec, message))
+
+
+def tell_trace(call: RunCall, trace: TraceContext) -> None:
+    """Let `headrace.run` show this trace."""
+    call.context["traceparent"] = trace.traceparent
+    if trace.state:
+        call.context["tracestate"] = trace.state

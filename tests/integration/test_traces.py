@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -54,6 +55,18 @@ SCRIPTS = {
             raise ValueError("too hot")
         """,
 }
+OTHERS = {
+    "sh": """\
+        echo "$TRACEPARENT $TRACESTATE"
+        """,
+    "ts": """\
+        import { run } from "headrace";
+        export function main(payload: string) {
+          return [run.traceparent, run.tracestate, Deno.env.get("TRACEPARENT"), Deno.env.get("TRACESTATE")];
+        }
+        """,
+}
+"""Scripts in other languages, each named like its extension."""
 OTEL = {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_EXPORTER_OTLP_TIMEOUT": "2"}
 
 
@@ -70,7 +83,11 @@ class Plant:
         names = [name for name in SCRIPTS if name != "child"]
         triggers = {name: trigger_yaml(name, (f"t/{name}", 2)) for name in names}
         triggers["answers"] += "reply: true\n"
-        self.pipeline.push(write_workspace(folder / "workspace", broker.port, triggers, SCRIPTS))
+        triggers |= {name: trigger_yaml(name, (f"t/{name}", 2)) for name in OTHERS}
+        workspace = write_workspace(folder / "workspace", broker.port, triggers, SCRIPTS)
+        for name, text in OTHERS.items():
+            (workspace / "f" / "t" / f"{name}.{name}").write_text(dedent(text))
+        self.pipeline.push(workspace)
         self.pipeline.start("ingest", "dispatch", "worker", "worker-2", "console")
         self.pipeline.wait_connected(*[f"f/t/{name}" for name in names])
         self.pipeline.processes["console"].wait_ready()
@@ -126,6 +143,13 @@ def test_code_is_told_the_trace_of_its_message_as_it_came(untraced: Plant) -> No
     """As context, and in the variables that OpenTelemetry reads in any language."""
     said = untraced.run("tells", ("traceparent", PARENT), ("tracestate", STATE))
     assert said["result"] == [PARENT, STATE, PARENT, STATE]
+
+
+def test_code_in_other_languages_is_told_as_well(untraced: Plant) -> None:
+    """By the same names."""
+    said = [("traceparent", PARENT), ("tracestate", STATE)]
+    assert untraced.run("sh", *said)["result"] == f"{PARENT} {STATE}"
+    assert untraced.run("ts", *said)["result"] == [PARENT, STATE, PARENT, STATE]
 
 
 @pytest.mark.parametrize("wrong", ["", PARENT.upper(), f"ff-{TRACE}-{SPAN}-01", f"00-{TRACE}-{'0' * 16}-01"])

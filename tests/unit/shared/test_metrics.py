@@ -19,6 +19,7 @@ from shared.metrics.installation import Facts, readings
 from shared.metrics.instruments import OTHER, SERIES_MAX, Count, Distribution, Family, Gauge, Process, Spec
 from shared.scripts.operate import Snapshot
 from tests.support.factories import make_trigger
+from tests.support.processes import ROOT
 
 SPECS = catalogue.specs()
 
@@ -144,6 +145,15 @@ def test_a_process_that_cannot_do_its_work_says_why() -> None:
     assert readiness("worker", [])[0] == 200
     status, body = readiness("worker", ["Redis cannot be reached"])
     assert (status, body) == (503, b'{"ready":false,"process":"worker","reasons":["Redis cannot be reached"]}')
+
+
+def test_the_alerts_and_panels_of_the_how_to_ask_for_metrics_that_there_are() -> None:
+    """With the suffixes that Prometheus adds to histograms."""
+    page = (ROOT / "docs/howto/monitor.md").read_text(encoding="utf-8")
+    known = {spec.name for spec in SPECS} | {f"{spec.name}_bucket" for spec in SPECS if spec.kind == "histogram"}
+    asked = set(re.findall(r"\bheadrace_[a-z_]+", page))
+    assert len(asked) > 20
+    assert asked - known == set()
 
 
 def _snapshot(counters: dict[str, dict[str, int]]) -> Snapshot:
