@@ -136,7 +136,9 @@ class Dispatcher:
         """Place by what is deployed at this moment."""
         while True:
             part, number = self._modes.applied(placements), self._modes.number
-            if self._store.run(place(part, iso_utc(now_ns), now_ns // 1000, self._dead_max, number)) is not None:
+            settled = self._store.run(place(part, iso_utc(now_ns), now_ns // 1000, self._dead_max, number))
+            self._answered()
+            if settled is not None:
                 return
             self._modes.follow()
 
