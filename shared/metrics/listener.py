@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from typing import Final
+from typing import Any, Final
 
 from shared.config import MetricsSettings
 from shared.events import emit
@@ -24,6 +25,7 @@ PORTS: Final = 100
 _KINDS: Final[tuple[Process, ...]] = ("ingest", "dispatch", "worker")
 _JSON: Final = "application/json"
 _REQUEST_S: Final = 10.0
+_AGAIN_S: Final = 1.0
 
 
 def listen(settings: MetricsSettings, process: Process, reasons: Reasons) -> str | None:
@@ -71,6 +73,14 @@ class _Server(ThreadingHTTPServer):
         while True:
             self.handle_request()
 
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """As that of TCPServer; where the process has no descriptor left, not again and again."""
+        try:
+            return super().get_request()
+        except OSError:
+            time.sleep(_AGAIN_S)
+            raise
+
     def handle_error(self, _request: object, _address: object) -> None:
         """A client that has gone is no news."""
 
@@ -98,6 +108,10 @@ class _Handler(BaseHTTPRequestHandler):
             case _:
                 self._answer(NOT_FOUND, b"there are /metrics, /healthz and /readyz\n", "text/plain")
 
+    def do_HEAD(self) -> None:
+        """The same without its body."""
+        self.do_GET()
+
     def log_message(self, *_arguments: object) -> None:
         """Who asks is no event."""
 
@@ -106,4 +120,5 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)

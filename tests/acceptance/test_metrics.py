@@ -5,7 +5,9 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 
+import httpx
 import pytest
 
 from shared.metrics.catalogue import specs
@@ -44,14 +46,18 @@ class Plant:
         }
         self.pipeline.push(write_workspace(folder / "workspace", broker.port, triggers, SCRIPTS))
         self.labels = ["ingest", "dispatch", "worker", "worker-2", "console"]
-        self.pipeline.start(*self.labels)
-        for label in self.labels:
-            self.pipeline.processes[label].wait_ready()
         self.asked = {
             "ingest": Asked(first), "dispatch": Asked(first + 100), "worker": Asked(first + 200),
             "worker-2": Asked(first + 201), "console": Asked(console),
         }  # fmt: skip
+
+    def start(self) -> Self:
+        """Start all, and wait until everything works."""
+        self.pipeline.start(*self.labels)
+        for label in self.labels:
+            self.pipeline.processes[label].wait_ready()
         self.pipeline.wait_connected("f/t/good", "f/t/bad", "f/t/dies")
+        return self
 
     def scrape(self) -> dict[str, Scrape]:
         """All of them."""
@@ -66,8 +72,10 @@ class Plant:
 def plant(tmp_path: Path, own_valkey: ValkeyServer, mosquitto: Mosquitto) -> Iterator[Plant]:
     """A plant that works."""
     plant = Plant(tmp_path, own_valkey, mosquitto)
-    yield plant
-    plant.pipeline.close()
+    try:
+        yield plant.start()
+    finally:
+        plant.pipeline.close()
 
 
 def test_every_leg_of_every_message_is_measured_and_the_books_can_be_checked(
@@ -131,6 +139,7 @@ def test_what_is_told_is_what_the_reference_lists(plant: Plant) -> None:
         assert scrape.sum("process_resident_memory_bytes") > 0
     assert plant.asked["ingest"].get("/metrics", Accept="application/openmetrics-text").text.endswith("# EOF\n")
     assert plant.asked["worker"].get("/").status_code == 404
+    assert [httpx.head(plant.asked[label].url("/readyz")).status_code for label in plant.labels[:4]] == [200] * 4
 
 
 def test_without_redis_no_process_is_ready_and_every_one_lives_and_is_ready_again(
@@ -205,7 +214,7 @@ def test_a_token_guards_the_metrics_and_health_is_for_everybody(
     """Of the console as well, without a login."""
     plant = Plant(tmp_path, own_valkey, mosquitto, HEADRACE_METRICS__TOKEN="a-long-secret")
     try:
-        for asked in plant.asked.values():
+        for asked in plant.start().asked.values():
             assert asked.get("/metrics").status_code == 401
             assert asked.get("/metrics", Authorization="Bearer a-long-secret").status_code == 200
             assert (asked.get("/healthz").status_code, asked.get("/readyz").status_code) == (200, 200)

@@ -47,9 +47,13 @@ class Asked:
         self._url = f"http://{HOST}:{port}"
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
+    def url(self, path: str) -> str:
+        """Where an address is."""
+        return f"{self._url}{path}"
+
     def get(self, path: str, **headers: str) -> httpx.Response:
         """Any address."""
-        return httpx.get(f"{self._url}{path}", headers=self._headers | headers, timeout=20)
+        return httpx.get(self.url(path), headers=self._headers | headers, timeout=20)
 
     def metrics(self) -> Scrape:
         """/metrics; it has to answer."""
