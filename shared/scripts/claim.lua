@@ -1,7 +1,7 @@
 -- Take runs from the queue for a worker. A claim is not a start.
 -- KEYS  1 RQ queue  2 claims  3 RQ suspended  4 worker  5 RQ scheduled
 -- ARGV  1 execution id prefix  2 at most this many  3 at most this many bytes
--- -> {state, id, execution id, data, time-out, attempts so far, retries so far, the trigger that counts it ('-' none), ...}:
+-- -> {state, id, execution id, data, time-out, attempts so far, retries so far, the trigger that counts it ('-' none), when it was queued (ISO), ...}:
 --    state 1 taken, 0 suspended by RQ's tool, -1 the worker must beat first
 -- invariant: a run is in the queue or in exactly one worker's claims; one that has crashed before is claimed alone. cost: O(runs)
 if redis.call('EXISTS', KEYS[4]) == 0 then return {-1} end
@@ -9,7 +9,7 @@ if redis.call('EXISTS', KEYS[3]) == 1 then return {0} end
 local out, claims, seen, taken, bytes = {1}, {}, 0, 0, 0
 for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, ARGV[2] - 1)) do
   local key = 'rq:job:' .. id
-  local h = redis.call('HMGET', key, 'status', 'state', 'trigger', 'data', 'timeout', 'crashes', 'attempts', 'source', 'retries')
+  local h = redis.call('HMGET', key, 'status', 'state', 'trigger', 'data', 'timeout', 'crashes', 'attempts', 'source', 'retries', 'enqueued_at')
   local crashed = tonumber(h[6] or 0) > 0
   if bytes >= tonumber(ARGV[3]) or crashed and taken > 0 then break end
   seen = seen + 1
@@ -34,7 +34,7 @@ for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, ARGV[2] - 1)) do
     claims[2 * taken - 1] = id; claims[2 * taken] = exec .. ' claimed'
     local n = #out
     out[n + 1] = id; out[n + 2] = exec; out[n + 3] = h[4]; out[n + 4] = h[5] or ''; out[n + 5] = tonumber(h[7] or 0)
-    out[n + 6] = tonumber(h[9] or 0); out[n + 7] = counted
+    out[n + 6] = tonumber(h[9] or 0); out[n + 7] = counted; out[n + 8] = h[10] or ''
     if crashed then break end
   end
 end
