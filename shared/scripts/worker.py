@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from shared import keys
+from shared.clock import iso_utc
 from shared.scripts.call import Arg, Call
 from shared.scripts.operate import MadeRun
 
@@ -86,7 +88,7 @@ def beat(worker: str, ttl_ms: int, generation: int = 1) -> Call[bool]:
 
 
 def claim(worker: str, prefix: str, count: int, max_bytes: int) -> Call[Claims]:
-    """Take up to `count` runs. After a lost reply: `read_claims`."""
+    """Take up to `count` runs. After a lost reply: `read_claims`. What has expired by now ends instead."""
 
     def decode(reply: list[Any]) -> Claims:
         if reply[0] != 1:
@@ -97,8 +99,15 @@ def claim(worker: str, prefix: str, count: int, max_bytes: int) -> Call[Claims]:
 
     return Call(
         "claim",
-        [keys.RQ_QUEUE, keys.claims(worker), keys.RQ_SUSPENDED, keys.worker(worker), keys.RQ_SCHEDULED],
-        [prefix, count, max_bytes],
+        [
+            keys.RQ_QUEUE,
+            keys.claims(worker),
+            keys.RQ_SUSPENDED,
+            keys.worker(worker),
+            keys.RQ_SCHEDULED,
+            keys.RQ_CANCELED,
+        ],
+        [prefix, count, max_bytes, iso_utc(time.time_ns())],
         decode,
     )
 
