@@ -17,6 +17,7 @@ from litestar.types import ASGIApp
 from console.web import make_app
 from console.workspace import Workspace
 from shared import run_tokens
+from shared.alerts.watch import Watch
 from shared.config import ConsoleSettings, Settings
 from shared.config_keys import public_url
 from shared.errors import ConfigError, HeadraceError
@@ -36,7 +37,11 @@ def run_console(settings: Settings) -> int:
     Returns the exit status. Raises ConfigError for an address that may not, or cannot, be listened on.
     """
     listener = _listen(settings.console)
-    uvloop.run(_serve(settings, listener))
+    alerts = Watch(settings).start()
+    try:
+        uvloop.run(_serve(settings, listener))
+    finally:
+        alerts.stop()
     return 0
 
 

@@ -9,6 +9,7 @@ import socket
 from types import FrameType
 
 from dispatch.dispatcher import Dispatcher
+from shared.alerts.watch import Watch
 from shared.config import Settings
 from shared.config_keys import public_url
 from shared.errors import HeadraceError
@@ -21,6 +22,7 @@ def run_dispatch(settings: Settings) -> int:
     stop = _StopSignal()
     consumer = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     store = Store.connect(settings.redis_url)
+    alerts = Watch(settings).start()
     redis = public_url(settings.redis_url)
     try:
         dispatcher = Dispatcher(store, consumer, settings, stop.requested)
@@ -29,6 +31,7 @@ def run_dispatch(settings: Settings) -> int:
         emit("process.failed", process="dispatch", error=error)
         return error.exit_status
     finally:
+        alerts.stop()
         store.close()
     emit("process.stopped", process="dispatch")
     return 0

@@ -166,6 +166,14 @@ class ConsoleSettings(msgspec.Struct, frozen=True):
             msgspec.structs.force_setattr(self, "url", f"http://{host}:{self.port}")
 
 
+class AlertsSettings(msgspec.Struct, frozen=True):
+    """How alerts of the workspace are looked after; what is told, and to whom, is in its `headrace.yaml`."""
+
+    every_s: Annotated[
+        float, Meta(gt=0, description="Seconds from one look for what is wrong to the next. One process looks.")
+    ] = 5.0
+
+
 class RetentionSettings(msgspec.Struct, frozen=True):
     """How long ended runs, dead letters and the list of deployments are kept. Counters are not affected."""
 
@@ -231,6 +239,7 @@ class Settings(msgspec.Struct, frozen=True):
     worker: WorkerSettings = msgspec.field(default_factory=WorkerSettings)
     console: ConsoleSettings = msgspec.field(default_factory=ConsoleSettings)
     retention: RetentionSettings = msgspec.field(default_factory=RetentionSettings)
+    alerts: AlertsSettings = msgspec.field(default_factory=AlertsSettings)
 
     @property
     def cache(self) -> Path:

@@ -92,7 +92,9 @@ local function forget_run(runs_key, of_trigger_key, dead_key, letters_key, id)
 end
 
 local function bury(dead_key, letters_key, id, now_ms, dead_max, trigger, letter)
-  redis.call('ZADD', dead_key, now_ms, id)
+  if redis.call('ZADD', dead_key, now_ms, id) == 1 and string.sub(id, 1, 9) ~= 'q2-alert-' then -- an alert that fails alerts nobody
+    redis.call('HINCRBY', 'headrace:dead:made', trigger, 1)
+  end
   if letter then redis.call('HSET', letters_key, id, letter) end
   local excess = redis.call('ZCARD', dead_key) - dead_max
   if excess > 0 then

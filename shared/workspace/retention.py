@@ -1,4 +1,4 @@
-"""`retention`: how many runs of a trigger are kept, and for how long; in its own file, or for all in `headrace.yaml`."""
+"""`retention`: how many runs of a trigger are kept, and for how long; its own, or that of all in `headrace.yaml`."""
 
 from __future__ import annotations
 
