@@ -13,6 +13,7 @@
 | `headrace:published:<trigger>:<digest>` | string, expiring: a publisher's own id was seen | place | place | 24 h |
 | `headrace:dead` | zset dead letter id → epoch ms | admit, place, finish, sweep | dead | `dead_max`, `dead_max_age_s` |
 | `headrace:dead:letters` | hash dead letter id → record (messages that never became a run) | admit, place | dead | as above |
+| `headrace:dead:triggers` | hash dead letter id → trigger (messages that never became a run) | admit, place | dead | as above |
 | `headrace:dead:made` | hash trigger → how many dead letters it has ever had, but for runs of alerts | admit, place, finish, sweep | alerts | for ever |
 | `headrace:handlers` | list of ids of runs that ended badly and wait for their error handler | finish, sweep | worker | until it is called |
 | `headrace:deployment` | hash: id, number | push | all | for ever |
@@ -46,6 +47,7 @@ LEFT = PREFIX + "left"
 COUNTERS = PREFIX + "counters"
 DEAD = PREFIX + "dead"
 DEAD_LETTERS = PREFIX + "dead:letters"
+DEAD_TRIGGERS = PREFIX + "dead:triggers"
 DEAD_MADE = PREFIX + "dead:made"
 ALERTS = PREFIX + "alerts"
 ALERTS_NOTICES = PREFIX + "alerts:notices"

@@ -11,6 +11,7 @@ import msgspec
 from shared import keys
 from shared.clock import iso_utc
 from shared.scripts.call import Arg, Call
+from shared.scripts.history import Forgotten, read_forgotten
 from shared.scripts.operate import MadeRun
 
 Outcome = Literal["succeeded", "failed", "crashed", "stopped", "retry", "recovered"]
@@ -253,9 +254,9 @@ def create_handler(failed: str, handler: MadeRun | None, now_iso: str, now_us: i
     )
 
 
-def prune(registry: str, keep: int, ended_before_s: float, step: int) -> Call[int]:
-    """Forget the oldest ended runs of an RQ registry, at most `step`; how many."""
-    return Call("prune", [registry, keys.RUNS, keys.DEAD], [keep, ended_before_s, step], int)
+def prune(registry: str, keep: int, ended_before_s: float, step: int) -> Call[Forgotten]:
+    """Forget the oldest ended runs of an RQ registry, at most `step`."""
+    return Call("prune", [registry, keys.RUNS, keys.DEAD], [keep, ended_before_s, step], read_forgotten)
 
 
 def _claimed(  # noqa: PLR0913, PLR0917 - the fields of a claim as Redis gives them

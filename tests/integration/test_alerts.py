@@ -122,7 +122,7 @@ def test_a_session_that_does_not_come_about_is_told_to_script_and_webhook(world:
 
 @pytest.mark.parametrize("lives", ["worker", "ingest", "console"])
 def test_a_dispatcher_that_is_away_is_told_by_whoever_lives(world: World, headrace: Start, lives: str) -> None:
-    """While there are messages for it; and that it is back."""
+    """While there are messages for it."""
     world.push(EVERYTHING.replace("  runnable: f/t/tell\n", ""))
     world.admit()
     port = {"HEADRACE_CONSOLE__PORT": str(free_port())}

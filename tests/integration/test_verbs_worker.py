@@ -315,9 +315,9 @@ def test_retention_forgets_the_oldest_by_count_and_by_age_and_no_counter(store: 
         start_as(store, "w1", claim)
         ending = [Ending(claim.run_id, claim.execution, "succeeded")]
         store.run(verbs.finish("w1", NOW_ISO, NOW_MS + nth * 1000, LIMITS, 0.1, ending))
-    step = store.run(verbs.prune(keys.RQ_FINISHED, 3, 0, 1))
-    by_count = store.run(verbs.prune(keys.RQ_FINISHED, 3, 0, 100))
-    by_age = store.run(verbs.prune(keys.RQ_FINISHED, 3, NOW_MS / 1000 + 3.5, 100))
+    step = store.run(verbs.prune(keys.RQ_FINISHED, 3, 0, 1)).count
+    by_count = store.run(verbs.prune(keys.RQ_FINISHED, 3, 0, 100)).count
+    by_age = store.run(verbs.prune(keys.RQ_FINISHED, 3, NOW_MS / 1000 + 3.5, 100)).count
 
     assert (step, by_count, by_age) == (1, 1, 2)
     left = {name.decode() for name in store.command("KEYS", "rq:job:*")}
