@@ -7,7 +7,8 @@
 -- start ends here, by Redis' own clock. cost: O(runs)
 if redis.call('EXISTS', KEYS[4]) == 0 then return {-1} end
 if redis.call('EXISTS', KEYS[3]) == 1 then return {0} end
-local out, claims, seen, taken, bytes = {1}, {}, 0, 0, 0
+local LOOK_AT = 500
+local out, claims, taken, bytes = {1}, {}, 0, 0
 
 -- Its message has expired while it was queued, and its code has never begun.
 local function has_expired(h)
@@ -23,11 +24,13 @@ local function expire(key, id, counted)
   shift(counted, 'queued', 'expired')
 end
 
-for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, ARGV[2] - 1)) do
+-- Take the run at the head of the queue, or drop it where there is nothing to be done; false: no more in this call.
+local seen = 0
+local function take(id)
   local key = 'rq:job:' .. id
   local h = redis.call('HMGET', key, 'status', 'state', 'trigger', 'data', 'timeout', 'crashes', 'attempts', 'source', 'retries', 'expires')
   local crashed = tonumber(h[6] or 0) > 0
-  if bytes >= tonumber(ARGV[3]) or crashed and taken > 0 then break end
+  if bytes >= tonumber(ARGV[3]) or crashed and taken > 0 then return false end
   seen = seen + 1
   if h[1] == 'queued' and h[2] == 'running' then -- queued by somebody who did not know that it was promoted meanwhile
     redis.call('HSET', key, 'status', 'started')
@@ -53,10 +56,24 @@ for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, ARGV[2] - 1)) do
     local n = #out
     out[n + 1] = id; out[n + 2] = exec; out[n + 3] = h[4]; out[n + 4] = h[5] or ''; out[n + 5] = tonumber(h[7] or 0)
     out[n + 6] = tonumber(h[9] or 0); out[n + 7] = counted
-    if crashed then break end
+    if crashed then return false end
   end
+  return true
 end
-if seen > 0 then redis.call('LPOP', KEYS[1], seen) end
+
+-- What is dropped does not count, or a worker that takes a few at a time would be busy with dropping: but it takes time.
+local more, looked_at = true, 0
+while more and taken < tonumber(ARGV[2]) and looked_at < LOOK_AT do
+  local window = redis.call('LRANGE', KEYS[1], 0, ARGV[2] - taken - 1)
+  if #window == 0 then break end
+  seen = 0
+  for _, id in ipairs(window) do
+    more = take(id)
+    if not more then break end
+  end
+  if seen > 0 then redis.call('LPOP', KEYS[1], seen) end
+  looked_at = looked_at + seen
+end
 many('HSET', KEYS[2], claims)
 flush()
 return out

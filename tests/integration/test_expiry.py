@@ -25,6 +25,8 @@ from tests.support.workers import deploy as deploy_script
 Start = Callable[..., HeadraceProcess]
 FRESH = Properties(message_expiry_interval=3600)
 SHORT = Properties(message_expiry_interval=0)
+SOON_S = 4
+SOON = Properties(message_expiry_interval=SOON_S - 1)
 
 
 class Messages:
@@ -92,10 +94,10 @@ def test_a_trigger_can_run_what_has_expired_and_bound_the_age_itself(messages: M
 
 def test_what_expires_in_the_queue_never_begins(messages: Messages, headrace: Start) -> None:
     """While no worker lived: it is in the history as expired and not among the dead letters."""
-    messages.send(SHORT, FRESH, qos=2)
     headrace("dispatch", REDIS_URL=messages.url).wait_ready()
+    messages.send(SOON, FRESH, qos=2)
     eventually(lambda: messages.store.command("LLEN", keys.RQ_QUEUE) == 2)
-    messages.wait_s(1)
+    messages.wait_s(SOON_S)
     headrace("worker", REDIS_URL=messages.url, **FAST).wait_ready()
 
     eventually(lambda: messages.cells("queued", "expired", "succeeded") == (0, 1, 1))
@@ -106,10 +108,10 @@ def test_what_expires_in_the_queue_never_begins(messages: Messages, headrace: St
 
 def test_a_run_that_was_suspended_does_not_expire_once_it_is_released(messages: Messages, headrace: Start) -> None:
     """Whoever releases it has seen how old it is."""
-    messages.send(SHORT, suspended=True)
     headrace("dispatch", REDIS_URL=messages.url).wait_ready()
+    messages.send(SOON, suspended=True)
     eventually(lambda: messages.cells("suspended") == (1,))
-    messages.wait_s(1)
+    messages.wait_s(SOON_S)
     assert resume(messages.store, TRIGGER, None, None).done == 1
     headrace("worker", REDIS_URL=messages.url, **FAST).wait_ready()
 
@@ -122,6 +124,6 @@ def test_a_run_that_has_begun_does_not_expire(messages: Messages, headrace: Star
     messages.script = deploy_script(messages.store, failing)
     headrace("worker", REDIS_URL=messages.url, **FAST).wait_ready()
     headrace("dispatch", REDIS_URL=messages.url).wait_ready()
-    messages.send(None, max_age_s=3, retry=Retry(ConstantRetry(1, 4)))
+    messages.send(None, max_age_s=5, retry=Retry(ConstantRetry(1, 6)))
 
-    eventually(lambda: messages.cells("scheduled", "expired", "succeeded") == (0, 0, 1))
+    eventually(lambda: messages.cells("scheduled", "expired", "succeeded") == (0, 0, 1), timeout_s=20)

@@ -173,7 +173,9 @@ def test_disabling_tells_what_waits_and_drains_the_session_where_asked_to(
 
     assert f"{PATH} has 1 in the inbox" in kept
     assert "QoS 1 and 2 messages wait in it until" in kept
-    eventually(lambda: log.exists() and {"stored", "waits"} == {line.split()[-1] for line in log.read_text().splitlines()}, 15)
+    eventually(
+        lambda: log.exists() and {"stored", "waits"} == {line.split()[-1] for line in log.read_text().splitlines()}, 15
+    )
     assert json.loads(pipeline.headrace("sessions", "--json") or "null") is None
     pipeline.headrace("trigger", "enable", PATH)
     pipeline.wait_connected(PATH)

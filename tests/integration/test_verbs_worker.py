@@ -298,6 +298,23 @@ def test_a_claim_stops_at_a_number_of_bytes(store: Store) -> None:
     assert len(store.run(verbs.claim("w1", "w1-1", 10, 1)).claims) == 1
 
 
+def test_a_claim_looks_past_what_is_dropped(store: Store) -> None:
+    """However few it asks for; a few hundred at a time, because Redis answers nobody else meanwhile."""
+    ids = [f"q1-s-1-{n}" for n in range(701)]
+    place_runs(store, *ids)
+    for n, run_id in enumerate(ids[:700]):
+        if n % 2:
+            store.command("HSET", keys.job(run_id), "expires", 1)
+        else:
+            store.run(operate.cancel(run_id, NOW_ISO, NOW_MS, "test", ""))
+    store.run(verbs.beat("w1", LEASE_MS))
+
+    assert store.run(verbs.claim("w1", "w1-1", 1, 1 << 20)).claims == []
+    (claim,) = store.run(verbs.claim("w1", "w1-2", 1, 1 << 20)).claims
+    assert claim.run_id == ids[700]
+    assert (counters(store)["expired"], counters(store)["cancelled"]) == (350, 350)
+
+
 def test_nothing_is_claimed_while_rq_is_suspended(store: Store) -> None:
     """RQ's suspend command holds our workers too."""
     place_runs(store, "q1-s-1-1")
