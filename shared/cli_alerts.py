@@ -15,7 +15,7 @@ from shared.deploy import read_now
 from shared.errors import UserError
 from shared.run_page import local_time
 from shared.run_record import iso_ms
-from shared.scripts.alerts import alerts_told
+from shared.scripts.alerts import ROLE, alerts_told
 from shared.store import Store
 from shared.tables import Column, printable, table
 from shared.workspace.alerts import Alerts
@@ -42,7 +42,7 @@ def alerts(context: click.Context, *, limit: int, json_output: bool) -> None:
     if context.invoked_subcommand is not None:
         return
     with connected(settings().redis_url) as store:
-        memory, is_watched = read_memory(store), store.command("EXISTS", keys.ALERTS_LEASE) == 1
+        memory, is_watched = read_memory(store), store.command("EXISTS", keys.role(ROLE)) == 1
         wanted = read_settings(store, read_now(store))
     active = sorted((each for each in memory.records.values() if _is_wrong(each)), key=lambda each: each.since_ms)
     notices = memory.notices[::-1][:limit]
@@ -80,7 +80,7 @@ def test(*, wait: float, json_output: bool) -> int:
         while notice.waits and time.monotonic() < deadline:
             time.sleep(_POLL_S)
             notice = next((each for each in read_memory(store).notices if each.id == notice.id), notice)
-        is_watched = store.command("EXISTS", keys.ALERTS_LEASE) == 1
+        is_watched = store.command("EXISTS", keys.role(ROLE)) == 1
     if json_output:
         click.echo(as_json(notice))
     else:

@@ -20,7 +20,8 @@ from shared.alerts.state import Reader, read_memory
 from shared.config import Settings
 from shared.errors import HeadraceError
 from shared.events import emit
-from shared.scripts.alerts import alerts_lead, alerts_record
+from shared.scripts.alerts import ROLE, alerts_record
+from shared.scripts.outgoing import role_hold, role_release
 from shared.secrets import SecretBox
 from shared.store import Store
 
@@ -61,7 +62,7 @@ class Watch:
             except HeadraceError:  # Redis is away, which the process itself reports
                 wait_s = self._every_s
         with suppress(HeadraceError):
-            store.run(alerts_lead(name, 0))
+            store.run(role_release(ROLE, name))
         store.close()
 
 
@@ -81,9 +82,9 @@ class Watcher:
         """Look, decide, tell; seconds until the next one. Raises StoreUnavailable."""
         if self._delivery.lacks_key:
             self._delivery.lacks_key = False
-            self._store.run(alerts_lead(self._name, 0))
+            self._store.run(role_release(ROLE, self._name))
             return STEP_ASIDE_S
-        if not self._store.run(alerts_lead(self._name, LEASE_MS)):
+        if not self._store.run(role_hold(ROLE, self._name, LEASE_MS)):
             return self._every_s
         self._reader.follow()
         seconds, micros = self._store.command("TIME")

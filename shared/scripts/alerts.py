@@ -1,4 +1,4 @@
-"""The verbs of alerts: who looks, what is wrong, who is told."""
+"""The verbs of alerts: what is wrong, who is told."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from shared import keys
 from shared.scripts.call import Arg, Call
 
-
-def alerts_lead(process: str, ms: int) -> Call[bool]:
-    """Be the process that looks after alerts for so long (0: no more); False: another one is. May be repeated."""
-    return Call("alerts_lead", [keys.ALERTS_LEASE], [process, ms], lambda reply: reply == 1)
+ROLE = "alerts"
+"""The task of looking after alerts (`role_hold`)."""
 
 
 def alerts_record(
@@ -20,7 +18,7 @@ def alerts_record(
     args: list[Arg] = [process, notices_max, len(records)]
     for key, blob in [*records.items(), *notices.items()]:
         args += (key, blob)
-    names = [keys.ALERTS_LEASE, keys.ALERTS, keys.ALERTS_NOTICES]
+    names = [keys.role(ROLE), keys.ALERTS, keys.ALERTS_NOTICES]
     return Call("alerts_record", names, args, lambda reply: reply == 1)
 
 

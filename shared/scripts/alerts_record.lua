@@ -1,5 +1,5 @@
 -- Write down what is wrong now, and what is to be told of it.
--- KEYS  1 lease  2 alerts  3 notices
+-- KEYS  1 role  2 alerts  3 notices
 -- ARGV  1 process  2 notices that are kept  3 how many records, then per record: key, JSON; then per notice: id, JSON
 -- -> 1 | 0 another process looks after alerts: nothing was changed
 -- invariant: what is told and that it was told are one step, so that no restart and no second process tells it again. cost: O(records + notices)

@@ -13,6 +13,7 @@ from shared.expressions import check
 from shared.topics import TopicFilter, common_topic, parse_filter
 from shared.workspace.layout import TRIGGER as SUFFIX
 from shared.workspace.problems import Problems
+from shared.workspace.replies import read_reply
 from shared.workspace.retention import MAX_AGE_S, read_retention
 from shared.workspace.retries import HandlerEntry, read_handler, read_retry
 from shared.workspace.scripts import MAX_TIMEOUT_S
@@ -76,6 +77,7 @@ def read_trigger(file: str, text: str, problems: Problems) -> TriggerFile | None
     max_age_s = table.integer("max_age_s", 1, MAX_AGE_S)
     expired, retention = table.choice("expired", _EXPIRED) or "skip", read_retention(table)
     retry, handler = read_retry(table), read_handler(table, "error_handler_path", "error_handler_args")
+    reply = read_reply(table, topics)
     table.allow(*_NOTHING_TO_DO)
     table.not_yet(*_NOT_YET)
     table.close()
@@ -88,7 +90,7 @@ def read_trigger(file: str, text: str, problems: Problems) -> TriggerFile | None
         topic_alias_maximum=protocol.topic_alias_maximum, receive_maximum=receive_maximum, keep_alive_s=keep_alive_s,
         max_payload=max_payload, filters=filters, filter_logic=filter_logic, idempotency_key=key, payload=payload,
         retry=retry, error_handler=handler.handler if handler else None,
-        suspended=mode == "suspended", max_age_s=max_age_s, expired=expired, retention=retention,
+        suspended=mode == "suspended", max_age_s=max_age_s, expired=expired, retention=retention, reply=reply,
     )  # fmt: skip
     _warn_of_loss(table, trigger)
     lines = {script: table.line("script_path")} | runnables
