@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from shared import keys
+from shared.alerts.model import Notice, encode
+from shared.scripts.alerts import ROLE, alerts_record, alerts_told
+from shared.scripts.outgoing import role_hold
 from shared.status import read_status
 from shared.store import Store
 from tests.support.command_line import CommandLine
@@ -197,6 +200,30 @@ def test_what_was_told_is_not_told_again_by_the_next_process(world: World, headr
 
     assert json.loads(world.store.command("HGET", keys.ALERTS, "stalled:dispatch"))["open"]
     assert sum("dispatch" in body["subjects"] for body in world.hook.of("stalled")) == 1
+
+
+def test_only_the_process_that_looks_after_alerts_writes_them_down(world: World) -> None:
+    """One that stood still and was taken over for dead tells nothing; the oldest notices go."""
+    notices = {f"{n}-0": b"{}" for n in range(5)}
+    assert world.store.run(role_hold(ROLE, "first", 60_000))
+    assert not world.store.run(alerts_record("second", {"stalled:x": b"{}"}, notices, 3))
+    assert world.store.command("EXISTS", keys.ALERTS, keys.ALERTS_NOTICES) == 0
+    assert world.store.run(alerts_record("first", {"stalled:x": b"{}"}, notices, 3))
+    assert world.store.run(alerts_record("first", {}, {}, 3))
+
+    assert world.store.command("EXISTS", keys.ALERTS) == 0
+    assert sorted(world.store.command("HKEYS", keys.ALERTS_NOTICES)) == [b"2-0", b"3-0", b"4-0"]
+    assert not world.store.run(alerts_told("0-0", b"{}"))
+
+
+def test_what_a_broker_has_said_is_never_taken_for_a_reference(world: World, headrace: Start) -> None:
+    """Its reason is in the notice; only what the workspace adds has its references put in place."""
+    world.push(EVERYTHING.replace("channel: boiler-room", "channel: $var:f/t/token"))
+    said = Notice("1-0", "session", "active", ["$var:f/t/token"], "$var:f/t/token", "", 1, 1, waits=["runnable"])
+    world.store.run(alerts_told("1-0", encode(said), new=True))
+    headrace("worker", **world.env).wait_ready()
+
+    eventually(lambda: ["session", "active", "$var:f/t/token", ["$var:f/t/token"], SECRET] in world.told())
 
 
 def test_the_alerts_can_be_tried_out(world: World, headrace: Start) -> None:
