@@ -13,6 +13,8 @@ import msgspec
 
 from shared.envelope import QoS
 from shared.errors import InternalError
+from shared.openflow import FlowValue
+from shared.retry_policy import Retry
 
 Kind = Literal["trigger", "script", "flow", "broker", "resource", "variable", "file"]
 Retained = Literal["run", "skip"]
@@ -49,35 +51,6 @@ class Runnable(msgspec.Struct, frozen=True, omit_defaults=True):
     timeout_s: int
     is_flow: bool = False
     muted: bool = False
-
-
-class ConstantRetry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """So many retries, each after the same number of seconds."""
-
-    attempts: int = 0
-    seconds: int = 0
-
-
-class ExponentialRetry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """So many retries, the nth of all after `multiplier * seconds ** n` seconds, more or less by up to `random_factor`
-    per cent.
-    """
-
-    attempts: int = 0
-    multiplier: int = 1
-    seconds: int = 0
-    random_factor: int = 0
-
-
-class Retry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """When code that has failed is tried again: first by `constant`, then by `exponential` (Windmill).
-
-    `retry_if` is a JavaScript expression: false, and the run has failed for good.
-    """
-
-    constant: ConstantRetry = ConstantRetry()
-    exponential: ExponentialRetry = ExponentialRetry()
-    retry_if: str | None = None
 
 
 class ErrorHandler(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -169,11 +142,18 @@ class Script(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Flow(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A flow: its OpenFlow value with inline scripts put in place."""
+    """A flow: its steps, and by their ids the versions of what they run, so that a version of a flow names all of it.
+
+    The code of a step `rawscript` is a script of its own, `<path of the flow>/<id>`. `timeout_s` None: it may take as
+    long as its steps may. `parameters` are the properties of its schema.
+    """
 
     path: str
-    value: dict[str, Any]
+    value: FlowValue
     timeout_s: int | None = None
+    runnables: dict[str, Runnable] = {}
+    parameters: list[str] = []
+    ws_error_handler_muted: bool = False
 
 
 class Resource(msgspec.Struct, frozen=True, omit_defaults=True):

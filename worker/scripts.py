@@ -6,9 +6,10 @@ from pathlib import Path
 
 import msgspec
 
-from shared.definitions import Retry, Script, Trigger
+from shared.definitions import Script, Trigger
 from shared.deployment import definition_command, read_definition
 from shared.errors import HeadraceError, StoreUnavailable, WorkspaceError
+from shared.retry_policy import Retry
 from worker.environments import ScriptEnvironments
 from worker.runners.base import Form, RunErrorInfo, ScriptFiles
 from worker.runners.materialise import materialise

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from shared.definitions import Isolation, Retry, Script
+from shared.definitions import Isolation, Script
+from shared.retry_policy import Retry
 from shared.workspace import javascript, shell
 from shared.workspace.imports import Module, closure
 from shared.workspace.layout import LOCK, METADATA, PYTHON, Source, flow_of, source_of

@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from shared import keys
-from shared.definitions import ErrorHandler, Retry, Runnable, Script, encode_definition
+from shared.definitions import ErrorHandler, Runnable, Script, encode_definition
 from shared.envelope import encode_envelope
+from shared.retry_policy import Retry
 from shared.runs import RunSpec, encode_job
 from shared.scripts.dispatch import NewRun, Placement, place
 from shared.store import Store

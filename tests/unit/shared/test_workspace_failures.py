@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from shared.definitions import ConstantRetry, ErrorHandler, ExponentialRetry, Retry, Trigger
+from shared.definitions import ErrorHandler, Trigger
 from shared.deployment import Deployed
 from shared.errors import WorkspaceError
+from shared.retry_policy import ConstantRetry, ExponentialRetry, Retry
 from shared.workspace import Workspace, check_files
 from shared.workspace.files import Files
 from shared.workspace.plan import Current, make_plan
