@@ -121,7 +121,8 @@ class Script(msgspec.Struct, frozen=True, omit_defaults=True):
     `lock` is a resolved list of requirements, one `name==version` a line (Python); '' needs none. A push has resolved
     it from `requirements`, for this version of `python` (`3.11`); without them it was given. `memory_mib` and
     `output_bytes` None: the worker's own limits. `parameters` are main's, in order (bash gets them by position).
-    `retry` holds where a trigger has none, and `ws_error_handler_muted` for the workspace's error handler.
+    `retry` holds where a trigger has none, and `ws_error_handler_muted` for the workspace's error handler. `function`
+    is what is called with the arguments; of a flow's preprocessor it is `preprocessor`, with the argument `event`.
     """
 
     path: str
@@ -139,6 +140,7 @@ class Script(msgspec.Struct, frozen=True, omit_defaults=True):
     python: str = ""
     retry: Retry | None = None
     ws_error_handler_muted: bool = False
+    function: str = "main"
 
 
 class Flow(msgspec.Struct, frozen=True, omit_defaults=True):

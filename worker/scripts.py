@@ -72,6 +72,7 @@ def on_disk(cache_dir: Path, version: str, script: Script) -> ScriptFiles:
         memory_mib=script.memory_mib,
         output_bytes=script.output_bytes,
         parameters=tuple(script.parameters),
+        function=script.function,
         lock=script.lock if script.language == "python3" else "",
     )
 

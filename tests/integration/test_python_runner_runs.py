@@ -228,3 +228,12 @@ def test_modules_of_every_folder_of_the_workspace_can_be_imported(bench: Bench) 
     (done,) = bench.run(bench.start(source, beside=beside))
 
     assert result(done) == ["alice", "far", "inner"]
+
+
+def test_a_preprocessor_of_a_flow_is_called_like_any_function_with_the_event(bench: Bench) -> None:
+    """A script may have it alone: there is no main to go on with."""
+    runner = bench.start(
+        "def preprocessor(event): return {'site': event['topic'].split('/')[1]}", function="preprocessor"
+    )
+    (done,) = bench.answers(runner, with_arguments(1, {"event": {"topic": "plant/7/temp"}}))
+    assert result(done) == {"site": "7"}

@@ -30,7 +30,8 @@ class ScriptFiles(msgspec.Struct, frozen=True):
     """A script version on disk, and what its deployment says about executing it.
 
     `root` and `entry` are absolute paths, `entry` lies inside `root`. `path` is the script's in the workspace. Limits
-    that are None are the worker's own. `fresh`: a process of its own for each run. `parameters` are main's, in order.
+    that are None are the worker's own. `fresh`: a process of its own for each run. `function` is what is called,
+    `parameters` are its names in order.
     `lock` are the packages that it needs, `dependencies` the folders in which those are, once they are installed.
     """
 
@@ -46,6 +47,7 @@ class ScriptFiles(msgspec.Struct, frozen=True):
     parameters: tuple[str, ...] = ()
     lock: str = ""
     dependencies: tuple[str, ...] = ()
+    function: str = "main"
 
 
 class RunnerLimits(msgspec.Struct, frozen=True):

@@ -86,8 +86,9 @@ function plain(value) {
 async function load(given) {
   Object.assign(settings, given);
   script = await import(settings.entry);
-  if (typeof script.main !== "function") {
-    throw new TypeError("the script exports no function main: add `export async function main(payload) { ... }`");
+  const name = settings.function;
+  if (typeof script[name] !== "function") {
+    throw new TypeError(`the script exports no function ${name}: add \`export async function ${name}(payload) { ... }\``);
   }
   const modules = await Promise.all(settings.clients.map((name) => import(name)));
   clients = modules.filter((module) => typeof module.setClient === "function");
@@ -95,7 +96,7 @@ async function load(given) {
 }
 
 async function execute(call) {
-  if (!call.event) return { result: plain(await script.main(...positions(settings.parameters, call.args))) };
+  if (!call.event) return { result: plain(await script[settings.function](...positions(settings.parameters, call.args))) };
   if (typeof script.preprocessor !== "function") {
     throw new TypeError("the script exports no function preprocessor: add it, or deploy the script again");
   }
@@ -105,7 +106,7 @@ async function execute(call) {
   }
   const said = { args: plain(args) };
   try {
-    said.result = plain(await script.main(...positions(settings.parameters, args)));
+    said.result = plain(await script[settings.function](...positions(settings.parameters, args)));
   } catch (error) {
     said.error = describe(error);
   }
