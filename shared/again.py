@@ -12,7 +12,7 @@ import msgspec
 from shared import keys
 from shared.clock import iso_utc
 from shared.create_runs import DESCRIPTION_LENGTH
-from shared.definitions import Flow, Script, Trigger
+from shared.definitions import FLOW_TIMEOUT_S, Flow, Script, Trigger
 from shared.deployment import definition_command, read_definition
 from shared.errors import UserError
 from shared.event import payload_argument
@@ -68,7 +68,9 @@ def latest(store: Store, path: str, default_timeout_s: float, *, is_flow: bool) 
         raise UserError(f"{path} is not deployed now", hint="without --latest the version of then is run", path=path)
     blob = store.command(*definition_command(version.decode()))
     found = read_definition(blob, Flow) if is_flow else read_definition(blob, Script)
-    return Version(version.decode(), math.ceil((found and found.timeout_s) or default_timeout_s))
+    return Version(
+        version.decode(), math.ceil((found and found.timeout_s) or (FLOW_TIMEOUT_S if is_flow else default_timeout_s))
+    )
 
 
 def edited(store: Store, details: RunDetails, edits: Edits) -> bytes:

@@ -23,6 +23,9 @@ Language = Literal["python3", "bash", "deno"]
 Isolation = Literal["warm", "fresh"]
 Mode = Literal["enabled", "disabled", "suspended"]
 
+FLOW_TIMEOUT_S = 7 * 24 * 3600
+"""What a flow may take that says nothing of it: its steps have limits of their own, and it may wait between them."""
+
 
 class Topic(msgspec.Struct, frozen=True, omit_defaults=True):
     """One entry of `subscribe_topics`. `runnable` overrides the trigger's for messages of this filter."""
@@ -146,8 +149,8 @@ class Script(msgspec.Struct, frozen=True, omit_defaults=True):
 class Flow(msgspec.Struct, frozen=True, omit_defaults=True):
     """A flow: its steps, and by their ids the versions of what they run, so that a version of a flow names all of it.
 
-    The code of a step `rawscript` is a script of its own, `<path of the flow>/<id>`. `timeout_s` None: it may take as
-    long as its steps may. `parameters` are the properties of its schema.
+    The code of a step `rawscript` is a script of its own, `<path of the flow>/<id>`, deployed with the flow and under
+    no name. `timeout_s` None: FLOW_TIMEOUT_S. `parameters` are the properties of its schema.
     """
 
     path: str
