@@ -112,8 +112,8 @@ def _check_step(each: Written, step: str, found: Found, scope: Scope | None, pro
     elif scope is None or (step in scope.before and step not in scope.hidden):
         return
     elif step in scope.hidden:
-        hint = "the result of a loop is the list of those of its iterations"
-        problems.warn(*place, f"{step} is within a loop that has ended, and has no result of its own", hint)
+        hint = f"the result of a loop is the list of those of its iterations; in a parallel one {step} has none"
+        problems.warn(*place, f"{step} is within a loop that has ended: this is its last result there", hint)
     elif each.place in {"stop_after_if", "stop_after_all_iters_if", "sleep"} and step in {each.step, *scope.within}:
         return
     elif step in scope.again:

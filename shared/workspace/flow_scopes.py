@@ -14,7 +14,7 @@ class Scope(msgspec.Struct, frozen=True):
 
     `before` are the steps that may have run, `within` those that it consists of. `again` are steps of the loops around
     it that come later, and may have run in an iteration before. `hidden` are steps in the bodies of loops that have
-    ended: each has had many results.
+    ended: each may have had many results.
     """
 
     before: frozenset[str]

@@ -125,6 +125,8 @@ class Steps:
             stop_after_all, self.found.skip(table, step), sleep, timeout, retry,
             table.flag("continue_on_error") is True, self.found.mock(table),
         )  # fmt: skip
+        if isinstance(value, WhileLoop) and not any(each.stop_after_if for each in (module, *value.modules)):
+            table.warn("value", "nothing ends this loop but an error", "give it, or a step in it, a stop_after_if")
         table.refuse(*LEFT_OUT_OF_MODULE, message=_REFUSAL, hint=_REFUSAL_HINT)
         table.close()
         return module if step and value is not None else None
@@ -239,8 +241,6 @@ class Steps:
         table.refuse(
             "parallel", "parallelism", message="cannot be: each iteration needs the one before", hint="leave it out"
         )
-        if not any(module.stop_after_if for module in modules):
-            table.warn("modules", "nothing ends this loop but an error", "give a step within it a stop_after_if")
         return WhileLoop(modules, table.flag("skip_failures") is True)
 
     def _identity(self, table: Table, _step: str) -> Identity:

@@ -21,7 +21,7 @@ from shared.workspace.yaml_lines import Table, read_yaml
 
 _NO_MEANING = (
     "summary", "description", "tag", "labels", "visible_to_runner_only", "on_behalf_of_email", "has_on_behalf_of",
-    "extra_perms", "path",
+    "extra_perms",
 )  # fmt: skip
 _LEFT_OUT = ("priority", "dedicated_worker")
 

@@ -108,7 +108,8 @@ class Runnables:
         if called.path in there:
             return self._runnable(called.path, called.is_flow)
         kind = "flow" if called.is_flow else "script"
-        hint = did_you_mean(called.path, there) or "paths start at the workspace folder"
+        known = {**self._flows, **self._files} if called.is_flow else self._scripts
+        hint = did_you_mean(called.path, known) or "paths start at the workspace folder"
         self._error(called, f"there is no {kind} {called.path}, neither in the folder nor deployed", hint)
         return None
 

@@ -274,7 +274,7 @@ def test_a_loop_that_nothing_ends_is_warned_about() -> None:
     """It may be meant: an error ends it too."""
     found = workspace_of({FILE: with_step("id: c\nvalue: {type: whileloopflow, modules: []}")})
 
-    assert [(each.line, each.key) for each in found.warnings] == [(10, "step c.value.modules")]
+    assert [(each.line, each.key) for each in found.warnings] == [(10, "step c.value")]
 
 
 def test_code_that_stands_in_the_flow_is_named_after_its_step() -> None:
