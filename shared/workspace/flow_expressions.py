@@ -40,7 +40,7 @@ def check_expressions(value: FlowValue, found: Found, problems: Problems, *, com
         if missing := _left_out(each.text):
             problems.error(each.file, each.line, each.key, f"{missing} is not there", LEFT_OUT[missing])
             continue
-        if wrong := check(each.text):
+        if each.place != "retry_if" and (wrong := check(each.text)):  # that of a retry was read with it
             hint = "write JavaScript, for example flow_input.t > 30"
             problems.error(each.file, each.line, each.key, f"not an expression: {wrong}", hint)
             continue
