@@ -35,6 +35,9 @@ TRANSITIONS: Final[dict[str, dict[str, str]]] = {
         "fail": "failed",
         "fail, to be tried again": "scheduled",
         "stop": "cancelled",
+        "wait": "scheduled",
+        "end interrupted": "interrupted",
+        "crash of a flow": "queued",
         "crash QoS 0": "lost",
         "crash QoS 1": "queued",
         "crash QoS 1, last": "failed",
@@ -63,11 +66,11 @@ CAUSES: Final = {
     "place": Cause("dispatch", ("place",), "a message is for this runnable"),
     "suspend": Cause("dispatch", ("place",), "the same, and the trigger is suspended at that moment"),
     "filter": Cause("dispatch", ("place",), "the trigger's filters refuse the message; there is no record"),
-    "create": Cause("console", ("create_runs",), "somebody, or another run, asks for it"),
+    "create": Cause("console", ("create_runs", "flow_fan"), "somebody, or another run, asks for it"),
     "handle": Cause("any worker", ("create_handler",), "a run with an error handler has ended badly"),
     "claim": Cause("worker", ("claim",), "it takes runs from the queue"),
     "start": Cause("worker", ("start",), "the code is about to begin"),
-    "promote": Cause("any worker", ("promote",), "its time has come"),
+    "promote": Cause("any worker", ("promote", "finish"), "its time has come, or what it waits for has ended"),
     "resume": Cause("a person", ("resume",), "it is released, with the version of then or of now"),
     "discard": Cause("a person", ("discard",), "it is not to run at all"),
     "cancel": Cause("a person or a run", ("cancel", "sweep"), "at once; what RQ's tools cancel, by the next sweep"),
@@ -75,6 +78,11 @@ CAUSES: Final = {
     "fail": Cause("worker", ("finish",), "the code has raised or timed out, or cannot be executed"),
     "fail, to be tried again": Cause("worker", ("finish",), "the same, and the retry policy has a retry left"),
     "stop": Cause("worker", ("finish",), "it was cancelled while it ran"),
+    "wait": Cause("worker", ("flow_park", "flow_fan"), "a flow sleeps, waits for a retry, or for its parallel parts"),
+    "end interrupted": Cause("worker", ("finish",), "a step of a flow was cut off at QoS 2, and the flow cannot go on"),
+    "crash of a flow": Cause(
+        "worker, or another's sweep", ("finish", "sweep"), "the same, at QoS 1 and 2: a flow goes on where it was"
+    ),
     "crash QoS 0": Cause("worker, or another's sweep", ("finish", "sweep"), "the interpreter or the worker has died"),
     "crash QoS 1": Cause("worker, or another's sweep", ("finish", "sweep"), "the same, fewer than `max_crashes` times"),
     "crash QoS 1, last": Cause("worker, or another's sweep", ("finish", "sweep"), "the same, for the last time"),
@@ -124,6 +132,8 @@ class RunSpec(msgspec.Struct, frozen=True, array_like=True):
 
     A run that no message made has `args`, the arguments of `main` as a JSON object; its `trigger` and `envelope` are
     empty, and `origin` says who made it. `parent` is the run that started it, `root` the first of that line.
+
+    `part`: it carries out a part of the flow of its parent, `<fan>/<number>`; `args` are its iteration then.
     """
 
     trigger: str
@@ -137,6 +147,7 @@ class RunSpec(msgspec.Struct, frozen=True, array_like=True):
     parent: str | None = None
     root: str | None = None
     is_flow: bool = False
+    part: str = ""
 
     def message(self) -> Envelope | None:
         """The message that the run is for, None where none made it."""

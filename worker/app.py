@@ -17,10 +17,16 @@ from shared.secrets import SecretBox
 from shared.store import Store
 from worker.arguments import Calls
 from worker.chores import Chores
+from worker.endings import RunEndings
 from worker.environment import process_environment
 from worker.environments import REMOVE_EVERY_S, ScriptEnvironments
 from worker.error_handlers import ErrorHandlers
+from worker.execution import Execution
 from worker.executor import Executor
+from worker.flows.engine import FlowEngine
+from worker.flows.steps import StepCalls, StepEndings, Steps
+from worker.flows.tools import Tools
+from worker.flows.versions import FlowVersions
 from worker.follow_up import FOLLOW_UP_EVERY_S, FollowUp
 from worker.lease import BEATS_PER_LEASE
 from worker.live_log import TELL_EVERY_S, LiveLog
@@ -85,9 +91,15 @@ def _work(settings: Settings, name: str, store: Store, pool: RunnerPool, stop: S
     environments = ScriptEnvironments(Environments(settings.environments, settings.worker.python), uplink)
     scripts = Scripts(uplink, settings.cache / "scripts", environments)
     report = Retrying(reporter.add, triggers, scripts).report
-    executor = Executor(pool, calls, values.masked, settings.worker.default_timeout_s, stop, report)
-    loop = WorkLoop(uplink, reporter, executor, scripts, settings.worker, stop, chores)
-    face = RqWorker(name, settings.redis_url, uplink, executor)
+    timeout_s = settings.worker.default_timeout_s
+    executor = Executor(pool, calls, values.masked, timeout_s, stop, RunEndings(report))
+    endings, step_calls = StepEndings(), StepCalls(values, box.derive(PURPOSE))
+    steps = Executor(pool, step_calls, values.masked, timeout_s, stop, endings)
+    tools = Tools(uplink, scripts, Steps(steps, endings), step_calls, values, stop, limits.max_crashes)
+    engine = FlowEngine(tools, triggers, values, report)
+    execution = Execution(scripts, executor, FlowVersions(uplink), engine, steps)
+    loop = WorkLoop(uplink, reporter, execution, settings.worker, stop, chores)
+    face = RqWorker(name, settings.redis_url, uplink, execution)
     chores.add(lease_ms / 1000 / BEATS_PER_LEASE / 2, uplink.keep_alive)
     chores.add(FOLLOW_EVERY_S, values.follow)
     chores.add(FOLLOW_EVERY_S, environments.follow)
@@ -99,7 +111,7 @@ def _work(settings: Settings, name: str, store: Store, pool: RunnerPool, stop: S
     chores.add(TIDY_EVERY_S, _tidy)
     for forget in (retention.prune, retention.prune_triggers, retention.expire_dead):
         chores.add(PRUNE_EVERY_S, forget)
-    chores.add(TELL_EVERY_S, LiveLog(uplink, executor, values.growing).tell)
+    chores.add(TELL_EVERY_S, LiveLog(uplink, execution, values.growing).tell)
 
     def work() -> bool:
         emit("process.ready", process="worker", name=name)

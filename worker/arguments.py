@@ -55,7 +55,7 @@ class Calls:
         began_ns = message.received_at * _NS_PER_MS if message else time.time_ns()
         environment = run_environment(claim.run_id, spec, token, iso_utc(began_ns))
         if message is None:
-            context = _context(spec, job.attempt)
+            context = run_context(spec, job.attempt)
             return RunCall(claim.run_id, self._arguments(spec), None, context, "arguments", environment)
         if script.has_preprocessor:
             return message_call(claim.run_id, job.attempt, spec, message, "windmill", environment, with_event=True)
@@ -95,18 +95,20 @@ def message_call(
     The event is there only for a script that has a preprocessor; a script without one gets the payload alone, as
     Windmill does it. The payload goes as it was received: the child makes of it what signature and form ask for.
     """
-    context = _context(spec, attempt)
-    context["trigger"] = spec.trigger
-    context["topic"] = message.topic
-    context["qos"] = message.qos
-    context["captures"] = spec.captures
-    context["received_at"] = message.received_at
+    context = run_context(spec, attempt, message)
     event = mqtt_event(message) if with_event else None
     return RunCall(run_id, message.payload, event, context, form, environment)
 
 
-def _context(spec: RunSpec, attempt: int) -> dict[str, Any]:
+def run_context(spec: RunSpec, attempt: int, message: Envelope | None = None) -> dict[str, Any]:
+    """What `headrace.run` shows; `attempt` counts from 1, `message` is what made the run."""
     context: dict[str, Any] = {"idempotency_key": spec.idempotency_key, "attempt": attempt}
+    if message is not None:
+        context["trigger"] = spec.trigger
+        context["topic"] = message.topic
+        context["qos"] = message.qos
+        context["captures"] = spec.captures
+        context["received_at"] = message.received_at
     if spec.origin:
         context["origin"] = spec.origin
     if spec.parent is not None:

@@ -10,6 +10,7 @@ import msgspec
 
 from shared.create_runs import HANDLER_ORIGIN
 from shared.run_record import Noted
+from shared.scripts.call import Call
 from shared.scripts.worker import Ending
 from shared.scripts.worker import Outcome as Word
 from worker.jobs import Job
@@ -32,13 +33,16 @@ class Raised(msgspec.Struct, frozen=True, gc=False):
 
 
 class Ended(msgspec.Struct, frozen=True, gc=False):
-    """An ending and the event that tells of it; `detail` are the event's own fields. `raised`: by its code's fault."""
+    """An ending and the event that tells of it; `detail` are the event's own fields. `raised`: by its code's fault.
+    `record` is carried out just before the ending is recorded.
+    """
 
     job: Job
     ending: Ending
     event: EventName
     detail: dict[str, Any]
     raised: Raised | None = None
+    record: Call[Any] | None = None
 
 
 def done(job: Job, answer: RunDone, duration_s: float) -> Ended:
@@ -93,6 +97,18 @@ def crashed(job: Job, death: RunnerDied) -> Ended:
     traceback = packed_text(f"{cause}\n{tail}" if tail else cause)
     ending = _ending(job, "crashed", log=death.log, error=_error_json(problem), traceback=traceback)
     return Ended(job, ending, "run.crashed", {"reason": cause, "exit_status": death.returncode})
+
+
+def interrupted(job: Job, error: RunErrorInfo) -> Ended:
+    """A step of the flow was cut off, nobody knows how far it got, and the flow has not handled that."""
+    heading = f"{error.name}: {error.message}"
+    ending = _ending(job, "interrupted", traceback=packed_text(error.stack or heading), error=_error_json(error))
+    return Ended(job, ending, "run.crashed", {"reason": error.message, "exit_status": None})
+
+
+def recorded(ended: Ended, record: Call[Any]) -> Ended:
+    """The same, with something to be recorded just before."""
+    return msgspec.structs.replace(ended, record=record)
 
 
 def retried(ended: Ended, delay_s: int) -> Ended:

@@ -26,6 +26,7 @@ for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, ARGV[2] - 1)) do
       redis.call('HSET', key, 'state', 'queued', 'source', 'redrive', 'retries', 0)
       h[9] = 0
       redis.call('ZREM', 'headrace:dead', id)
+      go_on({id = id})
       counted = '-'
     end
     taken = taken + 1

@@ -11,7 +11,7 @@ from shared import keys
 from shared.scripts.call import Arg, Call
 from shared.scripts.operate import MadeRun
 
-Outcome = Literal["succeeded", "failed", "crashed", "stopped", "retry", "recovered"]
+Outcome = Literal["succeeded", "failed", "interrupted", "crashed", "stopped", "retry", "recovered"]
 _CLAIM_FIELDS = 7
 
 

@@ -85,13 +85,14 @@ class RunErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     """An error of user code as Windmill stores it.
 
     `stack` starts at the user's own lines, with paths relative to the workspace; `extra` holds the exception's
-    attributes that JSON can carry.
+    attributes that JSON can carry. `step_id` is the step of a flow in which it has happened.
     """
 
     name: str
     message: str
     stack: str = ""
     extra: dict[str, Any] | None = None
+    step_id: str | None = None
 
 
 class RunDone(msgspec.Struct, frozen=True, tag=True):
