@@ -32,6 +32,7 @@ class Scope(msgspec.Struct):
     def variables(self) -> dict[str, Any]:
         """By name."""
         return {
+            "error": _error_in(self.previous),
             **self.constants,
             "flow_input": self.flow_input,
             "results": self.results,
@@ -40,7 +41,7 @@ class Scope(msgspec.Struct):
 
     def after(self, result: Any) -> dict[str, Any]:
         """The variables of an expression that judges the result of a step."""
-        return {**self.variables(), "result": result, "previous_result": result}
+        return {**self.variables(), "error": _error_in(result), "result": result, "previous_result": result}
 
 
 def with_iteration(flow_input: dict[str, Any], iteration: dict[str, Any]) -> dict[str, Any]:
@@ -52,3 +53,7 @@ def with_iteration(flow_input: dict[str, Any], iteration: dict[str, Any]) -> dic
         name += "_parent"
     given[name] = value
     return given
+
+
+def _error_in(result: Any) -> Any:
+    return result.get("error") if isinstance(result, dict) else None
