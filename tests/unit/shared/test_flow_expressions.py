@@ -7,7 +7,7 @@ import pytest
 from shared.errors import WorkspaceError
 from shared.flow_names import Place, visible
 from shared.workspace.flow_expressions import steps_in
-from tests.support.flows import FILE, workspace_of
+from tests.support.flow_files import FILE, workspace_of
 
 FLOW = """\
 value:

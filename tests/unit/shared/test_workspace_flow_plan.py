@@ -12,7 +12,7 @@ from shared.definitions import FLOW_TIMEOUT_S, KINDS, Flow, Runnable, Script
 from shared.deployment import Deployed
 from shared.errors import WorkspaceError
 from shared.workspace.plan import Current, Plan, make_plan
-from tests.support.flows import workspace_of
+from tests.support.flow_files import workspace_of
 
 MAIN = "def main(x=None):\n    return x\n"
 BROKER = "resource_type: mqtt\nvalue: {broker: localhost, port: 1883}\n"

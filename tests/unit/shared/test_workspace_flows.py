@@ -24,7 +24,7 @@ from shared.openflow import (
 )
 from shared.retry_policy import ConstantRetry, ExponentialRetry, Retry
 from shared.workspace.problems import Problem
-from tests.support.flows import FILE, flow_file, flow_value, workspace_of
+from tests.support.flow_files import FILE, flow_file, flow_value, workspace_of
 
 EXAMPLE = """\
 {"modules": [
