@@ -40,6 +40,7 @@ COMMANDS = {
     "redis": Entry(_PROCESSES, "shared.cli_services:redis", "Serve an embedded Redis (Valkey) from the data folder."),
     "broker": Entry(_PROCESSES, "shared.cli_services:broker", "Serve an MQTT broker on this machine."),
     "init": Entry(_WORKSPACE, "shared.cli_init:init", "Write a workspace folder to start from."),
+    "test": Entry(_WORKSPACE, "worker.cli_test:run_tests", "Run the tests beside scripts and flows, here."),
     "push": Entry(_WORKSPACE, "shared.cli_workspace:push", "Deploy a folder of scripts and triggers, at once."),
     "pull": Entry(_WORKSPACE, "shared.cli_pull:pull", "Write the deployed files into a folder."),
     "history": Entry(_WORKSPACE, "shared.cli_history:history", "List deployments; show what one changed."),

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 
 from shared.clock import iso_utc
-from shared.definitions import Flow, encode_definition
+from shared.definitions import Flow, Runnable, encode_definition
 from shared.errors import HeadraceError, UserError
 from shared.event import mqtt_event, payload_argument
-from shared.openflow import BranchOne, FlowStep, FlowValue, Mock, Static, map_modules, walk
+from shared.openflow import BranchOne, FlowModule, FlowStep, Mock, RawScript, ScriptStep, Static, map_modules, walk
 from shared.runs import RunSpec
 from worker.arguments import run_context
 from worker.catalog import Catalog
@@ -43,8 +43,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Stand(msgspec.Struct, frozen=True):
-    """What steps do instead of being run: `results` of any step, `errors` of those that run code. Of the flow itself:
-    a flow within it is a step.
+    """What steps do instead of being run: the `results`, and the `errors`, of steps by id. Of the flow
+    itself: a flow within it is a step.
     """
 
     results: Mapping[str, Any] = {}
@@ -105,7 +105,7 @@ class _FlowTrial:
         self._catalog = catalog
         self._here = here
         self._version, _ = encode_definition(flow)
-        self._flow = msgspec.structs.replace(flow, value=_with_mocks(flow.value, manner.stand.results))
+        self._flow = _standing_in(flow, manner.stand)
         self._given = given
         self._manner = manner
         self._message = message_of(given.event) if given.event else None
@@ -260,14 +260,17 @@ def branch_name(flow: Flow, step: str, number: int) -> str:
     return "default" if number >= len(branches) else branches[number].summary or str(number)
 
 
-def _with_mocks(value: FlowValue, results: Mapping[str, Any]) -> FlowValue:
-    if not results:
-        return value
-    return map_modules(
-        value,
-        lambda module: (
-            msgspec.structs.replace(module, mock=Mock(enabled=True, return_value=results[module.id]))
-            if module.id in results
-            else module
-        ),
-    )
+def _standing_in(flow: Flow, stand: Stand) -> Flow:
+    """The flow with what stands in for steps. One that fails is turned into code, which is then not run."""
+
+    def change(module: FlowModule) -> FlowModule:
+        if module.id in stand.results:
+            mock = Mock(enabled=True, return_value=stand.results[module.id])
+            return msgspec.structs.replace(module, mock=mock)
+        if module.id in stand.errors and not isinstance(module.value, RawScript | ScriptStep):
+            return msgspec.structs.replace(module, value=RawScript())
+        return module
+
+    places = {step: Runnable(f"{flow.path}/{step}", "", 1) for step in stand.errors}
+    value = map_modules(flow.value, change)
+    return msgspec.structs.replace(flow, value=value, runnables={**places, **flow.runnables})
