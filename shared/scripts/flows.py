@@ -41,13 +41,14 @@ def checkpoint(worker: str, run_id: str, execution: str, fields: Fields, *, prog
     return Call("flow_checkpoint", [keys.claims(worker), keys.flow(run_id)], args, _REPLIES.__getitem__)
 
 
-def park(worker: str, run_id: str, execution: str, delay_ms: int, fields: Fields) -> Call[Reply]:
-    """Record, and let go of the run until its time has come. Repeated, it says `not ours`.
+def park(worker: str, run_id: str, execution: str, delay_ms: int, fields: Fields, fan: str = "") -> Call[Reply]:
+    """Record, and let go of the run until its time has come, or all parts of this fan have ended. Repeated, it says
+    `not ours`.
 
     `cancelled`: it is recorded, still ours, and somebody wants it to be cancelled.
     """
     names = [keys.claims(worker), keys.flow(run_id), keys.RQ_STARTED, keys.RQ_SCHEDULED]
-    return Call("flow_park", names, [run_id, execution, delay_ms, *_flat(fields)], _REPLIES.__getitem__)
+    return Call("flow_park", names, [run_id, execution, delay_ms, fan, *_flat(fields)], _REPLIES.__getitem__)
 
 
 def fan_out(

@@ -134,8 +134,8 @@ class Drive:
             self._heed(self._tools.fan_out(self._job, effect, self._records, self._deadline_ms))
         else:
             self._tools.look_after(self._job, effect, read_fanned(begun))
-            self._let_go(self._tools.recheck_s)
-        return Done([])
+            self._let_go(self._tools.recheck_s, effect.fan)
+        raise LetGo
 
     def _execute(self, effect: Execute, tick: Callable[[], None]) -> Answer:
         """Execute a step, unless it was cut off at QoS 2, or too often, or cannot be."""
@@ -236,8 +236,8 @@ class Drive:
         self._records.note(key, answer)
         return answer
 
-    def _let_go(self, seconds: float) -> None:
-        self._heed(self._tools.park(self._job, self._records, seconds))
+    def _let_go(self, seconds: float, fan: str = "") -> None:
+        self._heed(self._tools.park(self._job, self._records, seconds, fan))
         raise LetGo
 
     def _checkpoint(self) -> Call[Reply]:

@@ -104,10 +104,10 @@ class Tools:
         masked = self._secrets.without_secrets(document)
         return (inputs, False) if masked is document else (_decode(masked), masked != document)
 
-    def park(self, job: Job, records: Records, seconds: float) -> Reply | None:
-        """Let go of the run for so long."""
+    def park(self, job: Job, records: Records, seconds: float, fan: str = "") -> Reply | None:
+        """Let go of the run for so long, or until the parts of this fan have ended."""
         claim = job.claim
-        return self.ask(park(self.worker, claim.run_id, claim.execution, round(seconds * 1000), records.pending))
+        return self.ask(park(self.worker, claim.run_id, claim.execution, round(seconds * 1000), records.pending, fan))
 
     def fan_out(self, job: Job, effect: FanOut, records: Records, deadline_ms: int | None) -> Reply | None:
         """Let go of the run until its parts have ended, which begin."""
