@@ -40,7 +40,7 @@ def run_tests(paths: tuple[str, ...], *, folder: Path, junit: Path | None, json_
     from worker.catalog import of_folder
     from worker.here import Here
     from worker.testing import report
-    from worker.testing.run import Tester
+    from worker.testing.run import Examiner
 
     began = time.monotonic()
     suites = _read(folder, paths)
@@ -48,7 +48,7 @@ def run_tests(paths: tuple[str, ...], *, folder: Path, junit: Path | None, json_
     catalog = of_folder(folder, own, lambda text: click.echo(text, err=True), {suite.path for suite in suites})
     verdicts: list[Verdict] = []
     with tempfile.TemporaryDirectory(prefix="headrace-test-") as files, Here(own, Path(files)) as here:
-        tester = Tester(catalog, here, own)
+        tester = Examiner(catalog, here, own)
         for suite in suites:
             if not json_output:
                 click.echo(suite.file)

@@ -59,7 +59,7 @@ class Steps:
     def __init__(self) -> None:
         self.found = Found()
         self.complete = True
-        self._kinds: dict[str, Callable[[Table, str], ModuleValue | None]] = {
+        self.kinds: dict[str, Callable[[Table, str], ModuleValue | None]] = {
             "rawscript": self._raw_script, "script": self._script, "flow": self._flow, "branchone": self._branch_one,
             "branchall": self._branch_all, "forloopflow": self._for_loop, "whileloopflow": self._while_loop,
             "identity": self._identity,
@@ -152,12 +152,12 @@ class Steps:
             return None
         if kind in LEFT_OUT_KINDS:
             value.error("type", f"{kind} is not supported", "run what it does as a script")
-        elif kind not in self._kinds:
-            value.error("type", f"is {kind!r}, no kind of step", did_you_mean(kind, self._kinds) or _list(self._kinds))
+        elif kind not in self.kinds:
+            value.error("type", f"is {kind!r}, no kind of step", did_you_mean(kind, self.kinds) or _list(self.kinds))
         elif kinds and kind not in kinds:
             value.error("type", f"is {kind!r}, expected one of {', '.join(kinds)}")
         else:
-            found = self._kinds[kind](value, step)
+            found = self.kinds[kind](value, step)
             value.close()
             return found
         return None

@@ -40,7 +40,7 @@ class Verdict(msgspec.Struct, frozen=True):
         return not self.problems
 
 
-class Tester:
+class Examiner:
     """Carries out suites with the scripts and flows of a catalog."""
 
     def __init__(self, catalog: Catalog, here: Here, settings: Settings) -> None:
