@@ -13,7 +13,7 @@ import msgspec
 
 from shared.envelope import QoS
 from shared.errors import InternalError
-from shared.openflow import FlowValue
+from shared.openflow import PREPROCESSOR, FlowValue
 from shared.retry_policy import Retry
 
 Kind = Literal["trigger", "script", "flow", "broker", "resource", "variable", "file"]
@@ -159,6 +159,19 @@ class Flow(msgspec.Struct, frozen=True, omit_defaults=True):
     runnables: dict[str, Runnable] = {}
     parameters: list[str] = []
     ws_error_handler_muted: bool = False
+
+    @property
+    def has_preprocessor(self) -> bool:
+        """A message's event becomes arguments first."""
+        return self.value.preprocessor_module is not None
+
+    def own_code(self) -> dict[str, Runnable]:
+        """By their steps the scripts that are the flow's own, or only in this form: nothing else names them."""
+        return {
+            step: runnable
+            for step, runnable in self.runnables.items()
+            if step == PREPROCESSOR or runnable.path == f"{self.path}/{step}"
+        }
 
 
 class Resource(msgspec.Struct, frozen=True, omit_defaults=True):

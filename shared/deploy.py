@@ -18,7 +18,6 @@ from shared.dependencies.locking import Dependencies, all_scripts
 from shared.deployment import NUMBER, TABLE, Deployed, read_all, read_deployed
 from shared.deployments import Deployment
 from shared.errors import HeadraceError
-from shared.openflow import PREPROCESSOR
 from shared.scripts import operate
 from shared.secrets import SecretBox
 from shared.settling import with_sessions
@@ -150,8 +149,7 @@ def _own_code(flows: Mapping[str, Flow]) -> dict[str, str]:
     return {
         code_key(path, step): runnable.version
         for path, flow in flows.items()
-        for step, runnable in flow.runnables.items()
-        if step == PREPROCESSOR or runnable.path == f"{path}/{step}"
+        for step, runnable in flow.own_code().items()
     }
 
 
