@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from shared.definitions import Resource, Variable
@@ -52,6 +53,17 @@ class Values:
         SecretError. Its message tells the chain of resources that led there.
         """
         return self._resolved(value, ())
+
+    def everything(self) -> dict[str, dict[str, Any]]:
+        """All variables and resources by path, secrets opened and references put in place, where that can be done.
+
+        Raises SecretError.
+        """
+        resources = {}
+        for path, found in self._resources.items():
+            with suppress(UnknownReference):
+                resources[path] = self._resolved(found.value, (path,))
+        return {"variables": {path: self.variable(path) for path in self._variables}, "resources": resources}
 
     def secrets(self) -> frozenset[str]:
         """The plain values of all secret variables that are long enough to be masked. Raises SecretError."""

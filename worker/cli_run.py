@@ -100,6 +100,8 @@ def _run(wanted: _Wanted, *, is_flow: bool | None) -> int:
     if trigger is not None:
         given = msgspec.structs.replace(given, form=trigger.payload)
     with tempfile.TemporaryDirectory(prefix="headrace-run-") as files, Here(own, Path(files)) as here:
+        if catalog.stands_in:
+            given = msgspec.structs.replace(given, environment=here.mocked(catalog.values))
         if isinstance(found, Flow):
             return _run_flow(catalog, here, found, given, wanted)
         return _run_script(own, here, found, given, wanted)

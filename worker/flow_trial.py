@@ -239,6 +239,7 @@ class _FlowTrial:
         origin = "" if self._message else "api"
         spec = RunSpec(trigger, self._flow.path, self._version, "trial", self._given.captures, b"", None, origin)
         environment = flow_environment(RUN_ID, spec, effect.key, effect.step, "", self._constants["WM_SCHEDULED_FOR"])
+        environment |= self._given.environment
         context = run_context(spec, 1, self._message) | {
             "idempotency_key": f"trial/{effect.key}", "step": effect.step,
         }  # fmt: skip

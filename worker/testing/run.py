@@ -64,7 +64,8 @@ class Examiner:
         if found is None:
             kind = {None: "script and no flow", True: "flow", False: "script"}[case.is_flow]
             return Verdict(*head, [f"there is no {kind} {case.path}"], 0)
-        given = _given(case, catalog, found)
+        environment = self._here.mocked(catalog.values) if catalog.stands_in else {}
+        given = msgspec.structs.replace(_given(case, catalog, found), environment=environment)
         if isinstance(found, Flow):
             done = run_flow(catalog, self._here, found, given, Manner(waits=False, stand=case.stand))
             ran = [step.step for step in done.steps if step.runnable and step.state != "mocked"]
