@@ -47,8 +47,18 @@ def make_handler_run(failed: str, runnable: Runnable, args: bytes, cause: str) -
     """
     key = f"{failed.partition('-')[2]}-eh"
     spec = RunSpec(
-        "", runnable.path, runnable.version, key, {}, b"", args=args, origin=HANDLER_ORIGIN, parent=failed, root=failed,
+        "",
+        runnable.path,
+        runnable.version,
+        key,
+        {},
+        b"",
+        args=args,
+        origin=HANDLER_ORIGIN,
+        parent=failed,
+        root=failed,
+        is_flow=runnable.is_flow,
         cause=cause,
-    )  # fmt: skip
+    )
     description = f"{runnable.path} for {failed}"[:DESCRIPTION_LENGTH]
     return MadeRun(f"q2-{key}", encode_job(spec), description, runnable.timeout_s, HANDLER_ORIGIN, failed, failed)

@@ -13,7 +13,7 @@ import msgspec
 
 from shared.envelope import QoS
 from shared.errors import InternalError
-from shared.openflow import FlowValue
+from shared.openflow import PREPROCESSOR, FlowValue
 from shared.retry_policy import Retry
 
 Kind = Literal["trigger", "script", "flow", "broker", "resource", "variable", "file"]
@@ -22,6 +22,9 @@ PayloadFormat = Literal["windmill", "json", "text", "base64"]
 Language = Literal["python3", "bash", "deno"]
 Isolation = Literal["warm", "fresh"]
 Mode = Literal["enabled", "disabled", "suspended"]
+
+FLOW_TIMEOUT_S = 7 * 24 * 3600
+"""What a flow may take that says nothing of it: its steps have limits of their own, and it may wait between them."""
 
 
 class Topic(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -168,8 +171,8 @@ class Script(msgspec.Struct, frozen=True, omit_defaults=True):
 class Flow(msgspec.Struct, frozen=True, omit_defaults=True):
     """A flow: its steps, and by their ids the versions of what they run, so that a version of a flow names all of it.
 
-    The code of a step `rawscript` is a script of its own, `<path of the flow>/<id>`. `timeout_s` None: it may take as
-    long as its steps may. `parameters` are the properties of its schema.
+    The code of a step `rawscript` is a script of its own, `<path of the flow>/<id>`, deployed with the flow and under
+    no name. `timeout_s` None: FLOW_TIMEOUT_S. `parameters` are the properties of its schema.
     """
 
     path: str
@@ -178,6 +181,19 @@ class Flow(msgspec.Struct, frozen=True, omit_defaults=True):
     runnables: dict[str, Runnable] = {}
     parameters: list[str] = []
     ws_error_handler_muted: bool = False
+
+    @property
+    def has_preprocessor(self) -> bool:
+        """A message's event becomes arguments first."""
+        return self.value.preprocessor_module is not None
+
+    def own_code(self) -> dict[str, Runnable]:
+        """By their steps the scripts that are the flow's own, or only in this form: nothing else names them."""
+        return {
+            step: runnable
+            for step, runnable in self.runnables.items()
+            if step == PREPROCESSOR or runnable.path == f"{self.path}/{step}"
+        }
 
 
 class Resource(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -7,7 +7,7 @@ flow: it is a script of its own, which the flow names (`shared.definitions.Flow.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -198,3 +198,34 @@ def walk(value: FlowValue) -> Iterator[FlowModule]:
     yield from walk_modules(value.modules)
     if value.failure_module is not None:
         yield value.failure_module
+
+
+def map_modules(value: FlowValue, change: Callable[[FlowModule], FlowModule]) -> FlowValue:
+    """The flow with every module as `change` gives it; it is given those within a module after the module."""
+
+    def one(module: FlowModule) -> FlowModule:
+        module = change(module)
+        match module.value:
+            case BranchOne() as step:
+                branches = [msgspec.structs.replace(each, modules=many(each.modules)) for each in step.branches]
+                return _with(module, msgspec.structs.replace(step, branches=branches, default=many(step.default)))
+            case BranchAll() as step:
+                forks = [msgspec.structs.replace(each, modules=many(each.modules)) for each in step.branches]
+                return _with(module, msgspec.structs.replace(step, branches=forks))
+            case ForLoop() | WhileLoop() as step:
+                return _with(module, msgspec.structs.replace(step, modules=many(step.modules)))
+        return module
+
+    def many(modules: Sequence[FlowModule]) -> list[FlowModule]:
+        return [one(module) for module in modules]
+
+    return msgspec.structs.replace(
+        value,
+        modules=many(value.modules),
+        failure_module=value.failure_module and one(value.failure_module),
+        preprocessor_module=value.preprocessor_module and one(value.preprocessor_module),
+    )
+
+
+def _with(module: FlowModule, value: ModuleValue) -> FlowModule:
+    return msgspec.structs.replace(module, value=value)

@@ -27,6 +27,10 @@ class Values:
         self._box = box
         self._opened: dict[str, str] = {}
 
+    def with_others(self, variables: Mapping[str, Variable], resources: Mapping[str, Resource]) -> Values:
+        """These, with others instead of those of the same paths."""
+        return Values({**self._variables, **variables}, {**self._resources, **resources}, self._box)
+
     def variable(self, path: str) -> str:
         """Its plain value. Raises UnknownReference, SecretError."""
         if path not in self._opened:
