@@ -16,7 +16,7 @@ from shared.run_record import Run, is_run_id, iso_ms
 from shared.store import Store
 
 PAGE = 200
-REASONS = ("failed", "interrupted", "oversized", "invalid", "unrouted", "poisoned", "unreadable")
+REASONS = ("failed", "interrupted", "oversized", "invalid", "unrouted", "poisoned", "unsent", "unreadable")
 
 
 class DeadQuery(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ from shared.deploy import read_all
 from shared.deployment import Deployed
 from shared.durability import Durability, read_durability
 from shared.errors import HeadraceError, TopicError
+from shared.outboxes import OutboxStatus, read_outboxes
 from shared.run_record import iso_ms
 from shared.runs import LIVE, TERMINAL
 from shared.scripts.operate import SessionSnapshot, Snapshot, WorkerSnapshot, snapshot
@@ -21,9 +22,10 @@ from shared.store import Store
 from shared.topics import parse_filter
 
 IDENTITIES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
-    "admit": ("received", ("admitted", "duplicate", "invalid", "oversized", "retained_skipped")),
+    "admit": ("received", ("admitted", "duplicate", "invalid", "oversized", "retained_skipped", "own")),
     "place": ("admitted", ("inbox", "placed", "unrouted", "poisoned", "repeated")),
     "run": ("runs", (*LIVE, *TERMINAL)),
+    "send": ("said", ("outbox", "sent", "unsent")),
 }
 """The cells left and right of the sign: every message is on the right once for each time that it is on the left."""
 
@@ -130,6 +132,7 @@ class Status(msgspec.Struct, frozen=True):
     counters: Counters
     identities: list[Identity]
     workers: list[WorkerStatus]
+    outboxes: list[OutboxStatus] = []
 
 
 class _Subscribed(msgspec.Struct):
@@ -171,11 +174,12 @@ def read_status(store: Store, url: str) -> Status:
             *[identity for path, cells in counters.triggers.items() for identity in check_identities(path, cells)],
         ],
         workers=sorted((_worker(worker) for worker in found.workers), key=lambda worker: worker.name),
+        outboxes=read_outboxes(store),
     )
 
 
 def check_identities(trigger: str | None, cells: dict[str, int]) -> list[Identity]:
-    """The three identities for these cells."""
+    """The identities for these cells."""
     found = []
     for name, (left, right) in IDENTITIES.items():
         parts = {cell: cells.get(cell, 0) for cell in right}

@@ -41,6 +41,7 @@ from worker.runners.base import MIB, Runner, RunnerLimits, RunnerSettings, Scrip
 from worker.runners.child.headrace_child.keeper import adopt_orphans
 from worker.runners.process import sweep_scratch
 from worker.scripts import Scripts, Triggers
+from worker.sending import Sending
 from worker.stopping import StopRequest
 from worker.sweeper import SWEEP_EVERY_S, Sweeper
 from worker.uplink import Uplink
@@ -90,7 +91,7 @@ def _work(settings: Settings, name: str, store: Store, pool: RunnerPool, stop: S
     chores = Chores()
     environments = ScriptEnvironments(Environments(settings.environments, settings.worker.python), uplink)
     scripts = Scripts(uplink, settings.cache / "scripts", environments)
-    report = Retrying(reporter.add, triggers, scripts).report
+    report = Retrying(Sending(reporter.add, triggers).report, triggers, scripts).report
     timeout_s = settings.worker.default_timeout_s
     executor = Executor(pool, calls, values.masked, timeout_s, stop, RunEndings(report))
     endings, step_calls = StepEndings(), StepCalls(values, box.derive(PURPOSE))

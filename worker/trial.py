@@ -18,7 +18,7 @@ from shared.runs import RunSpec
 from worker.arguments import message_call
 from worker.environment import run_environment
 from worker.here import Here
-from worker.runners.base import Form, RunCall, RunErrorInfo
+from worker.runners.base import Form, Message, RunCall, RunErrorInfo
 
 RUN_ID = "q0-trial-1-1"
 
@@ -70,7 +70,7 @@ class Given(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What came of it. `arguments` are those that a preprocessor has made."""
+    """What came of it. `arguments` are those that a preprocessor has made, `messages` what would be published."""
 
     runnable: str
     version: str
@@ -80,6 +80,7 @@ class Outcome(msgspec.Struct, frozen=True):
     log: str
     arguments: Any
     duration_ms: float
+    messages: tuple[Message, ...] = ()
 
 
 def read_event(text: bytes, runnable: str, where: str) -> Given:
@@ -106,7 +107,7 @@ def execute(script: Script, given: Given, here: Here, timeout_s: float) -> Outco
     done = here.run(script, version, _call(script, version, given), timeout_s)
     return Outcome(
         script.path, version, done.ok, _json(done.result_json), done.error, done.log, _json(done.arguments_json),
-        round((time.monotonic() - began) * 1000, 3),
+        round((time.monotonic() - began) * 1000, 3), done.messages if done.ok else (),
     )  # fmt: skip
 
 

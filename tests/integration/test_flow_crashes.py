@@ -212,7 +212,7 @@ def test_a_worker_that_is_told_to_stop_hands_its_flow_on_between_steps(
     worker = start_worker()
     eventually(lambda: tally.is_held)
     os.kill(worker.pid, signal.SIGTERM)
-    eventually(lambda: "stopping" in worker.output())
+    eventually(lambda: "stopping" in worker.output)
     tally.open()
     assert worker.wait() == 0
     assert states(store, "q2-s-1-1") == ["scheduled"]
