@@ -96,7 +96,7 @@ def _work(settings: Settings, name: str, store: Store, pool: RunnerPool, stop: S
     executor = Executor(pool, calls, values.masked, timeout_s, stop, RunEndings(report))
     endings, step_calls = StepEndings(), StepCalls(values, box.derive(PURPOSE))
     steps = Executor(pool, step_calls, values.masked, timeout_s, stop, endings)
-    tools = Tools(uplink, scripts, Steps(steps, endings), step_calls, values, stop, limits.max_crashes)
+    tools = Tools(uplink, scripts, Steps(steps, endings, step_calls), values, triggers, stop, limits.max_crashes)
     engine = FlowEngine(tools, triggers, values, report)
     execution = Execution(scripts, executor, FlowVersions(uplink), engine, steps)
     loop = WorkLoop(uplink, reporter, execution, settings.worker, stop, chores)

@@ -209,6 +209,17 @@ local function send(broker, trigger, message)
   bump(trigger, 'outbox', 1)
 end
 
+-- Into the records of a flow, from args[at]: how many messages, per message the field of the step that publishes it, broker, trigger ('?' none), message;
+-- then field, value, ... up to args[to]. A message is sent by the call that records the end of its step, once.
+local function note(key, args, at, to)
+  local from = at + 1
+  for _ = 1, tonumber(args[at]) do
+    if redis.call('HEXISTS', key, args[from]) == 0 then send(args[from + 1], args[from + 2], args[from + 3]) end
+    from = from + 4
+  end
+  put(key, args, from, to)
+end
+
 -- What has ended badly for good waits for its error handler, if it has one.
 local function hand_over(job)
   if job.handler then redis.call('RPUSH', 'headrace:handlers', job.id) end

@@ -254,3 +254,18 @@ def test_a_step_knows_where_it_is(store: Store) -> None:
     assert (found["l/0/a"].log, found["l/0/a"].labels) == ("hello\n", ["hot"])
     assert found["t"].error is not None
     assert found["t"].error["name"] == "TimeoutError"
+
+
+@pytest.mark.usefixtures("_worker")
+def test_what_a_step_publishes_goes_out_with_the_record_of_its_end(store: Store) -> None:
+    """Once, whatever becomes of the flow; a step that fails publishes nothing."""
+    says = "import headrace\ndef main():\n    headrace.publish('a/b', 'x', broker='f/t/broker')\n"
+    flow = deploy_flow(
+        store, [step("a"), loop("l", "[1, 2]", step("b")), step("c")], {"a": says, "b": says, "c": f"{says}    1/0\n"}
+    )
+    run_flow(store, flow, RUN)
+
+    result(store, RUN, "failed")
+    sent = store.command("XRANGE", keys.outbox("f/t/broker"), "-", "+")
+    assert len(sent) == 3
+    assert counters(store, "?") == {"said": 3, "outbox": 3}

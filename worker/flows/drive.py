@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from shared.errors import HeadraceError
 from shared.flow_records import INPUT, Begun, RawEnded, read_fanned
 from shared.scripts.call import Call
 from shared.scripts.flows import Reply, checkpoint
@@ -194,8 +195,12 @@ class Drive:
         self.labels.update(dict.fromkeys(answer.labels))
         raw = msgspec.Raw(answer.result_json) if answer.result_json else _NULL
         labels = list(answer.labels)
+        try:
+            sent = self._tools.outgoing(self._job, effect, answer)
+        except HeadraceError as problem:
+            return self._failed(effect, faults.unsendable(problem.message), answer.log)
         if answer.ok:
-            self._records.note_end(effect.key, RawEnded(now, True, raw, None, answer.log, labels))  # noqa: FBT003
+            self._records.note_end(effect.key, RawEnded(now, True, raw, None, answer.log, labels), sent)  # noqa: FBT003
             result = _json(answer.result_json) if answer.result_json else None
             if effect.wants_event:
                 self._records.put(INPUT, answer.result_json or b"null")
@@ -242,7 +247,7 @@ class Drive:
 
     def _checkpoint(self) -> Call[Reply]:
         claim, records = self._job.claim, self._records
-        return checkpoint(self._tools.worker, claim.run_id, claim.execution, records.pending, progress=records.progress)
+        return checkpoint(self._tools.worker, claim.run_id, claim.execution, records.news, progress=records.progress)
 
     def _heed(self, reply: Reply | None) -> None:
         """Go on only if Redis knows all, and the run is ours."""

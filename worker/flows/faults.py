@@ -57,6 +57,11 @@ def died(death: RunnerDied, qos: int, starts: int, max_crashes: int) -> Failed |
     return Failed(fault.error | {"stack": tail}) if tail else fault
 
 
+def unsendable(problem: str) -> Failed:
+    """What it publishes cannot be addressed: it publishes nothing then."""
+    return _failed("MessageError", problem)
+
+
 def out_of_time() -> Failed:
     """The flow has a time-out of its own."""
     return _failed("TimeoutError", "the flow has taken longer than it may", final=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from shared.flow_records import (
     AGAIN,
@@ -11,12 +11,12 @@ from shared.flow_records import (
     STARTED,
     Begun,
     Ended,
-    Fanned,
     RawEnded,
     encode,
     read_begun,
     read_ended,
 )
+from shared.scripts.flows import Message, News
 from worker.flows.effects import Answer, Done, Failed
 
 RECORDS_MAX = 50_000
@@ -25,7 +25,7 @@ BYTES_MAX = 256 * 1024 * 1024
 
 
 class Records:
-    """The records of one run of a flow. What is noted is `pending` until it is known to be in Redis (`kept`)."""
+    """The records of one run of a flow. What is noted is news until it is known to be in Redis (`kept`)."""
 
     def __init__(self, stored: Mapping[str, bytes], now_ms: Callable[[], int]) -> None:
         self._stored = stored
@@ -33,12 +33,18 @@ class Records:
         self._inputs: dict[str, Begun] = {}
         self._count = len(stored)
         self._bytes = sum(map(len, stored.values()))
-        self.pending: dict[str, bytes] = {}
+        self._pending: dict[str, bytes] = {}
+        self._messages: list[Message] = []
         self.progress = False
-        """Whether something that is pending has come to its end."""
+        """Whether something among the news has come to its end."""
         self.is_redriven = bool(stored.get(AGAIN))
         """Somebody has run again what had ended badly: what was cut off then may be done once more."""
         self._overruled = self._take_again()
+
+    @property
+    def news(self) -> News:
+        """What is to be recorded next."""
+        return News(self._pending, self._messages)
 
     @property
     def is_full(self) -> bool:
@@ -70,7 +76,7 @@ class Records:
 
     def raw(self, key: str) -> bytes | None:
         """A record of the engine's own."""
-        return self.pending.get(key) or self._stored.get(key) or None
+        return self._pending.get(key) or self._stored.get(key) or None
 
     def note(self, key: str, answer: Answer) -> None:
         """Something that takes no time has come to this."""
@@ -81,9 +87,10 @@ class Records:
             record = Ended(now, ok=False, result=answer.result, error=answer.error, final=answer.final)
             self.put(key, encode(record))
 
-    def note_end(self, key: str, record: RawEnded) -> None:
-        """A step has ended."""
+    def note_end(self, key: str, record: RawEnded, messages: Sequence[tuple[str, str, bytes]] = ()) -> None:
+        """A step has ended, and publishes these: broker, trigger, message."""
         self.put(key, encode(record))
+        self._messages += [(key, *message) for message in messages]
         self.progress = True
 
     def note_begin(self, key: str, begun: Begun) -> None:
@@ -91,23 +98,20 @@ class Records:
         self._inputs[key] = begun
         self.put(key + BEGUN, encode(begun))
 
-    def note_fan(self, key: str, fanned: Fanned) -> None:
-        """Parts are about to begin."""
-        self.put(key + BEGUN, encode(fanned))
-
     def note_failure(self, at: str) -> None:
         """The flow has failed for good, by this."""
         self.put(FAILED, at.encode())
 
     def put(self, name: str, blob: bytes) -> None:
         """To be recorded with the next step."""
-        self.pending[name] = blob
+        self._pending[name] = blob
         self._count += 1
         self._bytes += len(blob)
 
     def kept(self) -> None:
         """What was pending is recorded."""
-        self.pending = {}
+        self._pending = {}
+        self._messages = []
         self.progress = False
 
     def started_ms(self) -> int:

@@ -91,6 +91,8 @@ class StepCalls:
         context = run_context(spec, attempt, message)
         context["idempotency_key"] = f"{spec.idempotency_key}/{step.key}"
         context["step"] = step.step
+        if message is None and not spec.cause:
+            context["brokerless"] = True
         payload = _encode(self._resolved(step, inputs))
         self._next = RunCall(run_id, payload, None, context, "arguments", environment)
 
@@ -112,9 +114,10 @@ class StepCalls:
 class Steps:
     """Executes steps, one at a time, with the time-outs and the ways to be stopped that runs of scripts have."""
 
-    def __init__(self, executor: Executor, endings: StepEndings) -> None:
+    def __init__(self, executor: Executor, endings: StepEndings, calls: StepCalls) -> None:
         self._executor = executor
         self._endings = endings
+        self.prepare = calls.prepare
 
     def run(self, job: Job, script: ScriptFiles, timeout_s: float, tick: Callable[[], None]) -> StepEnd:
         """Execute what was made ready, to its end."""

@@ -13,15 +13,16 @@ from shared.clock import iso_utc
 from shared.create_runs import DESCRIPTION_LENGTH
 from shared.definitions import Runnable
 from shared.errors import HeadraceError
-from shared.flow_records import Fanned, encode
+from shared.flow_records import BEGUN, Fanned, encode
 from shared.runs import RunSpec, encode_job
 from shared.scripts.call import Call
 from shared.scripts.flows import Parts, Reply, fan_out, park, say_missing
 from worker.flows.effects import Execute, FanOut
 from worker.flows.records import Records
-from worker.flows.steps import StepCalls, Steps
+from worker.flows.steps import Steps
 from worker.jobs import Job
-from worker.runners.base import RunErrorInfo, ScriptFiles
+from worker.runners.base import RunDone, RunErrorInfo, ScriptFiles
+from worker.sending import TriggerVersions, address, entry
 from worker.stopping import StopRequest
 from worker.uplink import Uplink
 
@@ -59,8 +60,8 @@ class Tools:
         uplink: Uplink,
         scripts: ScriptVersions,
         steps: Steps,
-        calls: StepCalls,
         secrets: Secrets,
+        triggers: TriggerVersions,
         stop: StopRequest,
         max_crashes: int,
     ) -> None:
@@ -73,8 +74,8 @@ class Tools:
         self.parts_max = PARTS_MAX
         self._uplink = uplink
         self._scripts = scripts
-        self._calls = calls
         self._secrets = secrets
+        self._triggers = triggers
 
     @staticmethod
     def now_ms() -> int:
@@ -93,10 +94,19 @@ class Tools:
     def prepare(self, job: Job, effect: Execute, inputs: Any, attempt: int) -> RunErrorInfo | None:
         """Make ready the call of a step; why it cannot be made."""
         try:
-            self._calls.prepare(job, effect, inputs, attempt)
+            self.steps.prepare(job, effect, inputs, attempt)
         except HeadraceError as error:
             return RunErrorInfo(type(error).__name__, f"nothing was executed: {error.message}")
         return None
+
+    def outgoing(self, job: Job, effect: Execute, answer: RunDone) -> list[tuple[str, str, bytes]]:
+        """What a step publishes that went well. Raises HeadraceError where it cannot be addressed."""
+        if not answer.ok or not answer.messages or job.spec is None:
+            return []
+        cause = job.spec.cause_by(job.message)
+        trigger = self._triggers.trigger(cause) if cause else None
+        numbered = enumerate(answer.messages, start=1)
+        return [entry(address(job, cause, trigger, message, f"{effect.key}.{number}")) for number, message in numbered]
 
     def without_secrets(self, inputs: Any) -> tuple[Any, bool]:
         """Inputs as they may be kept, and whether there was a secret in them."""
@@ -107,7 +117,7 @@ class Tools:
     def park(self, job: Job, records: Records, seconds: float, fan: str = "") -> Reply | None:
         """Let go of the run for so long, or until the parts of this fan have ended."""
         claim = job.claim
-        return self.ask(park(self.worker, claim.run_id, claim.execution, round(seconds * 1000), records.pending, fan))
+        return self.ask(park(self.worker, claim.run_id, claim.execution, round(seconds * 1000), records.news, fan))
 
     def fan_out(self, job: Job, effect: FanOut, records: Records, deadline_ms: int | None) -> Reply | None:
         """Let go of the run until its parts have ended, which begin."""
@@ -119,8 +129,11 @@ class Tools:
         numbers = [number for number, _ in effect.parts]
         now_ns = time.time_ns()
         fanned = Fanned(now_ns // 1_000_000, effect.flow_input, effect.results, runs, numbers, deadline_ms)
-        fields = {**records.pending, f"{effect.key}>": encode(fanned)}
-        data = [(number, _part(spec, claim.run_id, effect, number, item)) for number, item in effect.parts]
+        records.put(f"{effect.key}{BEGUN}", encode(fanned))
+        data = [
+            (number, _part(spec, spec.cause_by(job.message), claim.run_id, effect, number, item))
+            for number, item in effect.parts
+        ]
         at_once = len(data) if effect.parallelism is None else effect.parallelism
         parts = Parts(
             effect.fan,
@@ -131,7 +144,7 @@ class Tools:
             f"{spec.runnable}, {effect.fan}"[:DESCRIPTION_LENGTH],
             round(RECHECK_S * 1000),
         )
-        call = fan_out(self.worker, claim.run_id, claim.execution, iso_utc(now_ns), now_ns // 1000, parts, fields)
+        call = fan_out(self.worker, claim.run_id, claim.execution, iso_utc(now_ns), now_ns // 1000, parts, records.news)
         return self.ask(call)
 
     def look_after(self, job: Job, effect: FanOut, fanned: Fanned) -> None:
@@ -144,7 +157,7 @@ class Tools:
         return self._uplink.insist(lambda store: store.commands(commands))
 
 
-def _part(spec: RunSpec, parent: str, effect: FanOut, number: int, item: Any) -> bytes:
+def _part(spec: RunSpec, cause: str, parent: str, effect: FanOut, number: int, item: Any) -> bytes:
     key = f"{spec.idempotency_key}-{_digest(effect.fan)}-{number}"
     return encode_job(
         RunSpec(
@@ -159,6 +172,7 @@ def _part(spec: RunSpec, parent: str, effect: FanOut, number: int, item: Any) ->
             parent=parent,
             root=spec.root or parent,
             is_flow=True,
+            cause=cause,
             part=f"{effect.fan}/{number}",
         )
     )
