@@ -122,6 +122,14 @@ def main():
     with open(os.environ["WM_MOCKED_API_FILE"]) as file:
         return json.load(file)
 """
+PUBLISHES = """\
+import headrace
+
+
+def main(t):
+    headrace.publish("alarm/tank", {"t": t}, retain=True, broker="f/t/broker")
+    headrace.publish("log", "hot", broker="f/t/broker")
+"""
 JSON = "import headrace\ndef main(payload):\n    return [payload['a'], headrace.run.captures]\n"
 
 
@@ -241,6 +249,26 @@ def test_code_that_asks_for_a_variable_is_given_that_of_the_folder_or_of_the_tes
 
     assert (done["variables"], done["resources"]["f/t/db"]) == ({"f/t/limit": "30"}, {"limit": "30"})
     assert local.json("test", "--dir", folder)["passed"] == 1
+
+
+def test_what_would_be_published_is_told_and_may_be_expected(local: CommandLine, folder: Path) -> None:
+    """Of a script, and of the steps of a flow."""
+    (folder / "f/t/tells.py").write_text(PUBLISHES)
+    (folder / "f/t/telling.flow").mkdir()
+    (folder / "f/t/telling.flow/flow.yaml").write_text(
+        "value: {modules: [{id: a, value: {type: script, path: f/t/tells, input_transforms: {t: {type: static, value: 3}}"
+        "}}]}"
+    )
+    expected = "[{topic: alarm/tank, payload: {t: 3}, retain: true}, {topic: log, payload: hot}]"
+    test = f"tests: [{{args: {{t: 3}}, expect: {{published: {expected}}}}}]\n"
+    for name in ("tells", "telling"):
+        (folder / f"f/t/{name}.test.yaml").write_text(test)
+    said = local("flow", "run", "f/t/telling", "--dir", folder, "--args", "{}")
+
+    assert "would publish alarm/tank (f/t/broker) at QoS 1" in said.err
+    assert local.json("test", "--dir", folder)["passed"] == 2
+    (folder / "f/t/tells.test.yaml").write_text(test.replace("payload: hot", "payload: cold"))
+    assert 'published[1].payload: expected "cold", is "hot"' in local("test", "f/t/tells", "--dir", folder).out
 
 
 def test_without_a_test_there_is_nothing_to_pass(local: CommandLine, folder: Path) -> None:
