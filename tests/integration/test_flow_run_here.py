@@ -256,8 +256,8 @@ def test_what_would_be_published_is_told_and_may_be_expected(local: CommandLine,
     (folder / "f/t/tells.py").write_text(PUBLISHES)
     (folder / "f/t/telling.flow").mkdir()
     (folder / "f/t/telling.flow/flow.yaml").write_text(
-        "value: {modules: [{id: a, value: {type: script, path: f/t/tells, input_transforms: {t: {type: static, value: 3}}"
-        "}}]}"
+        "value: {modules: [{id: a, value: {type: script, path: f/t/tells, "
+        "input_transforms: {t: {type: static, value: 3}}}}]}"
     )
     expected = "[{topic: alarm/tank, payload: {t: 3}, retain: true}, {topic: log, payload: hot}]"
     test = f"tests: [{{args: {{t: 3}}, expect: {{published: {expected}}}}}]\n"
