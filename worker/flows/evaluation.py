@@ -66,8 +66,8 @@ def is_steady(effect: Valued) -> bool:
             return _is_steady(transform)
         case Enter(inputs=transforms):
             return all(map(_is_steady, transforms.values()))
-        case Judge(expr=expr):
-            return _compiled(expr).is_plain
+        case Judge(place=place, expr=expr):  # what is skipped is shown
+            return place.field != "skip_if" and _compiled(expr).is_plain
         case Choose() | Later():  # a branch is shown, chance is in a delay
             return False
 

@@ -118,10 +118,13 @@ class Steps:
         self._executor = executor
         self._endings = endings
         self.prepare = calls.prepare
+        self._count = 0
 
     def run(self, job: Job, script: ScriptFiles, timeout_s: float, tick: Callable[[], None]) -> StepEnd:
         """Execute what was made ready, to its end."""
-        claim = msgspec.structs.replace(job.claim, timeout_s=timeout_s)
+        self._count += 1  # what is printed is told of by execution: each step is one of its own
+        execution = f"{job.claim.execution}/{self._count}"
+        claim = msgspec.structs.replace(job.claim, timeout_s=timeout_s, execution=execution)
         self._executor.begin(script, [msgspec.structs.replace(job, claim=claim)])
         self._executor.collect(tick)
         end = self._endings.take()
