@@ -22,7 +22,11 @@ from tests.support.workers import claims_left, states
 
 FLOWS = 500
 """Of each shape."""
-KILLS = 16
+KILLS = 14
+STEPS_BETWEEN = 300
+"""Executed before the next death."""
+STEP_S = 0.003
+"""A step takes a while, so that the deaths of workers hit some."""
 WORKERS = 3
 FAST = {"HEADRACE_WORKER__LEASE_TTL_MS": "800"}
 ENDED = {"succeeded", "failed", "interrupted"}
@@ -46,8 +50,10 @@ class Chaos:
         self.workers = [
             HeadraceProcess("worker", folder=folder, env={"REDIS_URL": redis_url, **FAST}) for _ in range(3)
         ]
-        fails = self.tally.source("f", "raise ValueError('no')")
-        sources = {name: self.tally.source(name) for name in ("a", "b", "c", "failure")} | {"f": fails}
+        lasts = f"time.sleep({STEP_S})\n"
+        fails = self.tally.source("f", f"{lasts}raise ValueError('no')")
+        sources = {name: self.tally.source(name, f"{lasts}return given") for name in ("a", "b", "c", "failure")}
+        sources["f"] = fails
         self.flows: dict[str, Runnable] = {
             shape: deploy_flow(
                 self.store,
@@ -66,11 +72,13 @@ class Chaos:
         return [run_id for runs in self.runs.values() for run_id in runs]
 
     def kill_workers(self) -> None:
-        """Again and again, whichever it is."""
+        """Again and again, whichever it is, while there is work: however fast this machine is."""
         for worker in self.workers:
             worker.start()
         for _ in range(KILLS):
-            time.sleep(self.random.uniform(0.2, 1.2))
+            before = len(self.tally.executed())
+            eventually(lambda before=before: len(self.tally.executed()) > before + STEPS_BETWEEN, 30)  # type: ignore[misc]
+            time.sleep(self.random.uniform(0, 0.1))
             victim = self.random.choice(self.workers)
             victim.kill9()
             victim.start()
@@ -105,6 +113,7 @@ def test_flows_survive_the_death_of_workers(chaos: Chaos) -> None:
             interrupted += state == "interrupted"
     for key, times in executed.items():
         assert times == 1 or not is_exactly_once(key), f"{key} was executed {times} times"
+    assert interrupted, "some deaths have hit a step"
     cells = counters(chaos.store)
     assert cells["runs"] == len(chaos.all_runs) == sum(cells.get(state, 0) for state in ENDED)
     assert cells.get("interrupted", 0) == interrupted
