@@ -25,16 +25,26 @@ class Family(msgspec.Struct, frozen=True):
 
 
 def make_run(
-    runnable: str, version: str, timeout_s: int, args: bytes, origin: Origin, family: Family | None = None
+    runnable: str,
+    version: str,
+    timeout_s: int,
+    args: bytes,
+    origin: Origin,
+    family: Family | None = None,
+    *,
+    is_flow: bool = False,
 ) -> MadeRun:
-    """A run of this script version, for `create_runs`; `args` is a JSON object, the arguments of `main`.
+    """A run of this version of a script or flow, for `create_runs`; `args` is a JSON object, the arguments of `main`.
 
     Its id says QoS 2: a crash never starts it again on its own.
     """
     key = f"api-{secrets.token_hex(16)}"
     run_id = f"q2-{key}"
     parent, root, cause = (family.parent, family.root, family.cause) if family else (None, None, "")
-    spec = RunSpec("", runnable, version, key, {}, b"", args=args, origin=origin, parent=parent, root=root, cause=cause)
+    spec = RunSpec(
+        "", runnable, version, key, {}, b"", args=args, origin=origin, parent=parent, root=root, is_flow=is_flow,
+        cause=cause,
+    )  # fmt: skip
     description = f"{runnable} for {parent or origin}"[:DESCRIPTION_LENGTH]
     return MadeRun(run_id, encode_job(spec), description, timeout_s, origin, parent, root)
 

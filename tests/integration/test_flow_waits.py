@@ -10,7 +10,11 @@ import pytest
 
 from shared import keys
 from shared.doctor_runs import differences
+from shared.errors import UserError
+from shared.flow_restart import restart_run
+from shared.history import show
 from shared.scripts import operate
+from shared.scripts.worker import prune
 from shared.store import Store
 from tests.support.eventually import eventually
 from tests.support.factories import NOW_ISO, NOW_MS, counters, run_fields
@@ -205,3 +209,37 @@ def test_a_step_that_has_failed_goes_on_when_the_run_is_re_driven(
     assert states(store, "q2-s-1-1") == ["succeeded"]
     assert tally.executed() == ["a", "b", "b", "f", "failure", "f", "failure", "f", "g"]
     assert records(store, "q2-s-1-1")["m/0/f~2"].ok
+
+
+def test_a_flow_is_restarted_from_a_step_as_a_new_run(
+    store: Store, start_worker: Callable[[], HeadraceProcess], tally: Tally
+) -> None:
+    """It takes over what the steps before it had come to, with the same message, outside the books."""
+    modules = [step("a", {"v": "flow_input.payload"}), step("b", {"v": "results.a.v"}), step("c", {"v": "results.b.v"})]
+    flow = deploy_flow(store, modules, {name: tally.source(name) for name in "abc"})
+    start_worker()
+    queue_flows(store, flow, "q2-s-1-1", payload=b"x")
+    result(store, "q2-s-1-1")
+    books = counters(store)
+    new_id = restart_run(store, "q2-s-1-1", "b", None)
+
+    assert result(store, new_id) == {"v": "eA=="}
+    assert tally.executed() == ["a", "b", "c", "b", "c"]
+    assert counters(store) == books
+    assert show(store, new_id).parent == "q2-s-1-1"
+    with pytest.raises(UserError):
+        restart_run(store, "q2-s-1-1", "x", None)
+
+
+def test_what_a_flow_has_recorded_is_forgotten_with_its_run(
+    store: Store, start_worker: Callable[[], HeadraceProcess]
+) -> None:
+    """And its parts with it."""
+    flow = deploy_flow(store, [loop("l", "[1, 2]", step("a"), value={"parallel": True})])
+    start_worker()
+    run_flow(store, flow, RUN)
+    result(store)
+    store.run(prune(keys.RQ_FINISHED, 0, 0, 100))
+
+    left = [key for key in store.command("KEYS", "*") if b"api-1" in key]
+    assert left == []
