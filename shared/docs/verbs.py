@@ -22,6 +22,7 @@ _USERS = {
     "history": "History and dead letters",
     "suspended": "Suspended triggers",
     "outgoing": "Outboxes",
+    "flows": "Flows",
 }
 """Modules that hold the stubs, and who uses them."""
 

@@ -105,7 +105,7 @@ for index, claim in ipairs(pick(KEYS[1], ids)) do
       left[#left + 1] = id .. ':' .. exec
       state = record(i, job, 'running')
     end
-  elseif job.execution == exec and outcome ~= 'crashed' then
+  elseif job.execution == exec and outcome ~= 'crashed' and outcome ~= 'interrupted' then
     if job.state == 'lost' or job.state == 'interrupted' then
       redis.call('ZREM', KEYS[5], id)
       redis.call('ZREM', KEYS[8], id)

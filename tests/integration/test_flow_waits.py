@@ -13,11 +13,13 @@ from shared.doctor_runs import differences
 from shared.errors import UserError
 from shared.flow_restart import restart_run
 from shared.history import show
+from shared.retry_policy import ConstantRetry, Retry
 from shared.scripts import operate
 from shared.scripts.worker import prune
 from shared.store import Store
 from tests.support.eventually import eventually
 from tests.support.factories import NOW_ISO, NOW_MS, counters, run_fields
+from tests.support.failing import HANDLER, deploy_script, deploy_trigger, queue
 from tests.support.flows import Tally, branch_all, deploy_flow, loop, queue_flows, records, run_flow, static, step
 from tests.support.processes import HeadraceProcess
 from tests.support.workers import FAST, claims_left, last_attempt, states
@@ -243,3 +245,22 @@ def test_what_a_flow_has_recorded_is_forgotten_with_its_run(
 
     left = [key for key in store.command("KEYS", "*") if b"api-1" in key]
     assert left == []
+
+
+def test_a_flow_that_fails_is_tried_again_as_its_trigger_says_and_then_has_its_error_handler(
+    store: Store, start_worker: Callable[[], HeadraceProcess], tally: Tally
+) -> None:
+    """It goes on with the step that failed; the handler is told which one it was."""
+    fails = tally.source("f", "raise ValueError('no')")
+    flow = deploy_flow(store, [step("a"), step("f")], {"a": tally.source("a"), "f": fails})
+    handler = deploy_script(store, HANDLER, tally.source("handler", "return given['error'], given['is_flow']"))
+    retry = Retry(ConstantRetry(attempts=1, seconds=1))
+    queue(store, flow, deploy_trigger(store, flow, retry, handler), "q2-s-1-1", handled=True)
+    start_worker()
+
+    eventually(lambda: tally.executed() == ["a", "f", "f", "handler"])
+    result(store, "q2-s-1-1", "failed")
+    error, is_flow = result(store, "q2-s-1-1-eh")
+    assert (error["step_id"], error["message"], is_flow) == ("f", "no", True)
+    assert run_fields(store, "q2-s-1-1")["retries"] == "1"
+    assert differences(store) == []

@@ -106,7 +106,8 @@ def queue(
     HeldSession(store, session, session).admit(*envelopes)
     placements = []
     for entry, run_id, message in zip(read_entries(store), run_ids, envelopes, strict=True):
-        spec = RunSpec(TRIGGER, script.path, script.version, run_id[3:], {}, encode_envelope(message))
+        blob = encode_envelope(message)
+        spec = RunSpec(TRIGGER, script.path, script.version, run_id[3:], {}, blob, is_flow=script.is_flow)
         run = NewRun(run_id, encode_job(spec), script.path, script.timeout_s, handled)
         placements.append(Placement(entry, TRIGGER, "run", [run]))
     store.run(place(placements, NOW_ISO, NOW_MS * 1000, 1000))
