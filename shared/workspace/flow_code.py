@@ -39,8 +39,9 @@ class FlowCode:
     def script(self, code: Code) -> Script | None:
         """The script of a step; None, and a problem, where its code cannot be one."""
         table, step = code.table, code.step
-        content, lock = self._text(code, "content"), self._text(code, "lock")
         language = _LANGUAGES.get(code.language)
+        content = self._text(code, "content")
+        lock = self._text(code, "lock") if language == "python3" else ("", "")
         if language is None:
             self._refuse_language(code)
         if language is None or content is None or lock is None:
