@@ -22,7 +22,11 @@ from shared.workspace.runnables import Runnables
 
 
 class Catalog(msgspec.Struct, frozen=True):
-    """Scripts and flows by path, and all versions of either that these name; triggers, variables and resources."""
+    """Scripts and flows by path, and all versions of either that these name; triggers, variables and resources.
+
+    `names` are the paths of everything that there is, wanted or not. `stands_in`: code that asks for variables and
+    resources is given these, because there is no console that has them.
+    """
 
     scripts: dict[str, Script]
     flows: dict[str, Flow]
@@ -31,6 +35,7 @@ class Catalog(msgspec.Struct, frozen=True):
     triggers: dict[str, Trigger]
     values: Values
     names: list[str] = []
+    stands_in: bool = False
 
     def runnable(self, path: str, *, is_flow: bool | None = None) -> Script | Flow | None:
         """What is at this path; of a script and a flow the flow, unless the script is asked for."""
@@ -59,6 +64,7 @@ def of_folder(
     return Catalog(
         locked.scripts, flows, _by_version(scripts), _by_version(flows.values()),
         {file.trigger.path: file.trigger for file in workspace.triggers}, _values(workspace), names,
+        stands_in=True,
     )  # fmt: skip
 
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from worker.here import Here
     from worker.trial import Given, Outcome
 
-_SHOWN = 200
 _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -101,6 +100,8 @@ def _run(wanted: _Wanted, *, is_flow: bool | None) -> int:
     if trigger is not None:
         given = msgspec.structs.replace(given, form=trigger.payload)
     with tempfile.TemporaryDirectory(prefix="headrace-run-") as files, Here(own, Path(files)) as here:
+        if catalog.stands_in:
+            given = msgspec.structs.replace(given, environment=here.mocked(catalog.values))
         if isinstance(found, Flow):
             return _run_flow(catalog, here, found, given, wanted)
         return _run_script(own, here, found, given, wanted)
@@ -179,12 +180,9 @@ def _catalog(own: Settings, wanted: _Wanted) -> Catalog:
         return found
 
 
-def _excerpt(payload: bytes) -> str:
-    text = payload[:_SHOWN].decode("utf-8", "replace")
-    return text if len(payload) <= _SHOWN else f"{text}… ({len(payload)} bytes)"
-
-
 def _show(outcome: Outcome) -> None:
+    from worker.flow_page import publication
+
     if outcome.log:
         click.echo(printable_lines(outcome.log), err=True)
     if outcome.arguments is not None:
@@ -193,9 +191,7 @@ def _show(outcome: Outcome) -> None:
         stack = f"\n{outcome.error.stack}" if outcome.error.stack else ""
         click.echo(printable_lines(f"{outcome.error.name}: {outcome.error.message}{stack}"), err=True)
     for message in outcome.messages:
-        where = f" ({message.broker})" if message.broker else ""
-        text = f"would publish {message.topic}{where} at QoS {message.qos}: {_excerpt(message.payload)}"
-        click.echo(printable_lines(text), err=True)
+        click.echo(printable_lines(publication(message)), err=True)
     said = "succeeded" if outcome.ok else "failed"
     click.echo(f"{outcome.runnable} {said} in {duration(outcome.duration_ms)}", err=True)
     if outcome.ok or outcome.result is not None:

@@ -9,6 +9,7 @@ import msgspec
 from shared.definitions import Flow
 from shared.tables import clip, duration, printable, printable_lines
 from worker.flow_trial import FlowOutcome, StepRun, branch_name
+from worker.runners.base import Message
 
 _SIGNS = {"succeeded": "✓", "failed": "✗", "mocked": "○", "branch": "→", "waited": "…", "not waited": "…"}
 _MOST = 200
@@ -21,7 +22,19 @@ def step_lines(flow: Flow, step: StepRun, width: int | None) -> list[str]:
     head = f"{indent}{_SIGNS[step.state]} {step.key}"
     lines = [clip(printable(f"{head}  {_came_to(flow, step)}"), width or _MOST)]
     lines += [f"{indent}{_INDENT}| {line}" for line in printable_lines(step.log).splitlines()]
+    lines += [f"{indent}{_INDENT}{printable(publication(message))}" for message in step.messages]
     return lines
+
+
+def publication(message: Message) -> str:
+    """What would be published."""
+    where = f" ({message.broker})" if message.broker else ""
+    return f"would publish {message.topic}{where} at QoS {message.qos}: {_excerpt(message.payload)}"
+
+
+def _excerpt(payload: bytes) -> str:
+    text = payload[:_MOST].decode("utf-8", "replace")
+    return text if len(payload) <= _MOST else f"{text}… ({len(payload)} bytes)"
 
 
 def end_lines(outcome: FlowOutcome) -> Iterator[str]:

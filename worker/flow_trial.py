@@ -35,7 +35,7 @@ from worker.flows.faults import error_dict
 from worker.flows.interpreter import Known, interpret, interpret_part
 from worker.flows.parts import find_part
 from worker.here import Here
-from worker.runners.base import RunCall
+from worker.runners.base import Message, RunCall
 from worker.trial import RUN_ID, Given, message_of
 
 _json = msgspec.json.Decoder().decode
@@ -55,6 +55,7 @@ class StepRun(msgspec.Struct, frozen=True):
     """What one step came to; `key` tells where: `l/3/x` is step x in iteration 3 of loop l, `a~1` a second attempt.
 
     `branch` is the number of the branch that a branchone takes (the default one comes last); it runs no code.
+    `messages` are what would be published.
     """
 
     key: str
@@ -68,6 +69,7 @@ class StepRun(msgspec.Struct, frozen=True):
     branch: int | None = None
     waited_s: float | None = None
     duration_ms: float | None = None
+    messages: tuple[Message, ...] = ()
 
 
 class FlowOutcome(msgspec.Struct, frozen=True):
@@ -215,7 +217,7 @@ class _FlowTrial:
         error = None if done.ok else error_dict(done.error) | {"step_id": effect.step}
         self._ended(StepRun(
             effect.key, effect.step, "succeeded" if done.ok else "failed", path, inputs, result, error, done.log,
-            duration_ms=round((time.monotonic() - began) * 1000, 3),
+            duration_ms=round((time.monotonic() - began) * 1000, 3), messages=done.messages if done.ok else (),
         ))  # fmt: skip
         return Done(result) if error is None else Failed(error, result)
 
@@ -239,6 +241,7 @@ class _FlowTrial:
         origin = "" if self._message else "api"
         spec = RunSpec(trigger, self._flow.path, self._version, "trial", self._given.captures, b"", None, origin)
         environment = flow_environment(RUN_ID, spec, effect.key, effect.step, "", self._constants["WM_SCHEDULED_FOR"])
+        environment |= self._given.environment
         context = run_context(spec, 1, self._message) | {
             "idempotency_key": f"trial/{effect.key}", "step": effect.step,
         }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from pathlib import Path
 from types import TracebackType
@@ -12,11 +13,14 @@ import msgspec
 from shared.config import Settings
 from shared.definitions import Script
 from shared.dependencies.environments import Environments
+from shared.values import Values
 from worker.app import runner_maker
 from worker.runners.base import RunCall, RunDone, RunErrorInfo, Runner, RunnerBroken, RunnerDied, RunnerReady
 from worker.scripts import on_disk
 
+MOCKED = "WM_MOCKED_API_FILE"
 _TICK_S = 0.2
+_OWNER_ONLY = 0o600
 _LAST_S = 1.0
 
 
@@ -26,7 +30,7 @@ class Here:
     def __init__(self, settings: Settings, folder: Path) -> None:
         self._settings = settings
         self._folder = folder
-        self._runners: dict[str, Runner] = {}
+        self._runners: dict[tuple[str, str], Runner] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -37,34 +41,44 @@ class Here:
         for runner in self._runners.values():
             runner.close(_LAST_S)
 
+    def mocked(self, values: Values) -> dict[str, str]:
+        """The environment in which the `wmill` client takes variables and resources from these values (Windmill)."""
+        document = msgspec.json.encode(values.everything(), order="deterministic")
+        file = self._folder / f"values-{hashlib.sha256(document).hexdigest()[:16]}.json"
+        if not file.exists():
+            file.touch(mode=_OWNER_ONLY)
+            file.write_bytes(document)
+        return {MOCKED: str(file)}
+
     def run(self, script: Script, version: str, call: RunCall, timeout_s: float) -> RunDone:
         """Execute a call to its end, whatever that is. The time counts from when the script is loaded.
 
         Raises HeadraceError for what keeps it from being begun.
         """
-        runner = self._runners.get(version) or self._start(script, version)
+        key = version, call.environment.get(MOCKED, "")  # a client reads it once
+        runner = self._runners.get(key) or self._start(script, key)
         try:
             runner.send([call])
             done, alive = _wait(runner, call.run_id, timeout_s)
         except BaseException:
-            self._drop(version)
+            self._drop(key)
             raise
         if not alive or script.isolation == "fresh":
-            self._drop(version)
+            self._drop(key)
         return done
 
-    def _start(self, script: Script, version: str) -> Runner:
-        files = on_disk(self._folder, version, script)
+    def _start(self, script: Script, key: tuple[str, str]) -> Runner:
+        files = on_disk(self._folder, key[0], script)
         if files.lock:
             packages = Environments(self._settings.environments, self._settings.worker.python).prepare(files.lock)
             files = msgspec.structs.replace(files, dependencies=(str(packages),))
         runner = runner_maker(self._settings)(files)
         runner.start()
-        self._runners[version] = runner
+        self._runners[key] = runner
         return runner
 
-    def _drop(self, version: str) -> None:
-        self._runners.pop(version).close(_LAST_S)
+    def _drop(self, key: tuple[str, str]) -> None:
+        self._runners.pop(key).close(_LAST_S)
 
 
 def _wait(runner: Runner, run_id: str, timeout_s: float) -> tuple[RunDone, bool]:

@@ -57,12 +57,16 @@ class _Saved(msgspec.Struct, frozen=True):
 
 
 class Given(msgspec.Struct, frozen=True):
-    """What a script is run on: a message, arguments of `main` (JSON), or both: then `main` gets the arguments."""
+    """What code is run on: a message, arguments of `main` or of a flow (JSON), or both: then the arguments count.
+
+    `environment`: further variables that it finds.
+    """
 
     event: Event | None = None
     captures: dict[str, str] = {}
     args: bytes | None = None
     form: Form = "windmill"
+    environment: dict[str, str] = {}
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -111,7 +115,7 @@ def _call(script: Script, version: str, given: Given) -> RunCall:
     event = given.event
     trigger = event.trigger_path if event else ""
     spec = RunSpec(trigger, script.path, version, "trial", given.captures, b"", given.args, "" if event else "api")
-    environment = run_environment(RUN_ID, spec, "", iso_utc(time.time_ns()))
+    environment = run_environment(RUN_ID, spec, "", iso_utc(time.time_ns())) | given.environment
     if event is None:
         context = {"idempotency_key": "trial", "attempt": 1, "origin": "api"}
         return RunCall(RUN_ID, given.args or b"{}", None, context, "arguments", environment)

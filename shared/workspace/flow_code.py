@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping
 
 from shared.definitions import Language, Script
 from shared.openflow import PREPROCESSOR as PREPROCESSOR_ID
 from shared.workspace import javascript, shell
 from shared.workspace.flow_fields import Code
-from shared.workspace.imports import Module, closure
+from shared.workspace.imports import Module, closure, missing
 from shared.workspace.layout import LANGUAGES, PYTHON
 from shared.workspace.problems import Problems, did_you_mean
 from shared.workspace.scripts import ENTRY_POINT, PREPROCESSOR, defines, parameters_of, parse_python, requirements
@@ -67,7 +66,10 @@ class FlowCode:
             if not defines(module.tree, function):
                 self._refuse(code, f"def {function}(…): …", function)
                 return None
-            modules = closure(entry, {**self._python, **self._beside(entry), entry: module})
+            known = {**self._python, **self._beside(entry), entry: module}
+            for line, name in missing(entry, known):
+                code.table.warn("content", f"line {line} imports {name}, which is not in the workspace")
+            modules = closure(entry, known)
             parameters = parameters_of(module.tree, function)
         lock_text = requirements(lock[1]) if language == "python3" else ""
         return Script(
@@ -114,7 +116,7 @@ class FlowCode:
     def _beside(self, entry: str) -> Mapping[str, Module]:
         """The other Python files of the flow's folder."""
         files = (file for file in self._texts if file.startswith(self._folder) and file.endswith(PYTHON))
-        return {file: _quietly(file, self._texts[file]) for file in files if file != entry}
+        return {file: parse_python(file, self._texts[file], Problems()) for file in files if file != entry}
 
     def _refuse(self, code: Code, write: str, function: str) -> None:
         code.table.error("content", f"the code has no function {function}", f"write {write}")
@@ -126,10 +128,3 @@ class FlowCode:
         else:
             hint = did_you_mean(code.language, [*_LANGUAGES, *_OTHERS]) or f"supported are {known}"
             code.table.error("language", f"is {code.language!r}, no language", hint)
-
-
-def _quietly(file: str, text: str) -> Module:
-    try:
-        return Module(text, ast.parse(text, file))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return Module(text, None)

@@ -15,9 +15,9 @@ import msgspec
 from shared.definitions import Isolation, Script
 from shared.retry_policy import Retry
 from shared.workspace import javascript, shell
-from shared.workspace.imports import Module, closure
+from shared.workspace.imports import Module, closure, missing
 from shared.workspace.layout import LOCK, METADATA, PYTHON, Source, flow_of, source_of
-from shared.workspace.problems import Problems
+from shared.workspace.problems import Problems, did_you_mean
 from shared.workspace.retries import read_retry
 from shared.workspace.yaml_lines import Table, read_yaml
 from shared.workspace.yaml_values import INLINE
@@ -95,11 +95,19 @@ def read_scripts(texts: Mapping[str, str], problems: Problems) -> ScriptFiles:
             found.scripts[path] = _script(file, source, code, metadata)
             if code.has_preprocessor:
                 found.preprocessors[path] = as_preprocessor(found.scripts[path])
+    _warn_of_missing(python, problems)
     there = {source.path for source in sources.values()}
     beside = ((file, suffix) for file in texts for suffix in (METADATA, LOCK) if file.endswith(suffix))
     found.lonely.extend(file for file, suffix in beside if file.removesuffix(suffix) not in there and not flow_of(file))
     found.modules.difference_update(found.scripts)
     return found
+
+
+def _warn_of_missing(python: Mapping[str, Module], problems: Problems) -> None:
+    for file in python:
+        for line, name in missing(file, python):
+            known = (other.removesuffix(PYTHON).replace("/", ".") for other in python)
+            problems.warn(file, line, "", f"imports {name}, which is not in the workspace", did_you_mean(name, known))
 
 
 def as_preprocessor(script: Script) -> Script:

@@ -113,6 +113,23 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
+ASKS = """\
+import json
+import os
+
+
+def main():
+    with open(os.environ["WM_MOCKED_API_FILE"]) as file:
+        return json.load(file)
+"""
+PUBLISHES = """\
+import headrace
+
+
+def main(t):
+    headrace.publish("alarm/tank", {"t": t}, retain=True, broker="f/t/broker")
+    headrace.publish("log", "hot", broker="f/t/broker")
+"""
 JSON = "import headrace\ndef main(payload):\n    return [payload['a'], headrace.run.captures]\n"
 
 
@@ -217,6 +234,41 @@ def test_a_test_that_fails_says_what_differs_and_where(local: CommandLine, folde
     assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == ("f/t/hot.test.yaml", "2", "1")
     assert [case.get("name") for case in suite] == ["good", "bad"]
     assert suite[1][0].get("message") == "result.t: expected 3, is 2"
+
+
+def test_code_that_asks_for_a_variable_is_given_that_of_the_folder_or_of_the_test(
+    local: CommandLine, folder: Path
+) -> None:
+    """As Windmill's client does it where there is no server."""
+    (folder / "f/t/asks.py").write_text(ASKS)
+    (folder / "f/t/db.resource.yaml").write_text("resource_type: db\nvalue: {limit: '$var:f/t/limit'}\n")
+    (folder / "f/t/key.variable.yaml").write_text("value:\nis_secret: true\n")
+    tests = "[{args: {}, expect: {result_contains: {variables: {f/t/key: k, f/t/limit: '30'}}}}]"
+    (folder / "f/t/asks.test.yaml").write_text(f"variables: {{f/t/key: k}}\ntests: {tests}\n")
+    done = local.json("run", "f/t/asks", "--dir", folder, "--args", "{}")["result"]
+
+    assert (done["variables"], done["resources"]["f/t/db"]) == ({"f/t/limit": "30"}, {"limit": "30"})
+    assert local.json("test", "--dir", folder)["passed"] == 1
+
+
+def test_what_would_be_published_is_told_and_may_be_expected(local: CommandLine, folder: Path) -> None:
+    """Of a script, and of the steps of a flow."""
+    (folder / "f/t/tells.py").write_text(PUBLISHES)
+    (folder / "f/t/telling.flow").mkdir()
+    (folder / "f/t/telling.flow/flow.yaml").write_text(
+        "value: {modules: [{id: a, value: {type: script, path: f/t/tells, "
+        "input_transforms: {t: {type: static, value: 3}}}}]}"
+    )
+    expected = "[{topic: alarm/tank, payload: {t: 3}, retain: true}, {topic: log, payload: hot}]"
+    test = f"tests: [{{args: {{t: 3}}, expect: {{published: {expected}}}}}]\n"
+    for name in ("tells", "telling"):
+        (folder / f"f/t/{name}.test.yaml").write_text(test)
+    said = local("flow", "run", "f/t/telling", "--dir", folder, "--args", "{}")
+
+    assert "would publish alarm/tank (f/t/broker) at QoS 1" in said.err
+    assert local.json("test", "--dir", folder)["passed"] == 2
+    (folder / "f/t/tells.test.yaml").write_text(test.replace("payload: hot", "payload: cold"))
+    assert 'published[1].payload: expected "cold", is "hot"' in local("test", "f/t/tells", "--dir", folder).out
 
 
 def test_without_a_test_there_is_nothing_to_pass(local: CommandLine, folder: Path) -> None:

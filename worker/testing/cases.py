@@ -31,6 +31,7 @@ class Expected(msgspec.Struct, frozen=True):
     steps: list[str] | None = None
     branches: dict[str, str] = {}
     skipped: bool | None = None
+    published: list[dict[str, Any]] | None = None
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -157,10 +158,18 @@ def _expected(table: Table) -> Expected:
     name, message = _expected_error(inner)
     found = Expected(
         _known(inner, "result"), _known(inner, "result_contains"), name, message, steps,
-        {step: str(branch) for step, branch in branches.items()}, inner.flag("skipped"),
+        {step: str(branch) for step, branch in branches.items()}, inner.flag("skipped"), _published(inner),
     )  # fmt: skip
     inner.close()
     return found
+
+
+def _published(table: Table) -> list[dict[str, Any]] | None:
+    value = table.data("published")
+    if value is None or (isinstance(value, list) and all(isinstance(each, dict) for each in value)):
+        return value
+    table.error("published", "no list of messages", "write - {topic: …, payload: …} lines")
+    return None
 
 
 def _expected_error(table: Table) -> tuple[str | None, str | None]:

@@ -13,7 +13,10 @@ _SHOWN = 300
 
 
 class Came(msgspec.Struct, frozen=True):
-    """What came of a test. `steps` are the ids of the steps that ran code, in order, `branches` those taken by step."""
+    """What came of a test. `steps` are the ids of the steps that ran code, in order, `branches` those taken by step.
+
+    `published` are the messages that would be published: topic, payload, qos, retain.
+    """
 
     ok: bool
     result: Any
@@ -21,6 +24,7 @@ class Came(msgspec.Struct, frozen=True):
     skipped: bool = False
     steps: Sequence[str] = ()
     branches: Mapping[str, Sequence[str]] = {}
+    published: Sequence[dict[str, Any]] = ()
 
 
 def problems(expected: Expected, came: Came) -> list[str]:
@@ -38,6 +42,8 @@ def problems(expected: Expected, came: Came) -> list[str]:
             found.append(f"branches.{step}: expected {branch}, took {_list(taken) if taken else 'none'}")
     if expected.skipped is not None and expected.skipped != came.skipped:
         found.append(f"skipped: expected {_shown(expected.skipped)}, is {_shown(came.skipped)}")
+    if expected.published is not None:
+        found += differences(expected.published, list(came.published), "published", at_least=True)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from shared.topics import captures, matches, parse_filter
 from worker.catalog import Catalog
 from worker.flow_trial import Manner, branch_name, run_flow
 from worker.here import Here
+from worker.runners.base import Message
 from worker.testing.cases import Case, Suite
 from worker.testing.compare import Came, problems
 from worker.trial import Given, execute
@@ -64,7 +66,8 @@ class Examiner:
         if found is None:
             kind = {None: "script and no flow", True: "flow", False: "script"}[case.is_flow]
             return Verdict(*head, [f"there is no {kind} {case.path}"], 0)
-        given = _given(case, catalog, found)
+        environment = self._here.mocked(catalog.values) if catalog.stands_in else {}
+        given = msgspec.structs.replace(_given(case, catalog, found), environment=environment)
         if isinstance(found, Flow):
             done = run_flow(catalog, self._here, found, given, Manner(waits=False, stand=case.stand))
             ran = [step.step for step in done.steps if step.runnable and step.state != "mocked"]
@@ -72,13 +75,28 @@ class Examiner:
             for step in done.steps:
                 if step.branch is not None:
                     taken.setdefault(step.step, []).append(branch_name(found, step.step, step.branch))
-            came = Came(done.ok, done.result, done.error, done.skipped, ran, taken)
+            told = [published(message) for step in done.steps for message in step.messages]
+            came = Came(done.ok, done.result, done.error, done.skipped, ran, taken, told)
             return Verdict(*head, problems(case.expected, came), 0, done.result, done.error, "", list(done.steps))
         timeout_s = found.timeout_s or self._settings.worker.default_timeout_s
         outcome = execute(found, given, self._here, timeout_s)
         error = None if outcome.error is None else msgspec.to_builtins(outcome.error)
-        lines = problems(case.expected, Came(outcome.ok, outcome.result, error))
+        told = [published(message) for message in outcome.messages]
+        lines = problems(case.expected, Came(outcome.ok, outcome.result, error, published=told))
         return Verdict(*head, lines, 0, outcome.result, error, outcome.log)
+
+
+def published(message: Message) -> dict[str, Any]:
+    """A message as a test expects it: JSON where it is some, else text, else base64."""
+    try:
+        payload = msgspec.json.decode(message.payload)
+    except msgspec.DecodeError:
+        try:
+            payload = message.payload.decode()
+        except UnicodeDecodeError:
+            payload = base64.b64encode(message.payload).decode()
+    found = {"topic": message.topic, "payload": payload, "qos": message.qos, "retain": message.retain}
+    return found | ({"broker": message.broker} if message.broker else {})
 
 
 def with_values(catalog: Catalog, suite: Suite) -> Catalog:

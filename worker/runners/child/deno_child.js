@@ -10,6 +10,7 @@ const connection = await Deno.connect({ transport: "unix", path: Deno.args[0] })
 const exit = Deno.exit;
 const settings = {};
 let script = {};
+let main;
 let clients = [];
 let fail = null; // ends the run that executes
 
@@ -88,7 +89,8 @@ async function load(given) {
   limit(settings.max_result_bytes);
   script = await import(settings.entry);
   const name = settings.function;
-  if (typeof script[name] !== "function") {
+  main = script[name] ?? (name === "main" ? script.default : undefined);
+  if (typeof main !== "function") {
     throw new TypeError(`the script exports no function ${name}: add \`export async function ${name}(payload) { ... }\``);
   }
   const modules = await Promise.all(settings.clients.map((name) => import(name)));
@@ -97,7 +99,7 @@ async function load(given) {
 }
 
 async function execute(call) {
-  if (!call.event) return { result: plain(await script[settings.function](...positions(settings.parameters, call.args))) };
+  if (!call.event) return { result: plain(await main(...positions(settings.parameters, call.args))) };
   if (typeof script.preprocessor !== "function") {
     throw new TypeError("the script exports no function preprocessor: add it, or deploy the script again");
   }
@@ -107,7 +109,7 @@ async function execute(call) {
   }
   const said = { args: plain(args) };
   try {
-    said.result = plain(await script[settings.function](...positions(settings.parameters, args)));
+    said.result = plain(await main(...positions(settings.parameters, args)));
   } catch (error) {
     said.error = describe(error);
   }
