@@ -47,7 +47,7 @@ NO_MEANING_IN_SCRIPT = ("tag_override", "is_trigger")
 _HUB = "hub/"
 _STEPS = ("rawscript", "script", "flow")
 _REFUSAL = "is not supported"
-_REFUSAL_HINT = "leave it out: the flow would do something else here than in Windmill"
+_REFUSAL_HINT = "leave it out; the flow then does something else than in Windmill"
 
 
 class Steps:
