@@ -16,6 +16,7 @@ from litestar.types import ASGIApp
 from console.web import make_app
 from console.workspace import Workspace
 from shared import run_tokens
+from shared.alerts.watch import Watch
 from shared.config import ConsoleSettings, Settings
 from shared.config_keys import is_loopback, public_url
 from shared.errors import ConfigError, HeadraceError
@@ -38,9 +39,11 @@ def run_console(settings: Settings) -> int:
     """
     listener = _listen(settings.console)
     spans.turn_on("console")
+    alerts = Watch(settings).start()
     try:
         uvloop.run(_serve(settings, listener))
     finally:
+        alerts.stop()
         spans.turn_off()
     return 0
 

@@ -9,6 +9,7 @@ import socket
 from types import FrameType
 
 from dispatch.dispatcher import Dispatcher
+from shared.alerts.watch import Watch
 from shared.config import Settings
 from shared.config_keys import public_url
 from shared.errors import HeadraceError
@@ -23,6 +24,7 @@ def run_dispatch(settings: Settings) -> int:
     stop = _StopSignal()
     consumer = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     store = Store.connect(settings.redis_url)
+    alerts = Watch(settings).start()
     redis = public_url(settings.redis_url)
     spans.turn_on("dispatch")
     try:
@@ -33,6 +35,7 @@ def run_dispatch(settings: Settings) -> int:
         emit("process.failed", process="dispatch", error=error)
         return error.exit_status
     finally:
+        alerts.stop()
         store.close()
         spans.turn_off()
     emit("process.stopped", process="dispatch")

@@ -12,6 +12,7 @@ from ingest.keeper import Tools
 from ingest.leases import Leases, new_holder
 from ingest.service import Service
 from ingest.store_watch import StoreWatch
+from shared.alerts.watch import Watch
 from shared.config import Settings
 from shared.durability import CONFIG_COMMAND, Durability, judge, read_config
 from shared.errors import HeadraceError, StoreUnavailable
@@ -32,9 +33,11 @@ def run_ingest(settings: Settings) -> int:
     Returns the exit status.
     """
     spans.turn_on("ingest")
+    alerts = Watch(settings).start()
     try:
         uvloop.run(_run(settings))
     finally:
+        alerts.stop()
         spans.turn_off()
     return 0
 

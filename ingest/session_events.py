@@ -106,6 +106,7 @@ class Connected(msgspec.Struct, frozen=True):
     wildcards_available: bool
     identifiers_available: bool
     shared_available: bool
+    max_packet_size: int | None = None
 
 
 class SubscriptionRefused(msgspec.Struct, frozen=True):

@@ -210,6 +210,14 @@ class MetricsSettings(msgspec.Struct, frozen=True):
         return f"http://{host}:{port}"
 
 
+class AlertsSettings(msgspec.Struct, frozen=True):
+    """How alerts of the workspace are looked after; what is told, and to whom, is in its `headrace.yaml`."""
+
+    every_s: Annotated[
+        float, Meta(gt=0, description="Seconds from one look for what is wrong to the next. One process looks.")
+    ] = 5.0
+
+
 class RetentionSettings(msgspec.Struct, frozen=True):
     """How long ended runs, dead letters and the list of deployments are kept. Counters are not affected."""
 
@@ -276,6 +284,7 @@ class Settings(msgspec.Struct, frozen=True):
     console: ConsoleSettings = msgspec.field(default_factory=ConsoleSettings)
     metrics: MetricsSettings = msgspec.field(default_factory=MetricsSettings)
     retention: RetentionSettings = msgspec.field(default_factory=RetentionSettings)
+    alerts: AlertsSettings = msgspec.field(default_factory=AlertsSettings)
 
     @property
     def cache(self) -> Path:

@@ -14,6 +14,7 @@ from shared.scripts.operate import MadeRun
 Origin = Literal["api", "child"]
 DESCRIPTION_LENGTH = 120
 HANDLER_ORIGIN = "handler"
+ALERT_ORIGIN = "alert"
 
 
 class Family(msgspec.Struct, frozen=True):
@@ -62,3 +63,15 @@ def make_handler_run(failed: str, runnable: Runnable, args: bytes, cause: str, t
     )  # fmt: skip
     description = f"{runnable.path} for {failed}"[:DESCRIPTION_LENGTH]
     return MadeRun(f"q2-{key}", encode_job(spec), description, runnable.timeout_s, HANDLER_ORIGIN, failed, failed)
+
+
+def make_alert_run(notice: str, runnable: str, version: str, timeout_s: int, args: bytes) -> MadeRun:
+    """The run that tells of something, for `create_runs`; `args` is a JSON object.
+
+    Its id follows from the notice's, so that it is created once; it says QoS 2: a crash never starts it again on its
+    own. That it fails alerts nobody (`_lib.lua` knows it by its id).
+    """
+    key = f"{ALERT_ORIGIN}-{notice}"
+    spec = RunSpec("", runnable, version, key, {}, b"", args=args, origin=ALERT_ORIGIN)
+    description = f"{runnable} for {ALERT_ORIGIN} {notice}"[:DESCRIPTION_LENGTH]
+    return MadeRun(f"q2-{key}", encode_job(spec), description, timeout_s, ALERT_ORIGIN)

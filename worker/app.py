@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from shared.alerts.watch import Watch
 from shared.config import Settings
 from shared.dependencies.environments import Environments
 from shared.errors import ConfigError, HeadraceError
@@ -61,12 +62,14 @@ def run(settings: Settings) -> int:
     pool = RunnerPool(runner_maker(settings), RUNNERS_MAX)
     adopt_orphans()
     spans.turn_on("worker")
+    alerts = Watch(settings).start()
     try:
         told = _work(settings, name, store, pool, stop)
     except HeadraceError as error:
         emit("process.failed", process="worker", error=error)
         return error.exit_status
     finally:
+        alerts.stop()
         pool.close()
         store.close()
         spans.turn_off()

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from shared.clock import NS_PER_S, iso_utc
-from shared.create_runs import HANDLER_ORIGIN
+from shared.create_runs import ALERT_ORIGIN, HANDLER_ORIGIN
 from shared.envelope import Envelope
 from shared.errors import InternalError, UserError
 from shared.event import mqtt_event
@@ -22,6 +22,8 @@ from worker.jobs import Job
 from worker.runners.base import Form, RunCall, ScriptFiles
 
 _NS_PER_MS = NS_PER_S // 1000
+_FROM_OUTSIDE = {HANDLER_ORIGIN: {"error"}, ALERT_ORIGIN: {"what", "subjects", "fix"}}
+"""Arguments that may hold what came from a broker."""
 _REFERENCES = tuple(mark.encode() for mark in (VARIABLE, RESOURCE, SEALED))
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -73,18 +75,14 @@ class Calls:
         return call
 
     def _arguments(self, spec: RunSpec) -> bytes:
-        """The run's arguments with references put in place: only here, never in what came from a broker.
-
-        The error that an error handler gets may hold what did.
-        """
+        """The run's arguments with references put in place: only here, never in what came from a broker."""
         given = spec.args or b"{}"
         if not any(mark in given for mark in _REFERENCES):
             return given
         try:
             args = _decode(given)
-            trusted = args
-            if spec.origin == HANDLER_ORIGIN:
-                trusted = {name: value for name, value in args.items() if name != "error"}
+            held_back = _FROM_OUTSIDE.get(spec.origin, ())
+            trusted = {name: value for name, value in args.items() if name not in held_back}
             return _encode(args | self._references.resolve(trusted))
         except msgspec.DecodeError as error:
             raise UserError(f"the arguments are not JSON: {error}") from error

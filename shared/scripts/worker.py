@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from shared import keys
+from shared.clock import iso_utc
 from shared.scripts.call import Arg, Call
+from shared.scripts.history import Forgotten, read_forgotten
 from shared.scripts.operate import MadeRun
 
 Outcome = Literal["succeeded", "failed", "crashed", "stopped", "retry", "recovered"]
@@ -90,7 +93,7 @@ def beat(worker: str, ttl_ms: int, generation: int = 1) -> Call[bool]:
 
 
 def claim(worker: str, prefix: str, count: int, max_bytes: int) -> Call[Claims]:
-    """Take up to `count` runs. After a lost reply: `read_claims`."""
+    """Take up to `count` runs. After a lost reply: `read_claims`. What has expired by now ends instead."""
 
     def decode(reply: list[Any]) -> Claims:
         if reply[0] != 1:
@@ -101,8 +104,15 @@ def claim(worker: str, prefix: str, count: int, max_bytes: int) -> Call[Claims]:
 
     return Call(
         "claim",
-        [keys.RQ_QUEUE, keys.claims(worker), keys.RQ_SUSPENDED, keys.worker(worker), keys.RQ_SCHEDULED],
-        [prefix, count, max_bytes],
+        [
+            keys.RQ_QUEUE,
+            keys.claims(worker),
+            keys.RQ_SUSPENDED,
+            keys.worker(worker),
+            keys.RQ_SCHEDULED,
+            keys.RQ_CANCELED,
+        ],
+        [prefix, count, max_bytes, iso_utc(time.time_ns())],
         decode,
     )
 
@@ -251,9 +261,9 @@ def create_handler(failed: str, handler: MadeRun | None, now_iso: str, now_us: i
     )
 
 
-def prune(registry: str, keep: int, ended_before_s: float, step: int) -> Call[int]:
-    """Forget the oldest ended runs of an RQ registry, at most `step`; how many."""
-    return Call("prune", [registry, keys.RUNS, keys.DEAD], [keep, ended_before_s, step], int)
+def prune(registry: str, keep: int, ended_before_s: float, step: int) -> Call[Forgotten]:
+    """Forget the oldest ended runs of an RQ registry, at most `step`."""
+    return Call("prune", [registry, keys.RUNS, keys.DEAD], [keep, ended_before_s, step], read_forgotten)
 
 
 def _claimed(  # noqa: PLR0913, PLR0917 - the fields of a claim as Redis gives them
