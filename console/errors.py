@@ -30,7 +30,15 @@ from litestar.status_codes import (
     HTTP_503_SERVICE_UNAVAILABLE,
 )
 
-from shared.errors import HeadraceError, SecretError, StoreUnavailable, UserError
+from shared.errors import (
+    HeadraceError,
+    NotThere,
+    Overtaken,
+    SecretError,
+    StoreUnavailable,
+    UserError,
+    WorkspaceError,
+)
 from shared.events import emit
 
 PROBLEM: Final = "application/problem+json"
@@ -118,6 +126,12 @@ def on_error(request: Request[Any, Any, Any], error: HeadraceError) -> Response[
             return _answer(request, error.status, error.message, error.hint, error.headers)
         case StoreUnavailable():
             return _answer(request, HTTP_503_SERVICE_UNAVAILABLE, error.message)
+        case NotThere():
+            return _answer(request, HTTP_404_NOT_FOUND, error.message, error.hint)
+        case Overtaken():
+            return _answer(request, HTTP_409_CONFLICT, error.message, error.hint)
+        case WorkspaceError() if _OURS.match(request.url.path):
+            return _answer(request, HTTP_422_UNPROCESSABLE_ENTITY, error.message, error.hint)
         case UserError() if not isinstance(error, SecretError):
             return _answer(request, HTTP_400_BAD_REQUEST, error.message, error.hint)
         case _:
