@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
@@ -43,6 +44,7 @@ class Plant:
     """All processes, and a client of the API."""
 
     def __init__(self, folder: Path, redis_url: str, port: int) -> None:
+        self.folder = folder
         self.console = Console(folder, redis_url)
         self.pipeline = Pipeline(folder, redis_url, HEADRACE_CONSOLE__PORT=str(self.console.port))
         self.workspace = write_workspace(folder / "workspace", port, TRIGGERS, {"good": GOOD, "bad": BAD})
@@ -136,6 +138,8 @@ def test_a_message_is_found_as_a_run_and_in_the_counters(plant: Plant) -> None:
     assert plant.get("/status")["counters"]["total"]["received"] >= 1
     assert plant.get("/backlog")["inbox_length"] == 0
     assert [worker["alive"] for worker in plant.get("/workers")] == [True]
+    processes = {each["kind"]: each["state"] for each in plant.get("/processes")}
+    assert processes == {"ingest": "alive", "dispatch": "alive", "worker": "alive"}
     assert {each["state"] for each in plant.get("/sessions")["sessions"]} == {"connected"}
     assert {check["level"] for check in plant.get("/doctor")} <= {"ok", "warn"}
 
@@ -295,6 +299,23 @@ def test_live_messages_are_captured_without_taking_any_away(plant: Plant) -> Non
     assert events[1][1]["runs"][0]["runnable"] == "f/t/good"
     assert events[1][1]["event"]["topic"] == "t/good"
     plant.ran("good", "caught")
+
+
+def test_ingest_lets_go_of_a_capture_that_nobody_looks_at_any_more(plant: Plant) -> None:
+    """Its connection ends; and an ingest process that was killed is followed by another that serves."""
+    log = plant.folder / "mosquitto" / "mosquitto.log"
+    client = re.compile(r"New client connected from \S+ as (headrace-try-\w+)")
+    with plant.api.stream("GET", "/triggers/capture/f/t/good", timeout=60) as answer:
+        assert "event: taken" in next(answer.iter_lines())
+        name = eventually(lambda: client.findall(log.read_text()), 20)[-1]
+    eventually(
+        lambda: re.search(rf"(Client|disconnect\w*).*{name}.*(disconnected|closed)|from {name}", log.read_text()), 20
+    )
+
+    plant.pipeline.kill("ingest")
+    plant.pipeline.start("ingest")
+    plant.pipeline.wait_connected("f/t/good", "f/t/bad", "f/t/calm")
+    assert plant.post("/triggers/test", {"trigger": "f/t/good"})["ok"]
 
 
 def test_what_is_deployed_is_shown_without_secrets(plant: Plant) -> None:

@@ -37,6 +37,7 @@ PEOPLE = {
     f"GET {OURS}/flows": "read",
     f"GET {OURS}/flows/{{path}}": "read",
     f"GET {OURS}/openapi.json": "nothing",
+    f"GET {OURS}/processes": "read",
     f"GET {OURS}/resources": "read",
     f"GET {OURS}/resources/{{path}}": "read",
     f"GET {OURS}/runs": "read",

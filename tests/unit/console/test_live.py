@@ -15,8 +15,8 @@ from shared.config import load_settings
 from shared.status import Counters, DeploymentStatus, RedisStatus, Status
 
 STATUS = Status(
-    "2026-01-01T00:00:00Z", DeploymentStatus(1, "x", 0, 0), RedisStatus("", "", "", "full", []), 0, 0, 0, 0, 0, None, [],
-    Counters({"received": 1, "runs": 1}, {"f/a": {"received": 1}}), [], [],
+    "2026-01-01T00:00:00Z", DeploymentStatus(1, "x", 0, 0), RedisStatus("", "", "", "full", []), 0, 0, 0, 0, 0, None,
+    [], Counters({"received": 1, "runs": 1}, {"f/a": {"received": 1}}), [], [],
 )  # fmt: skip
 RUN = RunNews("q1-a", "queued", "f/a", "f/s", "t", None, None, None)
 
