@@ -358,6 +358,10 @@ def test_files_are_pushed_edited_and_rolled_back(plant: Plant) -> None:
     assert (pushed["applied"], pushed["deployment"]) == (True, before + 1)
     edited = plant.post("/deployments/edit", {"files": {"f/t/new.py": BAD}})
     assert [change["action"] for change in edited["changes"]] == ["changed"]
+    stale = {"files": {"f/t/new.py": GOOD}, "made_from": {"f/t/new.py": "0" * 16}}
+    assert "changed meanwhile" in plant.post("/deployments/edit", stale, 409)["detail"]
+    fresh = {"f/t/new.py": plant.get("/files/f/t/new.py")["version"]}
+    assert plant.post("/deployments/edit", {"files": {"f/t/new.py": BAD}, "made_from": fresh})["applied"] is False
     shown = plant.get(f"/deployments/{edited['deployment']}")
     assert "-import time" in shown["files"][0]["diff"]
     plant.post("/deployments/edit", {"files": {"f/t/new.py": None}})
