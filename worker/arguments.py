@@ -14,6 +14,7 @@ from shared.errors import InternalError, UserError
 from shared.event import mqtt_event
 from shared.run_tokens import mint
 from shared.runs import RunSpec
+from shared.values import RESOURCE, SEALED, VARIABLE
 from worker.environment import run_environment
 from worker.jobs import Job
 from worker.runners.base import Form, RunCall, ScriptFiles
@@ -21,7 +22,7 @@ from worker.runners.base import Form, RunCall, ScriptFiles
 _NS_PER_MS = NS_PER_S // 1000
 _FROM_OUTSIDE = {HANDLER_ORIGIN: {"error"}, ALERT_ORIGIN: {"what", "subjects", "fix"}}
 """Arguments that may hold what came from a broker."""
-_REFERENCES = (b"$var:", b"$res:")
+_REFERENCES = tuple(mark.encode() for mark in (VARIABLE, RESOURCE, SEALED))
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 

@@ -54,6 +54,12 @@ async def get_value_interpolated(path: str, content: Workspace) -> Response[byte
     return as_json((await content.current()).values.resolve(resource.value))
 
 
+@get("/exists/{path:path}")
+async def exists_resource(path: str, content: Workspace) -> bool:
+    """Whether there is one, or a state."""
+    return await content.find_resource(path.strip("/")) is not None
+
+
 @get("/list")
 async def list_resources(
     content: Workspace,
@@ -117,5 +123,13 @@ def _row(content: Workspace, resource: Resource) -> dict[str, Any]:
 
 routes = Router(
     "/resources",
-    route_handlers=[get_resource, get_value, get_value_interpolated, list_resources, create_resource, update_value],
+    route_handlers=[
+        get_resource,
+        get_value,
+        get_value_interpolated,
+        exists_resource,
+        list_resources,
+        create_resource,
+        update_value,
+    ],
 )
