@@ -131,6 +131,14 @@ EVENTS: dict[str, EventSpec] = {
     ),
     "store.unavailable": _spec("warning", "Redis cannot be reached; work waits.", "redis error attempt retry_in_s"),
     "store.available": _spec("info", "Redis is reached again; work goes on.", "redis away_ms"),
+    "metrics.unavailable": _spec(
+        "warning", "Metrics and health are not served; all else goes on.", "process reason fix",
+    ),
+    "tracing.unavailable": _spec("warning", "Traces are asked for and not recorded.", "process reason"),
+    "tracing.failed": _spec(
+        "warning", "Spans could not be sent, and some are lost; all else goes on. At most once a minute.",
+        "process reason",
+    ),
     "lease.acquired": _spec("info", "This process holds the trigger's session now.", "trigger session token holder"),
     "lease.lost": _spec(
         "warning", "Another process may hold the trigger's session; this one has stepped down.",

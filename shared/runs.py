@@ -142,7 +142,8 @@ class RunSpec(msgspec.Struct, frozen=True, array_like=True):
 
     A run that no message made has `args`, the arguments of `main` as a JSON object; its `trigger` and `envelope` are
     empty, and `origin` says who made it. `parent` is the run that started it, `root` the first of that line, `cause`
-    the version of the trigger whose message was at the beginning of it all, '' where none was.
+    the version of the trigger whose message was at the beginning of it all, '' where none was. `trace` is what it is
+    below where its message does not say: traceparent and tracestate.
     """
 
     trigger: str
@@ -157,6 +158,7 @@ class RunSpec(msgspec.Struct, frozen=True, array_like=True):
     root: str | None = None
     is_flow: bool = False
     cause: str = ""
+    trace: tuple[str, ...] = ()
 
     def cause_by(self, message: Envelope | None) -> str:
         """The version of the trigger that is behind the run, whose message this is if it has one."""

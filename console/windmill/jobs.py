@@ -18,6 +18,8 @@ from console.workspace import Workspace
 from shared.config import Settings
 from shared.create_runs import make_run
 from shared.definitions import Script
+from shared.tracing.context import parse
+from shared.tracing.runs import carried
 
 PER_PAGE = 100
 _UNSUPPORTED = ("scheduled_for", "scheduled_in_secs", "retry", "job_id")
@@ -173,6 +175,9 @@ async def _queue(
     arguments = await content.referring(_arguments(await request.body()))
     timeout_s = math.ceil(script.timeout_s or settings.worker.default_timeout_s)
     family = await runs.family(request.user)
+    said = parse(request.headers.get("traceparent", ""), request.headers.get("tracestate", ""))
+    if said is not None:  # of a client that records spans itself
+        family = msgspec.structs.replace(family, trace=carried(said))
     run = make_run(script.path, version, timeout_s, arguments, "child", family)
     await runs.create(run)
     return created(run.id)

@@ -15,7 +15,7 @@ from shared.scripts.history import Forgotten, read_forgotten
 from shared.scripts.operate import MadeRun
 
 Outcome = Literal["succeeded", "failed", "crashed", "stopped", "retry", "recovered"]
-_CLAIM_FIELDS = 7
+_CLAIM_FIELDS = 8
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -23,6 +23,7 @@ class Claim(msgspec.Struct, frozen=True):
     `retries` those of them that a retry policy has followed up.
 
     `counted`: the trigger in whose counters it stands, `-` for a run outside of them; '' leaves it to be looked up.
+    `queued_at`: ISO 8601, empty where it is not known.
     """
 
     run_id: str
@@ -33,6 +34,7 @@ class Claim(msgspec.Struct, frozen=True):
     stage: str = "claimed"
     counted: str = ""
     retries: int = 0
+    queued_at: bytes = b""
 
 
 class Claims(msgspec.Struct, frozen=True):
@@ -121,9 +123,9 @@ def read_claims(worker: str) -> Call[list[Claim]]:
     def decode(flat: list[Any]) -> list[Claim]:
         found = []
         for i in range(0, len(flat), _CLAIM_FIELDS):
-            run_id, held, data, timeout, attempts, retries, counted = flat[i : i + _CLAIM_FIELDS]
+            run_id, held, data, timeout, attempts, retries, counted, queued_at = flat[i : i + _CLAIM_FIELDS]
             execution, stage = held.split(b" ")
-            row = (run_id, execution, data, timeout, attempts, retries, counted, stage.decode())
+            row = (run_id, execution, data, timeout, attempts, retries, counted, queued_at, stage.decode())
             found.append(_claimed(*row))
         return found
 
@@ -272,11 +274,13 @@ def _claimed(  # noqa: PLR0913, PLR0917 - the fields of a claim as Redis gives t
     attempts: int,
     retries: int,
     counted: bytes,
+    queued_at: bytes,
     stage: str = "claimed",
 ) -> Claim:
     return Claim(
-        run_id.decode(), execution.decode(), data, _seconds(timeout), attempts, stage, counted.decode(), retries
-    )
+        run_id.decode(), execution.decode(), data, _seconds(timeout), attempts, stage, counted.decode(), retries,
+        queued_at,
+    )  # fmt: skip
 
 
 def _seconds(text: bytes) -> float | None:

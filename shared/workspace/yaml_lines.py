@@ -236,7 +236,7 @@ class Table:
 
 
 def _value(node: yaml.ScalarNode) -> object:
-    """As YAML reads the scalar; its own text where YAML cannot. PyYAML checks nothing that tags (`!!bool x`) claim."""
+    """As YAML reads the scalar; its own text where YAML cannot. PyYAML does not check tags (`!!bool x`)."""
     try:
         return yaml.constructor.SafeConstructor().construct_object(node)
     except (yaml.YAMLError, ValueError, LookupError, AttributeError):

@@ -179,7 +179,7 @@ def test_a_webhook_that_fails_is_tried_again_and_holds_up_nobody(world: World, h
     eventually(lambda: all(not each["waits"] for each in world.command.json("alerts")["notices"]), 30)
 
     assert {body["id"] for body in world.hook.of("session")} == {world.hook.of("session")[0]["id"]}
-    assert len(world.told()) == 1
+    assert [told[0] for told in world.told()].count("session") == 1
     assert all(SECRET not in process.output and world.hook.url not in process.output for process in processes)
 
 
