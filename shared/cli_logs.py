@@ -10,6 +10,7 @@ import click
 
 from shared import keys
 from shared.cli_common import connected, settings
+from shared.flow_tree import all_logs
 from shared.history import show
 from shared.run_record import Attempt
 from shared.runs import LIVE
@@ -50,6 +51,10 @@ class _Tail:
         execution, text = self._read_live()
         details = show(self._store, self._run_id)
         run = details.run
+        for key, log in all_logs(details.steps):
+            self._show_step(key, log)
+        if details.steps:
+            return run.state in LIVE
         before = run.attempts - (run.state == "running") - len(details.attempts)
         for number, attempt in enumerate(details.attempts, start=before + 1):
             if attempt.execution_id not in self._ended:
@@ -70,6 +75,14 @@ class _Tail:
             return
         self._head(number, attempt.outcome)
         self._write(attempt.log)
+
+    def _show_step(self, key: str, log: str) -> None:
+        """The log of a step of a flow, once it has ended."""
+        if key not in self._ended:
+            self._ended.add(key)
+            click.echo(f"{'' if self._last == NEWLINE else NEWLINE}--- step {key}")
+            self._last = NEWLINE
+            self._write(log)
 
     def _read_live(self) -> tuple[str, str]:
         """The execution that runs, and what it has printed, as far as its worker has told."""
