@@ -14,7 +14,7 @@ from shared.runs import LIVE
 from shared.store import Store
 
 
-class LogPart(msgspec.Struct, frozen=True):
+class LogPart(msgspec.Struct, frozen=True, omit_defaults=True):
     """The next text of an attempt (counted from 1). `is_first`: nothing of this attempt came before. `state` is
     `running`, or the outcome of the attempt. `step` is the key of a flow's step that has printed it, '' for a script.
     """
