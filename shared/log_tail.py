@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from shared import keys
+from shared.flow_tree import all_logs
 from shared.history import show
 from shared.run_record import Attempt
 from shared.runs import LIVE
@@ -12,14 +13,15 @@ from shared.store import Store
 
 
 class LogPart(msgspec.Struct, frozen=True):
-    """The next text of an attempt (counted from 1). `is_first`: nothing of this attempt came before. `state` is
-    `running`, or the outcome of the attempt.
+    """The next text of an attempt (counted from 1), or of a `step` of a flow that has ended. `is_first`: nothing of it
+    came before. `state` is `running`, or the outcome of the attempt.
     """
 
     attempt: int
     state: str
     text: str
     is_first: bool
+    step: str = ""
 
 
 class LogTail:
@@ -37,6 +39,12 @@ class LogTail:
         details = show(store, self._run_id)
         run = details.run
         parts: list[LogPart] = []
+        for key, log in all_logs(details.steps):
+            if key not in self._ended:
+                self._ended.add(key)
+                parts.append(LogPart(run.attempts, "ended", log, is_first=True, step=key))
+        if details.steps:
+            return parts, run.state in LIVE
         before = run.attempts - (run.state == "running") - len(details.attempts)
         for number, attempt in enumerate(details.attempts, start=before + 1):
             if attempt.execution_id not in self._ended:
