@@ -61,11 +61,11 @@ class StepEndings:
         problem = RunErrorInfo("TimeoutError", f"{what} within {timeout_s:g} s and was ended")
         self._last = StepEnd(RunDone(job.claim.run_id, ok=False, error=problem, log=log))
 
-    def stopped(self, _job: Job, log: str) -> None:
+    def stopped(self, _job: Job, log: str, _duration_s: float) -> None:
         """Somebody asked for it to be ended."""
         self._last = StepEnd(log=log)
 
-    def crashed(self, _job: Job, death: RunnerDied) -> None:
+    def crashed(self, _job: Job, death: RunnerDied, _duration_s: float | None) -> None:
         """The runner died while the code ran."""
         self._last = StepEnd(death=death, log=death.log)
 
