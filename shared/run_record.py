@@ -62,11 +62,13 @@ class Run(msgspec.Struct, frozen=True):
 
 class Noted(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an attempt leaves beside result, error and log, as JSON, where there is any of it: labels that the run gave
-    itself, and the arguments that a preprocessor made of the message.
+    itself, and the arguments that a preprocessor made of the message. `skipped`: a flow that was stopped early, and
+    says that it does not count.
     """
 
     labels: list[str] = []
     arguments: Any = None
+    skipped: bool = False
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -81,6 +83,7 @@ class Attempt(msgspec.Struct, frozen=True):
     log: str = ""
     labels: list[str] = []
     arguments: Any = None
+    skipped: bool = False
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -144,6 +147,7 @@ def read_attempt(entry: tuple[bytes, Mapping[bytes, bytes]]) -> Attempt:
         log=fields.get(b"log", b"").decode("utf-8", "replace"),
         labels=noted.labels,
         arguments=noted.arguments,
+        skipped=noted.skipped,
     )
 
 

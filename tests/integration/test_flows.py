@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from shared import keys
+from shared.history import show
 from shared.store import Store
 from tests.support.eventually import eventually
 from tests.support.factories import counters, run_fields
@@ -197,6 +198,7 @@ def test_a_flow_stops_early_where_a_step_says_so(store: Store, tally: Tally) -> 
         run_flow(store, deploy_flow(store, modules, sources, failure_module=step("failure")), run_id)
 
     assert result(store, "q2-api-1") == {"x": 1}
+    assert show(store, "q2-api-1").attempts[-1].skipped
     result(store, "q2-api-2", "failed")
     assert last_attempt(store, "q2-api-2")["error"]["name"] == "EarlyStopError"
     assert tally.executed() == []

@@ -38,8 +38,6 @@ from worker.runners.base import RunDone, RunErrorInfo, RunnerDied, ScriptFiles
 
 _MS: Final = 1000
 _NULL: Final = msgspec.Raw(b"null")
-_json = msgspec.json.Decoder().decode
-_encode = msgspec.json.Encoder().encode
 
 
 class LetGo(Exception):
@@ -111,8 +109,9 @@ class Drive:
                 return self._evaluate(effect)
 
     def _evaluate(self, effect: Valued) -> Answer:
+        """What it comes to, noted unless it comes to the same again. What holds a secret is not kept."""
         answer = evaluate(effect)
-        if isinstance(answer, Failed) or not is_steady(effect):
+        if isinstance(answer, Failed) or not (is_steady(effect) or self._tools.without_secrets(answer.result)[1]):
             self._records.note(effect.key, answer)
         return answer
 
@@ -132,6 +131,8 @@ class Drive:
         if begun is None:
             if len(effect.parts) > self._tools.parts_max:
                 return self._noted(effect.key, faults.too_many(len(effect.parts), self._tools.parts_max))
+            if self._tools.without_secrets(effect.flow_input)[1]:
+                return self._noted(effect.key, faults.secret_in_parts())
             self._heed(self._tools.fan_out(self._job, effect, self._records, self._deadline_ms))
         else:
             self._tools.look_after(self._job, effect, read_fanned(begun))
@@ -184,7 +185,7 @@ class Drive:
         fault = self._tools.prepare(self._job, effect, inputs, starts)
         if fault is not None:
             return StepEnd(RunDone(self._job.claim.run_id, ok=False, error=fault))
-        shown, masked = self._tools.without_secrets(inputs)
+        shown, masked = (None, False) if effect.wants_event else self._tools.without_secrets(inputs)
         begun = Begun(self._tools.now_ms(), shown, effect.runnable.path, effect.runnable.version, starts, masked)
         self._records.note_begin(effect.key, begun)
         self._heed(self._tools.ask(self._checkpoint()))
@@ -199,15 +200,17 @@ class Drive:
             sent = self._tools.outgoing(self._job, effect, answer)
         except HeadraceError as problem:
             return self._failed(effect, faults.unsendable(problem.message), answer.log)
+        result = faults.read_result(answer.result_json)
+        if isinstance(result, Failed):
+            return self._failed(effect, result, answer.log)
         if answer.ok:
             self._records.note_end(effect.key, RawEnded(now, True, raw, None, answer.log, labels), sent)  # noqa: FBT003
-            result = _json(answer.result_json) if answer.result_json else None
             if effect.wants_event:
                 self._records.put(INPUT, answer.result_json or b"null")
-            return Done(result)
+            return result
         error = faults.error_dict(answer.error) | {"step_id": effect.step}
         self._records.note_end(effect.key, RawEnded(now, False, raw, error, answer.log, labels))  # noqa: FBT003
-        return Failed(error, _json(answer.result_json) if answer.result_json else None)
+        return Failed(error, result.result)
 
     def _failed(self, effect: Execute, fault: Failed, log: str) -> Answer:
         error = fault.error | {"step_id": effect.step}

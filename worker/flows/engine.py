@@ -67,6 +67,14 @@ class FlowEngine:
         except HeadraceError as error:
             problem = RunErrorInfo(type(error).__name__, f"the flow cannot be carried out: {error.message}")
             ended = outcomes.refused(job, problem)
+        except (
+            RecursionError,
+            OverflowError,
+            ValueError,
+            msgspec.MsgspecError,
+        ) as error:  # a value beyond JSON's bounds
+            problem = RunErrorInfo("FlowError", f"the flow cannot be carried out: {type(error).__name__}: {error}")
+            ended = outcomes.refused(job, problem)
         self._report(ended)
 
     def _drive(self, job: Job, version: FlowVersion, tick: Callable[[], None]) -> Ended:
@@ -146,7 +154,8 @@ def _ended(job: Job, outcome: Outcome, drive: Drive, records: Records, duration_
     made = records.raw(INPUT)
     labels = tuple(drive.labels)
     if outcome.ok:
-        return outcomes.done(job, RunDone(job.claim.run_id, True, result, None, "", made, labels), duration_s)  # noqa: FBT003
+        answer = RunDone(job.claim.run_id, True, result, None, "", made, labels)  # noqa: FBT003
+        return outcomes.done(job, answer, duration_s, skipped=outcome.skipped)
     error = faults.error_info(outcome.error or {})
     if error.name == faults.INTERRUPTED:
         return outcomes.interrupted(job, error)
