@@ -271,3 +271,20 @@ def test_what_a_step_publishes_goes_out_with_the_record_of_its_end(store: Store)
     sent = store.command("XRANGE", keys.outbox("f/t/broker"), "-", "+")
     assert len(sent) == 3
     assert counters(store, "?") == {"said": 3, "outbox": 3}
+
+
+@pytest.mark.usefixtures("_worker")
+def test_steps_share_a_folder_where_the_flow_wants_it(store: Store) -> None:
+    """Nobody else's, and it is gone with the flow."""
+    writes = (
+        "import os\ndef main():\n    open('./shared/x', 'w').write('hello')\n    return os.path.realpath('./shared')\n"
+    )
+    reads = "import os\ndef main():\n    return os.path.exists('./shared') and open('./shared/x').read()\n"
+    modules = [step("a"), step("b"), step("c", {"folder": "results.a", "said": "results.b"})]
+    flow = deploy_flow(store, modules, {"a": writes, "b": reads}, same_worker=True)
+    run_flow(store, flow, RUN)
+    run_flow(store, deploy_flow(store, [step("b")], {"b": reads}), "q2-api-2")
+
+    found = result(store)
+    assert (found["said"], Path(found["folder"]).exists()) == ("hello", False)
+    assert result(store, "q2-api-2") is False

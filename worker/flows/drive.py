@@ -61,13 +61,16 @@ class Crashed(Exception):
 
 
 class Drive:
-    """One run, from its start, or from where it was, to its end or until it has to wait."""
+    """One run, from its start, or from where it was, to its end or until it has to wait. Its steps find the folder
+    `shared` ('' none).
+    """
 
-    def __init__(self, job: Job, records: Records, tools: Tools, deadline_ms: int | None) -> None:
+    def __init__(self, job: Job, records: Records, tools: Tools, deadline_ms: int | None, shared: str) -> None:
         self._job = job
         self._records = records
         self._tools = tools
         self._deadline_ms = deadline_ms
+        self._shared = shared
         self.labels: dict[str, None] = {}
 
     def run(self, asking: Asking[Outcome], tick: Callable[[], None]) -> Outcome:
@@ -182,7 +185,7 @@ class Drive:
         tick: Callable[[], None],
     ) -> StepEnd:
         """Record that it begins, and have it executed."""
-        fault = self._tools.prepare(self._job, effect, inputs, starts)
+        fault = self._tools.prepare(self._job, effect, inputs, starts, self._shared)
         if fault is not None:
             return StepEnd(RunDone(self._job.claim.run_id, ok=False, error=fault))
         shown, masked = (None, False) if effect.wants_event else self._tools.without_secrets(inputs)

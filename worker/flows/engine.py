@@ -25,6 +25,7 @@ from worker.flows.versions import FlowVersion
 from worker.jobs import Job
 from worker.outcomes import Ended
 from worker.runners.base import Form, RunDone, RunErrorInfo
+from worker.runners.process import Scratch
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -60,8 +61,9 @@ class FlowEngine:
         """As far as it goes now. `tick` is called now and then."""
         if job.spec is not None and job.spec.part:  # its end is looked up: there is somebody to be told
             job = msgspec.structs.replace(job, claim=msgspec.structs.replace(job.claim, counted=""))
+        folder = Scratch() if version.flow.value.same_worker else None
         try:
-            ended = self._drive(job, version, tick)
+            ended = self._drive(job, version, folder.path if folder else "", tick)
         except (LetGo, StoreUnavailable):
             return
         except HeadraceError as error:
@@ -75,13 +77,16 @@ class FlowEngine:
         ) as error:  # a value beyond JSON's bounds
             problem = RunErrorInfo("FlowError", f"the flow cannot be carried out: {type(error).__name__}: {error}")
             ended = outcomes.refused(job, problem)
+        finally:
+            if folder is not None:
+                folder.remove()
         self._report(ended)
 
-    def _drive(self, job: Job, version: FlowVersion, tick: Callable[[], None]) -> Ended:
+    def _drive(self, job: Job, version: FlowVersion, shared: str, tick: Callable[[], None]) -> Ended:
         began = time.monotonic()
         records = self._read(job)
         asking, deadline_ms = self._begin(job, version, records)
-        drive = Drive(job, records, self._tools, deadline_ms)
+        drive = Drive(job, records, self._tools, deadline_ms, shared)
         try:
             outcome = drive.run(asking, tick)
         except Cancelled as cancelled:

@@ -80,8 +80,10 @@ class StepCalls:
         self._token_key = token_key
         self._next: RunCall | None = None
 
-    def prepare(self, job: Job, step: Execute, inputs: Any, attempt: int) -> None:
-        """Make ready what the next call is. Raises HeadraceError where it cannot be made."""
+    def prepare(self, job: Job, step: Execute, inputs: Any, attempt: int, shared: str) -> None:
+        """Make ready what the next call is; `shared` is the folder of the flow. Raises HeadraceError where it cannot be
+        made.
+        """
         if job.spec is None:
             raise InternalError("a job that is not ours was to be executed", run=job.claim.run_id)
         spec, message, run_id = job.spec, job.message, job.claim.run_id
@@ -94,7 +96,7 @@ class StepCalls:
         if message is None and not spec.cause:
             context["brokerless"] = True
         payload = _encode(self._resolved(step, inputs))
-        self._next = RunCall(run_id, payload, None, context, "arguments", environment)
+        self._next = RunCall(run_id, payload, None, context, "arguments", environment, shared)
 
     def call(self, _job: Job, _script: ScriptFiles) -> RunCall:
         """The call that was made ready."""

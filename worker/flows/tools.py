@@ -91,10 +91,10 @@ class Tools:
         files = self._scripts.files(runnable.path, runnable.version)
         return self._scripts.installed(files, ENVIRONMENT_WAIT_S) if isinstance(files, ScriptFiles) else files
 
-    def prepare(self, job: Job, effect: Execute, inputs: Any, attempt: int) -> RunErrorInfo | None:
+    def prepare(self, job: Job, effect: Execute, inputs: Any, attempt: int, shared: str) -> RunErrorInfo | None:
         """Make ready the call of a step; why it cannot be made."""
         try:
-            self.steps.prepare(job, effect, inputs, attempt)
+            self.steps.prepare(job, effect, inputs, attempt, shared)
         except HeadraceError as error:
             return RunErrorInfo(type(error).__name__, f"nothing was executed: {error.message}")
         return None
