@@ -8,7 +8,6 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import ip_address
 
 import uvicorn
 import uvloop
@@ -17,12 +16,15 @@ from litestar.types import ASGIApp
 from console.web import make_app
 from console.workspace import Workspace
 from shared import run_tokens
+from shared.alerts.watch import Watch
 from shared.config import ConsoleSettings, Settings
-from shared.config_keys import public_url
+from shared.config_keys import is_loopback, public_url
 from shared.errors import ConfigError, HeadraceError
 from shared.events import emit
+from shared.metrics.loop_lag import watch_lag
 from shared.secrets import SecretBox
 from shared.store import AsyncStore
+from shared.tracing import spans
 
 DRAIN_S = 10
 KEEP_ALIVE_S = 75
@@ -36,7 +38,13 @@ def run_console(settings: Settings) -> int:
     Returns the exit status. Raises ConfigError for an address that may not, or cannot, be listened on.
     """
     listener = _listen(settings.console)
-    uvloop.run(_serve(settings, listener))
+    spans.turn_on("console")
+    alerts = Watch(settings).start()
+    try:
+        uvloop.run(_serve(settings, listener))
+    finally:
+        alerts.stop()
+        spans.turn_off()
     return 0
 
 
@@ -48,7 +56,9 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         app = make_app(store, workspace, settings, box.derive(run_tokens.PURPOSE))
         server = _Server(app, settings)
         _stop_on_signals(server)
+        lag = asyncio.create_task(watch_lag())
         await server.serve([listener])
+        lag.cancel()
     finally:
         await store.close()
     emit("process.stopped", process="console")
@@ -85,7 +95,7 @@ class _Server(uvicorn.Server):
 
 
 def _listen(settings: ConsoleSettings) -> socket.socket:
-    if not _is_loopback(settings.host):
+    if not is_loopback(settings.host):
         raise ConfigError(
             f"console.host is {settings.host!r}, and the console does not listen beyond this machine",
             hint="set it to 127.0.0.1 or ::1, and let a proxy that asks for a password stand in front",
@@ -103,13 +113,6 @@ def _listen(settings: ConsoleSettings) -> socket.socket:
         ) from error
     listener.listen(BACKLOG)
     return listener
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _stop_on_signals(server: _Server) -> None:

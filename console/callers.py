@@ -37,7 +37,7 @@ class TokenAuthentication(AbstractAuthenticationMiddleware):
     """Lets in whoever brings the token of a run that is being executed, and nobody else."""
 
     def __init__(self, app: ASGIApp, store: AsyncStore, key: bytes) -> None:
-        super().__init__(app, exclude=[r"^/api/version$"])
+        super().__init__(app, exclude=[r"^/api/version$", r"^/(metrics|healthz|readyz)$"])
         self._store = store
         self._key = key
 

@@ -13,6 +13,7 @@ from litestar.middleware import DefineMiddleware
 
 from console.callers import TokenAuthentication, provide_caller
 from console.errors import not_found, on_defect, on_error, on_http_error
+from console.health import health_routes
 from console.runs import Runs
 from console.windmill import jobs, resources, users, variables
 from console.workspace import Workspace
@@ -36,7 +37,7 @@ def make_app(store: AsyncStore, content: Workspace, settings: Settings, token_ke
         guards=[in_our_workspace],
     )
     return Litestar(
-        [Router("/api", route_handlers=[users.server_routes, in_workspace])],
+        [Router("/api", route_handlers=[users.server_routes, in_workspace]), *health_routes(store, settings)],
         dependencies={
             "caller": Provide(provide_caller, sync_to_thread=False),
             "content": Provide(lambda: content, sync_to_thread=False),

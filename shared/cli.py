@@ -54,6 +54,7 @@ COMMANDS = {
     "dead": Entry(_RUNS, "shared.cli_dead:dead", "Find dead letters; show one, run it again, drop it."),
     "trigger": Entry(_OPERATE, "shared.cli_trigger:trigger", "List triggers; suspend, resume, disable, test one."),
     "sessions": Entry(_OPERATE, "shared.cli_sessions:sessions", "List MQTT sessions; drain or end one left behind."),
+    "alerts": Entry(_OPERATE, "shared.cli_alerts:alerts", "List what is wrong, and whom it was told; try it out."),
     "status": Entry(_OPERATE, "shared.cli_status:status", "Show sessions, queues, workers and every counter."),
     "doctor": Entry(_OPERATE, "shared.cli_status:doctor", "Check the set-up, and say how to mend what is wrong."),
 }

@@ -23,10 +23,10 @@ class Endings(Protocol):
     def timed_out(self, job: Job, timeout_s: float, log: str, *, loading: bool) -> None:
         """The code was killed because it took too long."""
 
-    def stopped(self, job: Job, log: str) -> None:
+    def stopped(self, job: Job, log: str, duration_s: float) -> None:
         """Somebody asked for it to be ended."""
 
-    def crashed(self, job: Job, death: RunnerDied) -> None:
+    def crashed(self, job: Job, death: RunnerDied, duration_s: float | None) -> None:
         """The runner died while the code ran, or was ended before its turn came."""
 
 
@@ -48,10 +48,10 @@ class RunEndings:
         """The code was killed because it took too long."""
         self._report(outcomes.timed_out(job, timeout_s, log, loading=loading))
 
-    def stopped(self, job: Job, log: str) -> None:
+    def stopped(self, job: Job, log: str, duration_s: float) -> None:
         """Somebody asked for it to be ended."""
-        self._report(outcomes.stopped(job, log))
+        self._report(outcomes.stopped(job, log, duration_s))
 
-    def crashed(self, job: Job, death: RunnerDied) -> None:
+    def crashed(self, job: Job, death: RunnerDied, duration_s: float | None) -> None:
         """The runner died while the code ran, or was ended before its turn came."""
-        self._report(outcomes.crashed(job, death))
+        self._report(outcomes.crashed(job, death, duration_s))

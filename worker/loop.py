@@ -23,6 +23,7 @@ from worker.backlog import Backlog
 from worker.batching import BatchSizer
 from worker.chores import Chores
 from worker.execution import Execution, Group, What
+from worker.measuring import measure_started
 from worker.reporting import Exchange, Reporter
 from worker.stopping import StopRequest
 from worker.uplink import Uplink
@@ -212,6 +213,7 @@ class WorkLoop:
             if answers is None:
                 self._uplink.lapsed()
         jobs = [job for job, ours in zip(group.jobs, answers, strict=True) if ours]
+        measure_started(jobs)
         return Group(jobs, group.what) if jobs else None
 
     def _starting(self, group: Group) -> Call[Any]:

@@ -8,9 +8,11 @@ from typing import Any
 
 from shared.clock import NS_PER_S, iso_utc
 from shared.events import emit
+from shared.metrics.catalogue import BUSY
 from shared.scripts.call import Call
 from shared.scripts.worker import Limits, finish
 from shared.store import Underway
+from worker.measuring import measure_ended
 from worker.outcomes import Ended
 from worker.uplink import Uplink
 
@@ -33,6 +35,7 @@ class Reporter:
         self._worked_s = 0.0
         self._telling = 0
         self._before = 0
+        self._telling_ms = 0
         self._telling_s = 0.0
         self._exchange: Exchange | None = None
         self._underway: Underway | None = None
@@ -50,7 +53,8 @@ class Reporter:
             self.exchange()
 
     def worked(self, elapsed_s: float) -> None:
-        """Time spent on executing, for RQ's statistics of the worker."""
+        """Time spent on executing, for the worker's metrics and RQ's statistics of it."""
+        BUSY.of().add(elapsed_s)
         self._worked_s += elapsed_s
 
     def exchange(self, calls: Sequence[Call[Any]] = ()) -> list[Any] | None:
@@ -90,7 +94,7 @@ class Reporter:
             return list(calls)
         now_ns = time.time_ns()
         endings = [ended.ending for ended in self._ended]
-        now_ms = now_ns * 1000 // NS_PER_S
+        now_ms = self._telling_ms = now_ns * 1000 // NS_PER_S
         self._telling_s = round(self._worked_s, 6) if self._worked_s >= WORKED_STEP_S else 0
         before = [ended.record for ended in self._ended if ended.record is not None]
         self._before = len(before)
@@ -104,6 +108,7 @@ class Reporter:
         self._bytes = sum(map(_size, self._ended))
         self._worked_s -= self._telling_s
         states, rest = replies[self._before], replies[self._before + 1 :]
+        measure_ended(told, states, self._telling_ms)
         for ended, state in zip(told, states, strict=True):
             if self._show_finished or ended.event != "run.finished":
                 _tell(ended, state)

@@ -15,7 +15,7 @@ from shared.definitions import Script, encode_definition
 from shared.envelope import ENVELOPE_VERSION, Envelope, Properties, QoS
 from shared.errors import UserError
 from shared.runs import RunSpec
-from worker.arguments import message_call
+from worker.arguments import message_call, tell_trace, trace_of
 from worker.environment import run_environment
 from worker.here import Here
 from worker.runners.base import Form, Message, RunCall, RunErrorInfo
@@ -115,11 +115,15 @@ def _call(script: Script, version: str, given: Given) -> RunCall:
     event = given.event
     trigger = event.trigger_path if event else ""
     spec = RunSpec(trigger, script.path, version, "trial", given.captures, b"", given.args, "" if event else "api")
-    environment = run_environment(RUN_ID, spec, "", iso_utc(time.time_ns())) | given.environment
-    if event is None:
+    message = message_of(event) if event else None
+    trace = trace_of(RUN_ID, RUN_ID, spec, message)
+    environment = run_environment(RUN_ID, spec, "", iso_utc(time.time_ns()), trace) | given.environment
+    if message is None:
         context = {"idempotency_key": "trial", "attempt": 1, "origin": "api"}
         return RunCall(RUN_ID, given.args or b"{}", None, context, "arguments", environment)
-    call = message_call(RUN_ID, 1, spec, message_of(event), given.form, environment, with_event=script.has_preprocessor)
+    call = message_call(RUN_ID, 1, spec, message, given.form, environment, with_event=script.has_preprocessor)
+    if trace is not None:
+        tell_trace(call, trace)
     if given.args is None:
         return call
     return msgspec.structs.replace(call, payload=given.args, event=None, form="arguments")

@@ -18,6 +18,8 @@ from console.workspace import Workspace
 from shared.config import Settings
 from shared.create_runs import make_run
 from shared.definitions import Flow, Script
+from shared.tracing.context import parse
+from shared.tracing.runs import carried
 
 PER_PAGE = 100
 _UNSUPPORTED = ("scheduled_for", "scheduled_in_secs", "retry", "job_id")
@@ -176,6 +178,9 @@ async def _queue(
     arguments = await content.referring(_arguments(await request.body()))
     timeout_s = math.ceil(runnable.timeout_s or settings.worker.default_timeout_s)
     family = await runs.family(request.user)
+    said = parse(request.headers.get("traceparent", ""), request.headers.get("tracestate", ""))
+    if said is not None:  # of a client that records spans itself
+        family = msgspec.structs.replace(family, trace=carried(said))
     is_flow = isinstance(runnable, Flow)
     run = make_run(runnable.path, version, timeout_s, arguments, "child", family, is_flow=is_flow)
     await runs.create(run)

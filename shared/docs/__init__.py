@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from shared.docs import commands, configuration, events, keys, openflow, run_states, session_states, verbs
+from shared.docs import commands, configuration, events, keys, metrics, openflow, run_states, session_states, verbs
 from shared.docs.page import COMMAND
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
@@ -19,6 +19,7 @@ PAGES: list[tuple[Path, Callable[[], str]]] = [
     (FOLDER / "configuration.md", configuration.render),
     (FOLDER / "events.md", events.render),
     (FOLDER / "keys.md", keys.render),
+    (FOLDER / "metrics.md", metrics.render),
     (FOLDER / "openflow.md", openflow.render),
     (FOLDER / "run-states.md", run_states.render),
     (FOLDER / "session-states.md", session_states.render),

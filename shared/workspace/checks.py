@@ -8,6 +8,7 @@ import msgspec
 
 from shared.definitions import Broker, Trigger
 from shared.openflow import PREPROCESSOR
+from shared.workspace.alerts import AlertsEntry
 from shared.workspace.flow_fields import Called
 from shared.workspace.flows import FlowFile
 from shared.workspace.layout import FLOW_FILE, LANGUAGES, PYTHON, UNSUPPORTED
@@ -59,6 +60,13 @@ def check_handler(entry: HandlerEntry, parts: Parts, problems: Problems) -> None
         _check_flow(entry.file, entry.line, entry.key, handler.path, parts, problems)
     elif handler.path not in parts.scripts.scripts and handler.path not in parts.scripts.broken:
         problems.error(entry.file, entry.line, entry.key, *_missing_script(handler.path, parts))
+
+
+def check_alerts(entry: AlertsEntry, parts: Parts, problems: Problems) -> None:
+    """The script that is called for alerts is in the folder."""
+    path = entry.alerts.runnable
+    if path is not None and path not in parts.scripts.scripts and path not in parts.scripts.broken:
+        problems.error(entry.file, entry.line, "alerts.runnable", *_missing_script(path, parts))
 
 
 def _check_flow(file: str, line: int, key: str, path: str, parts: Parts, problems: Problems) -> None:

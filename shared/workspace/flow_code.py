@@ -8,7 +8,7 @@ from shared.definitions import Language, Script
 from shared.openflow import PREPROCESSOR as PREPROCESSOR_ID
 from shared.workspace import javascript, shell
 from shared.workspace.flow_fields import Code
-from shared.workspace.imports import Module, closure, missing
+from shared.workspace.imports import Module, closure, folders_of, missing
 from shared.workspace.layout import LANGUAGES, PYTHON
 from shared.workspace.problems import Problems, did_you_mean
 from shared.workspace.scripts import ENTRY_POINT, PREPROCESSOR, defines, parameters_of, parse_python, requirements
@@ -67,7 +67,7 @@ class FlowCode:
                 self._refuse(code, f"def {function}(…): …", function)
                 return None
             known = {**self._python, **self._beside(entry), entry: module}
-            for line, name in missing(entry, known):
+            for line, name in missing(entry, known, folders_of(known)):
                 code.table.warn("content", f"line {line} imports {name}, which is not in the workspace")
             modules = closure(entry, known)
             parameters = parameters_of(module.tree, function)

@@ -10,9 +10,9 @@ import msgspec
 from shared.definitions import FLOW_TIMEOUT_S, ErrorHandler, Flow, Runnable, Script, Trigger, encode_definition
 from shared.openflow import PREPROCESSOR
 from shared.workspace import Workspace
+from shared.workspace.defaults import read_defaults
 from shared.workspace.flow_fields import Called
 from shared.workspace.problems import Problems, did_you_mean
-from shared.workspace.retries import read_defaults
 from shared.workspace.scripts import as_preprocessor
 from shared.workspace.triggers import TriggerFile
 
@@ -43,7 +43,7 @@ class Runnables:
         self.code: dict[str, list[Script]] = {}
         for path in self._files:
             self._flow(path, ())
-        entry = workspace.handler if defaults is None else read_defaults(defaults, Problems())
+        entry = workspace.defaults.handler if defaults is None else read_defaults(defaults, Problems()).handler
         self._default = entry.handler if entry is not None and self._is_there(entry.handler) else None
 
     def flows(self) -> dict[str, Flow]:

@@ -12,6 +12,7 @@ from shared import keys
 from shared.errors import HeadraceError, InternalError, StoreUnavailable
 from shared.event import payload_argument
 from shared.flow_records import BEGUN, INPUT, STARTED, read_fanned
+from shared.run_record import iso_ms
 from shared.runs import RunSpec
 from worker import outcomes
 from worker.flows import faults
@@ -113,7 +114,8 @@ class FlowEngine:
             return self._begin_part(job, version)
         started_ms = records.started_ms()
         deadline_ms = None if flow.timeout_s is None else started_ms + flow.timeout_s * _MS
-        constants = {"flow_job_id": job.claim.run_id, "started_at": started_ms}
+        due_ms = job.message.received_at if job.message else started_ms
+        constants = {"flow_job_id": job.claim.run_id, "started_at": started_ms, "WM_SCHEDULED_FOR": iso_ms(due_ms)}
         return interpret(flow, version.flows, self._arguments(spec, job, version), constants), deadline_ms
 
     def _begin_part(self, job: Job, version: FlowVersion) -> tuple[Asking[Outcome], int | None]:

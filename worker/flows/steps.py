@@ -14,8 +14,8 @@ from shared.errors import InternalError
 from shared.event import mqtt_event
 from shared.openflow import Static
 from shared.run_tokens import mint
-from worker.arguments import References, run_context
-from worker.environment import flow_environment
+from worker.arguments import References, run_context, tell_trace, trace_of
+from worker.environment import flow_environment, run_environment
 from worker.executor import Executor
 from worker.flows.effects import Execute
 from worker.jobs import Job
@@ -61,11 +61,11 @@ class StepEndings:
         problem = RunErrorInfo("TimeoutError", f"{what} within {timeout_s:g} s and was ended")
         self._last = StepEnd(RunDone(job.claim.run_id, ok=False, error=problem, log=log))
 
-    def stopped(self, _job: Job, log: str) -> None:
+    def stopped(self, _job: Job, log: str, _duration_s: float) -> None:
         """Somebody asked for it to be ended."""
         self._last = StepEnd(log=log)
 
-    def crashed(self, _job: Job, death: RunnerDied) -> None:
+    def crashed(self, _job: Job, death: RunnerDied, _duration_s: float | None) -> None:
         """The runner died while the code ran."""
         self._last = StepEnd(death=death, log=death.log)
 
@@ -89,14 +89,18 @@ class StepCalls:
         spec, message, run_id = job.spec, job.message, job.claim.run_id
         token = mint(self._token_key, run_id, job.claim.execution)
         began_ns = message.received_at * _NS_PER_MS if message else time.time_ns()
-        environment = flow_environment(run_id, spec, step.key, step.step, token, iso_utc(began_ns))
+        trace = trace_of(run_id, job.claim.execution, spec, message)
+        environment = run_environment(run_id, spec, token, iso_utc(began_ns), trace)
+        environment = flow_environment(environment, run_id, spec, step.key, step.step)
         context = run_context(spec, attempt, message)
         context["idempotency_key"] = f"{spec.idempotency_key}/{step.key}"
         context["step"] = step.step
         if message is None and not spec.cause:
             context["brokerless"] = True
         payload = _encode(self._resolved(step, inputs))
-        self._next = RunCall(run_id, payload, None, context, "arguments", environment, shared)
+        call = self._next = RunCall(run_id, payload, None, context, "arguments", environment, shared)
+        if trace is not None:
+            tell_trace(call, trace)
 
     def call(self, _job: Job, _script: ScriptFiles) -> RunCall:
         """The call that was made ready."""
