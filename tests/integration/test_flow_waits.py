@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,11 +64,13 @@ def test_a_flow_that_sleeps_holds_no_worker_and_stays_in_the_books(
         [step("a", sleep=static(3600)), step("b", sleep=static(3600))],
         {"a": tally.source("a"), "b": tally.source("b")},
     )
-    start_worker()
-    queue_flows(store, flow, "q2-s-1-1", "q1-s-1-2")
-
     runs = ("q2-s-1-1", "q1-s-1-2")
+    queue_flows(store, flow, *runs)
+    expires = f"{time.time() * 1000 + 60_000:.0f}"
+    store.commands([("HSET", keys.job(run_id), "expires", expires) for run_id in runs])
+    start_worker()
     eventually(lambda: states(store, *runs) == ["scheduled", "scheduled"])
+    assert store.command("HEXISTS", keys.job(runs[0]), "expires") == 0, "what has begun does not expire"
     assert claims_left(store) == 0
     assert counters(store)["scheduled"] == 2
     assert differences(store) == []
