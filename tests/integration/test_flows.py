@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from shared import keys
+from shared.definitions import Variable
 from shared.history import show
 from shared.store import Store
+from tests.support.console import deploy
 from tests.support.eventually import eventually
 from tests.support.factories import counters, run_fields
 from tests.support.flows import (
@@ -288,3 +290,17 @@ def test_steps_share_a_folder_where_the_flow_wants_it(store: Store) -> None:
     found = result(store)
     assert (found["said"], Path(found["folder"]).exists()) == ("hello", False)
     assert result(store, "q2-api-2") is False
+
+
+@pytest.mark.usefixtures("_worker")
+def test_references_in_static_inputs_are_put_in_place_and_not_kept(store: Store) -> None:
+    """What came with a message is left as it is."""
+    deploy(store, Variable("f/t/limit", "30"))
+    inputs = {"limit": "$var:f/t/limit", "other": "flow_input.text"}
+    module = step("a", {"other": inputs["other"]})
+    module["value"]["input_transforms"]["limit"] = {"type": "static", "value": inputs["limit"]}
+    flow = deploy_flow(store, [module])
+    queue_flows(store, flow, "q1-s-1-1")
+    assert result(store, "q1-s-1-1") == {"limit": "30", "other": None}
+    (node,) = show(store, "q1-s-1-1").steps
+    assert node.inputs == {"limit": "$var:f/t/limit", "other": None}
