@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from shared import keys
+from shared.again import Edits, run_again
 from shared.doctor_runs import differences
 from shared.errors import UserError
 from shared.flow_restart import restart_run
@@ -128,6 +129,10 @@ def test_parallel_branches_that_fail_fail_the_flow_once_all_have_ended(
         run_flow(store, flow, f"q2-api-{number}")
     start_worker()
 
+    result(store, "q2-api-0")
+    part, _ = store.command("ZRANGE", keys.children("q2-api-0"), 0, -1)
+    with pytest.raises(UserError, match="is a part of the run of a flow, q2-api-0"):
+        run_again(store, part.decode(), Edits(), None)
     first, second = result(store, "q2-api-0")["p"]
     assert (first, second["error"]["message"], second["error"]["step_id"]) == ({"x": 1}, "no", "f")
     result(store, "q2-api-1", "failed")
