@@ -136,7 +136,10 @@ class Drive:
                 return self._noted(effect.key, faults.too_many(len(effect.parts), self._tools.parts_max))
             if self._tools.without_secrets(effect.flow_input)[1]:
                 return self._noted(effect.key, faults.secret_in_parts())
-            self._heed(self._tools.fan_out(self._job, effect, self._records, self._deadline_ms))
+            reply = self._tools.fan_out(self._job, effect, self._records, self._deadline_ms)
+            if reply == "cancelled":  # nothing was recorded: it is with the end of the run
+                raise Cancelled
+            self._heed(reply)
         else:
             self._tools.look_after(self._job, effect, read_fanned(begun))
             self._let_go(self._tools.recheck_s, effect.fan)

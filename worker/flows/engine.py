@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from shared import keys
-from shared.errors import HeadraceError, InternalError, StoreUnavailable
+from shared.errors import HeadraceError, InternalError, StoreUnavailable, UserError
 from shared.event import payload_argument
 from shared.flow_records import BEGUN, INPUT, STARTED, read_fanned
 from shared.run_record import iso_ms
@@ -45,6 +45,10 @@ class References(Protocol):
 
     def resolve(self, value: Any) -> Any:
         """The value with references put in place."""
+
+
+class PayloadError(UserError):
+    """The payload is not in the form that the trigger promises."""
 
 
 class FlowEngine:
@@ -85,8 +89,8 @@ class FlowEngine:
 
     def _drive(self, job: Job, version: FlowVersion, shared: str, tick: Callable[[], None]) -> Ended:
         began = time.monotonic()
-        records = self._read(job)
-        asking, deadline_ms = self._begin(job, version, records)
+        records, around = self._read(job)
+        asking, deadline_ms = self._begin(job, version, records, around)
         drive = Drive(job, records, self._tools, deadline_ms, shared)
         try:
             outcome = drive.run(asking, tick)
@@ -99,42 +103,34 @@ class FlowEngine:
         ended = _ended(job, outcome, drive, records, time.monotonic() - began)
         return outcomes.recorded(ended, drive.last_record())
 
-    def _read(self, job: Job) -> Records:
-        reply = self._tools.read([("HGETALL", keys.flow(job.claim.run_id))])
-        if reply is None:
+    def _read(self, job: Job) -> tuple[Records, Sequence[bytes | None]]:
+        """What the run has recorded; of the flow that it is a part of, what that knows and when it was started."""
+        spec = job.spec
+        if spec is None:
+            raise InternalError("a job that is not ours was to be executed", run=job.claim.run_id)
+        commands: list[tuple[str, ...]] = [("HGETALL", keys.flow(job.claim.run_id))]
+        if spec.part:
+            fan = spec.part.rpartition("/")[0]
+            commands.append(("HMGET", keys.flow(spec.parent or ""), f"{fan}!parts{BEGUN}", STARTED))
+        replies = self._tools.read(commands)
+        if replies is None:
             raise LetGo
-        return Records(_hash(reply[0]), self._tools.now_ms)
+        return Records(_hash(replies[0]), self._tools.now_ms), replies[1] if spec.part else ()
 
-    def _begin(self, job: Job, version: FlowVersion, records: Records) -> tuple[Asking[Outcome], int | None]:
+    def _begin(
+        self, job: Job, version: FlowVersion, records: Records, around: Sequence[bytes | None]
+    ) -> tuple[Asking[Outcome], int | None]:
         """What asks, and when it must have ended (epoch ms)."""
         spec, flow = job.spec, version.flow
         if spec is None:
             raise InternalError("a job that is not ours was to be executed", run=job.claim.run_id)
         if spec.part:
-            return self._begin_part(job, version)
+            return _begin_part(spec, version, *around)
         started_ms = records.started_ms()
         deadline_ms = None if flow.timeout_s is None else started_ms + flow.timeout_s * _MS
         due_ms = job.message.received_at if job.message else started_ms
         constants = {"flow_job_id": job.claim.run_id, "started_at": started_ms, "WM_SCHEDULED_FOR": iso_ms(due_ms)}
         return interpret(flow, version.flows, self._arguments(spec, job, version), constants), deadline_ms
-
-    def _begin_part(self, job: Job, version: FlowVersion) -> tuple[Asking[Outcome], int | None]:
-        spec = job.spec
-        if spec is None or spec.parent is None:
-            raise InternalError("a part of a flow has no flow", run=job.claim.run_id)
-        fan, _, number = spec.part.rpartition("/")
-        fields = (f"{fan}!parts{BEGUN}", STARTED)
-        reply = self._tools.read([("HMGET", keys.flow(spec.parent), *fields)])
-        if reply is None:
-            raise LetGo
-        blob, started = reply[0]
-        if blob is None:
-            raise InternalError(f"the flow {spec.parent} is gone")
-        fanned = read_fanned(blob)
-        part = find_part(version.flow, version.flows, f"{fan.partition('#')[0]}/{number}")
-        known = Known(fanned.flow_input, fanned.results, _decode(spec.args or b"null"))
-        constants = {"flow_job_id": spec.root or spec.parent, "started_at": int(started or 0) or None}
-        return interpret_part(part, version.flows, known, constants), fanned.deadline_ms
 
     def _arguments(self, spec: RunSpec, job: Job, version: FlowVersion) -> dict[str, Any] | None:
         """None: its preprocessor makes them."""
@@ -148,8 +144,21 @@ class FlowEngine:
         form = self._forms.form(message.trigger_version)
         arguments = payload_argument(message.payload, form if form != "arguments" else "windmill") or {}
         if not arguments:
-            raise InternalError(f"the payload is not {form}")
+            raise PayloadError(f"the payload is not {form}")
         return arguments
+
+
+def _begin_part(
+    spec: RunSpec, version: FlowVersion, blob: bytes | None, started: bytes | None
+) -> tuple[Asking[Outcome], int | None]:
+    if blob is None:
+        raise InternalError(f"the flow {spec.parent} is gone")
+    fanned = read_fanned(blob)
+    fan, _, number = spec.part.rpartition("/")
+    part = find_part(version.flow, version.flows, f"{fan.partition('#')[0]}/{number}")
+    known = Known(fanned.flow_input, fanned.results, _decode(spec.args or b"null"))
+    constants = {"flow_job_id": spec.root or spec.parent, "started_at": int(started or 0) or None}
+    return interpret_part(part, version.flows, known, constants), fanned.deadline_ms
 
 
 def _refers(args: bytes | None) -> bool:
