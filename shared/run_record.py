@@ -20,7 +20,7 @@ from shared.errors import EnvelopeError
 from shared.runs import RunSpec, decode_job
 
 FIELDS: Final = (
-    "status", "state", "trigger", "attempts", "enqueued_at", "started_at", "ended_at", "execution", "source",
+    "status", "state", "trigger", "attempts", "enqueued_at", "started_at", "ended_at", "execution", "source", "began",
 )  # fmt: skip
 """What of the job hash is read at once; the message in `data` is fetched apart, because it may be large."""
 
@@ -179,7 +179,7 @@ def make_run(head: Head, spec: RunSpec | None, message: Envelope | None, last: A
         attempts=int(fields["attempts"] or 0),
         received_at=iso_ms(message.received_at) if message else None,
         queued_at=iso_text(fields["enqueued_at"]),
-        started_at=iso_text(fields["started_at"]),
+        started_at=iso_text(fields["began"] or fields["started_at"]),  # a flow that has waited was started again
         ended_at=iso_text(fields["ended_at"]),
         result=result,
         error=None if head.state == "succeeded" else error,  # recovered by its error handler

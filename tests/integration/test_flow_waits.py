@@ -75,12 +75,14 @@ def test_a_flow_that_sleeps_holds_no_worker_and_stays_in_the_books(
     assert claims_left(store) == 0
     assert counters(store)["scheduled"] == 2
     assert differences(store) == []
+    began = show(store, runs[0]).run.started_at
     for run_id in runs:
         store.command("ZADD", keys.RQ_SCHEDULED, "XX", 1, run_id)
     eventually(lambda: states(store, *runs) == ["succeeded", "succeeded"])
     assert sorted(tally.executed()) == ["a", "a", "b", "b"]
     assert set(tally.by_key().values()) == {1}
     assert [run_fields(store, run_id)["attempts"] for run_id in runs] == ["1", "1"]
+    assert show(store, runs[0]).run.started_at == began, "it began once"
     assert differences(store) == []
 
 
