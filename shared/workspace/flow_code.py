@@ -23,6 +23,11 @@ _OTHERS = (
 )  # fmt: skip
 _EXTENSIONS: dict[Language, str] = {"python3": PYTHON, "bash": ".sh", "deno": ".ts"}
 
+_Text = tuple[str, str]
+"""The file of a text, '' for flow.yaml, and the text."""
+_Read = tuple[dict[str, str], list[str]]
+"""Modules, and parameters."""
+
 
 class FlowCode:
     """Makes the scripts of one flow. `folder` is the flow's, with its slash; `python` are the workspace's modules."""
@@ -33,52 +38,57 @@ class FlowCode:
         self._folder = folder
         self._path = path
         self._texts = texts
-        self._python = python
+        self._modules = python
         self._problems = problems
 
     def script(self, code: Code) -> Script | None:
         """The script of a step; None, and a problem, where its code cannot be one."""
-        table, step = code.table, code.step
-        content, lock = self._text(code, "content"), self._text(code, "lock")
         language = _LANGUAGES.get(code.language)
+        content = self._text(code, "content")
+        lock = self._text(code, "lock") if language == "python3" else ("", "")
         if language is None:
             self._refuse_language(code)
         if language is None or content is None or lock is None:
             return None
-        entry = self._entry(content[0], language, step)
-        function = PREPROCESSOR if step == PREPROCESSOR_ID else ENTRY_POINT
-        texts = {**self._texts, entry: content[1]}
-        if language == "bash":
-            if function == PREPROCESSOR:
-                table.error("language", "bash makes no arguments of an event", "write the preprocessor in Python")
-                return None
-            modules, parameters = {entry: content[1]}, shell.parameters(content[1])
-        elif language == "deno":
-            modules, found = javascript.closure(entry, texts), javascript.parameters(content[1], function)
-            if found is None:
-                self._refuse(code, f"export async function {function}(…)", function)
-                return None
-            parameters = found
-        else:
-            module = self._parsed(code, content[0], entry, content[1])
-            if module.tree is None:
-                return None
-            if not defines(module.tree, function):
-                self._refuse(code, f"def {function}(…): …", function)
-                return None
-            known = {**self._python, **self._beside(entry), entry: module}
-            for line, name in missing(entry, known, folders_of(known)):
-                code.table.warn("content", f"line {line} imports {name}, which is not in the workspace")
-            modules = closure(entry, known)
-            parameters = parameters_of(module.tree, function)
-        lock_text = requirements(lock[1]) if language == "python3" else ""
+        entry = self._entry(content[0], language, code.step)
+        function = PREPROCESSOR if code.step == PREPROCESSOR_ID else ENTRY_POINT
+        readers = {"bash": self._bash, "deno": self._deno, "python3": self._python}
+        found = readers[language](code, entry, content, function)
+        if found is None:
+            return None
         return Script(
-            path=f"{self._path}/{step}", language=language, entry=entry, modules=modules, lock=lock_text,
-            parameters=parameters, function=function,
+            path=f"{self._path}/{code.step}", language=language, entry=entry, modules=found[0],
+            lock=requirements(lock[1]), parameters=found[1], function=function,
         )  # fmt: skip
 
-    def _text(self, code: Code, key: str) -> tuple[str, str] | None:
-        """(file, text) of a text that stands there or, with the name of the file, in another one."""
+    def _bash(self, code: Code, entry: str, content: _Text, function: str) -> _Read | None:
+        if function == PREPROCESSOR:
+            hint = "write the preprocessor in Python"
+            code.table.error("language", "bash makes no arguments of an event", hint)
+            return None
+        return {entry: content[1]}, shell.parameters(content[1])
+
+    def _deno(self, code: Code, entry: str, content: _Text, function: str) -> _Read | None:
+        parameters = javascript.parameters(content[1], function)
+        if parameters is None:
+            self._refuse(code, f"export async function {function}(…)", function)
+            return None
+        return javascript.closure(entry, {**self._texts, entry: content[1]}), parameters
+
+    def _python(self, code: Code, entry: str, content: _Text, function: str) -> _Read | None:
+        module = self._parsed(code, content[0], entry, content[1])
+        if module.tree is None:
+            return None
+        if not defines(module.tree, function):
+            self._refuse(code, f"def {function}(…): …", function)
+            return None
+        known = {**self._modules, **self._beside(entry), entry: module}
+        for line, name in missing(entry, known, folders_of(known)):
+            code.table.warn("content", f"line {line} imports {name}, which is not in the workspace")
+        return closure(entry, known), parameters_of(module.tree, function)
+
+    def _text(self, code: Code, key: str) -> _Text | None:
+        """A text that stands there or, with the name of the file, in another one."""
         value = code.table.data(key)
         if isinstance(value, list) and all(isinstance(line, str) for line in value):
             value = "\n".join(value)

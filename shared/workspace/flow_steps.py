@@ -25,6 +25,7 @@ from shared.openflow import (
 )
 from shared.workspace.flow_fields import MAX_AT_ONCE, Called, Code, Found
 from shared.workspace.problems import did_you_mean
+from shared.workspace.references import REFERENCES
 from shared.workspace.retries import read_retry
 from shared.workspace.step_ids import bad_id
 from shared.workspace.yaml_lines import Table
@@ -47,7 +48,7 @@ NO_MEANING_IN_SCRIPT = ("tag_override", "is_trigger")
 _HUB = "hub/"
 _STEPS = ("rawscript", "script", "flow")
 _REFUSAL = "is not supported"
-_REFUSAL_HINT = "leave it out: the flow would do something else here than in Windmill"
+_REFUSAL_HINT = "leave it out; the flow then does something else than in Windmill"
 
 
 class Steps:
@@ -88,6 +89,10 @@ class Steps:
         if found is not None and not isinstance(found, dict):
             table.error("flow_env", "not a table of constants", "write name: value lines under it")
             return {}
+        for text in table.texts("flow_env"):
+            if text.text.startswith(REFERENCES):
+                hint = "give it to a step as a static input"
+                table.warn("flow_env", f"{text.text} stays as it is: constants are not replaced", hint)
         return found or {}
 
     def _special(self, table: Table, key: str, own_id: str, kinds: tuple[str, ...]) -> FlowModule | None:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from shared.definitions import Expired, Filter, Mode, PayloadFormat, Retained, Topic, Trigger
+from shared.definitions import ErrorHandler, Expired, Filter, Mode, PayloadFormat, Retained, Topic, Trigger
 from shared.envelope import QoS
 from shared.errors import TopicError
 from shared.expressions import check
@@ -95,11 +95,9 @@ def read_trigger(file: str, text: str, problems: Problems) -> TriggerFile | None
     _warn_of_loss(table, trigger)
     if script in runnables and (script in flows) != is_flow:
         _refuse_namesake(table, "script_path", script)
-    if is_flow:
-        flows.add(script)
-    own = handler.handler if handler else None
-    if own is not None and own.path in {script, *runnables} and own.is_flow != (own.path in flows):
-        _refuse_namesake(table, "error_handler_path", own.path)
+    flows |= {script} if is_flow else set()
+    if handler is not None and handler.handler.path in {script, *runnables}:
+        _check_namesake(table, handler.handler, flows)
     lines = {script: table.line("script_path")} | runnables
     places = table.line("mqtt_resource_path"), table.line("client_id")
     return TriggerFile(file, trigger, lines, timeout_s, *places, frozenset(flows), handler)
@@ -182,6 +180,11 @@ def _topics(table: Table, protocol: _Protocol) -> tuple[list[Topic], dict[str, i
     if protocol.client_version == "v3":
         _warn_of_overlaps(filters)
     return topics, runnables, flows
+
+
+def _check_namesake(table: Table, handler: ErrorHandler, flows: set[str]) -> None:
+    if handler.is_flow != (handler.path in flows):
+        _refuse_namesake(table, "error_handler_path", handler.path)
 
 
 def _refuse_namesake(table: Table, key: str, path: str) -> None:

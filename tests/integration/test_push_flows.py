@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from shared import history
 from shared.cli_common import settings
-from shared.definitions import Script
+from shared.definitions import Runnable, Script
 from shared.deploy import edit, read_current
 from shared.deployment import read_all
 from shared.store import Store
 from tests.support.command_line import CommandLine
+from tests.support.eventually import eventually
+from tests.support.flows import run_flow
+from tests.support.processes import HeadraceProcess
 from tests.support.wheels import PackageFolder
 from tests.support.workspaces import trigger_yaml, write_workspace
 
@@ -31,6 +36,7 @@ value:
       value: {type: script, path: f/t/s, input_transforms: {}}
 """
 CHECK = "import tank\n\n\ndef main(t):\n    return tank.LITRES\n"
+INPUTS = "path: f/t/s, input_transforms: {own: {type: javascript, expr: results.a}}"
 TRIGGER = trigger_yaml("hot", ("x", 1)).replace("is_flow: false", "is_flow: true")
 
 
@@ -141,3 +147,22 @@ def test_a_flow_is_edited_where_it_is_deployed(command: CommandLine, store: Stor
 
     assert "temperature" in str(read_current(store, create_id=False).flows["f/t/hot"].value)
     assert step(store, "a").lock == "tank==1.0"
+
+
+def test_a_run_that_is_queued_runs_what_it_was_queued_with(
+    command: CommandLine, store: Store, folder: Path, headrace: Callable[..., HeadraceProcess], redis_url: str
+) -> None:
+    """Its own code and the scripts of the workspace, whatever is pushed meanwhile."""
+    (folder / "f/t/hot__flow/flow.yaml").write_text(FLOW.replace("path: f/t/s, input_transforms: {}", INPUTS))
+    for number in (1, 2):
+        (folder / "f/t/hot__flow/check.py").write_text(f"def main(t):\n    return 'own {number}'\n")
+        (folder / "f/t/s.py").write_text(f"def main(own):\n    return [own, 'script {number}']\n")
+        command.text("push", folder)
+        version = read_current(store, create_id=False).deployed.versions["flow:f/t/hot"]
+        run_flow(store, Runnable("f/t/hot", version, 60, is_flow=True), f"q1-case-1-{number}", {"t": 1})
+    headrace("worker", REDIS_URL=redis_url)
+
+    for number in (1, 2):
+        run_id = f"q1-case-1-{number}"
+        eventually(lambda run_id=run_id: history.show(store, run_id).run.ended_at is not None)  # type: ignore[misc]
+        assert history.show(store, run_id).run.result == [f"own {number}", f"script {number}"]
