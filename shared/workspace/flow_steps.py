@@ -76,9 +76,6 @@ class Steps:
             self.found.expression(table, "skip_expr", "skip_expr", ""), self._environment(table),
             table.text("early_return"),
         )  # fmt: skip
-        if value.same_worker:
-            hint = "give what steps share as results; they run on one worker anyway, but for what is parallel"
-            table.warn("same_worker", "there is no folder ./shared", hint)
         if value.early_return is not None:
             hint = "a message waits for no answer; a caller gets the result of the whole flow"
             table.warn("early_return", "not used yet", hint)
