@@ -68,6 +68,14 @@ class Query(msgspec.Struct, frozen=True):
     scan: int = SCAN
 
 
+class Page(msgspec.Struct, frozen=True):
+    """Runs newest first, and where the next page begins (None: there are no more). `looked_at` counts those passed."""
+
+    runs: list[Run]
+    next: Cursor | None
+    looked_at: int
+
+
 class RunDetails(msgspec.Struct, frozen=True):
     """A run with its message and the attempts that ended, oldest first; Redis keeps the last ten.
 
@@ -93,6 +101,28 @@ def search(store: Store, query: Query, looked_at: Callable[[int], None]) -> Iter
     Runs that are placed meanwhile are not shown, runs that are forgotten meanwhile are left out.
     """
     return islice(_matching(store, query, looked_at), query.limit)
+
+
+def read_page(store: Store, query: Query, start: Cursor | None = None) -> Page:
+    """As many as the query's limit, from a cursor on; fewer where `scan` runs were looked at before.
+
+    Pages that follow each other by their cursors show each run once, whatever is placed or forgotten meanwhile.
+    """
+    key, wanted, first, down_to = _scope(query)
+    cursor = start or first
+    found: list[Run] = []
+    looked = 0
+    while True:
+        give = query.limit - len(found)
+        step = min(_step(wanted, give), query.scan - looked)
+        scanned = store.run(scan_runs(key, wanted, cursor, down_to=down_to, look_at=step, give=give))
+        found += [run for run in read_runs(store, scanned.ids) if _fits(query, run)]
+        cursor = scanned.cursor
+        looked += scanned.looked_at
+        if scanned.is_end:
+            return Page(found, None, looked)
+        if len(found) == query.limit or looked >= query.scan:
+            return Page(found, cursor, looked)
 
 
 def read_runs(store: Store, ids: Sequence[bytes]) -> Iterator[Run]:
@@ -131,10 +161,7 @@ def make_details(head: Head, data: bytes | None, entries: Sequence[tuple[bytes, 
 
 
 def _matching(store: Store, query: Query, looked_at: Callable[[int], None]) -> Iterator[Run]:
-    key = keys.runs(query.trigger) if query.trigger else keys.RUNS
-    wanted = _wanted(query)
-    cursor = Cursor("+inf" if query.until is None else f"({query.until * _US}")
-    down_to = "-inf" if query.since is None else str(query.since * _US)
+    key, wanted, cursor, down_to = _scope(query)
     give = min(PAGE, query.limit)
     looked = 0
     while looked < query.scan:
@@ -147,6 +174,14 @@ def _matching(store: Store, query: Query, looked_at: Callable[[int], None]) -> I
         looked_at(looked)
         if found.is_end:
             return
+
+
+def _scope(query: Query) -> tuple[str, Wanted, Cursor, str]:
+    """Where a search goes: the key, what is wanted, from where, and down to which score."""
+    key = keys.runs(query.trigger) if query.trigger else keys.RUNS
+    top = "+inf" if query.until is None else f"({query.until * _US}"
+    down_to = "-inf" if query.since is None else str(query.since * _US)
+    return key, _wanted(query), Cursor(top), down_to
 
 
 def _step(wanted: Wanted, give: int) -> int:

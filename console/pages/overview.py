@@ -1,0 +1,86 @@
+"""The overview: is all well, what comes in, what waits, who works."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import Response, get
+
+from console.pages.site import Site
+from console.samples import Sample, Samples
+from shared import keys
+from shared.doctor import Check, check_registries, check_status
+from shared.scripts.call import Arg
+from shared.status import SessionStatus, Status, read_status
+from shared.store import Store
+
+
+class Process(msgspec.Struct, frozen=True):
+    """A process that holds sessions or places messages. `does` says what it has in hand; `idle_ms` since when it was
+    last heard of, where that is known.
+    """
+
+    kind: str
+    name: str
+    does: str
+    idle_ms: int | None = None
+
+
+class Overview(msgspec.Struct, frozen=True):
+    """All that the page shows."""
+
+    status: Status
+    wrong: list[Check]
+    processes: list[Process]
+
+
+def read_overview(store: Store, url: str) -> Overview:
+    """Ask Redis. Raises StoreUnavailable."""
+    status = read_status(store, url)
+    checks = [*check_status(status), check_registries(store)]
+    consumers = _consumers(store)
+    return Overview(status, [check for check in checks if check.level != "ok"], [*_holders(status.sessions), *consumers])
+
+
+@get("/")
+async def overview(site: Site, samples: Samples) -> Response[str]:
+    """The page."""
+    page = await site.read(read_overview, site.settings.redis_url)
+    return site.page(
+        "overview.html", section="overview", page=page, rates=samples.rates(), dead_count=page.status.dead
+    )
+
+
+@get("/overview/samples")
+async def overview_samples(samples: Samples, after: int = 0) -> dict[str, list[float | None]]:
+    """What the charts show: columns of samples, those after a time in epoch seconds."""
+    return samples.columns(after)
+
+
+def _holders(sessions: list[SessionStatus]) -> list[Process]:
+    held: dict[str, list[str]] = {}
+    for session in sessions:
+        if session.holder:
+            held.setdefault(session.holder, []).append(session.trigger)
+    return [Process("ingest", name, f"holds {len(triggers)} sessions") for name, triggers in sorted(held.items())]
+
+
+def _consumers(store: Store) -> list[Process]:
+    """Dispatchers, as the inbox knows them."""
+    command: tuple[Arg, ...] = ("XINFO", "CONSUMERS", keys.INBOX, keys.GROUP)
+    if not store.command("EXISTS", keys.INBOX):
+        return []
+    found = [_fields(each) for each in store.command(*command)]
+    return [
+        Process("dispatch", each["name"].decode(), f"{each['pending']} messages in hand", int(each["idle"]))
+        for each in found
+    ]
+
+
+def _fields(reply: Any) -> dict[str, Any]:
+    pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
+    return {(name.decode() if isinstance(name, bytes) else name): value for name, value in pairs}
+
+
+__all__ = ["Sample", "overview", "overview_samples", "read_overview"]

@@ -1,0 +1,163 @@
+"""The runs page: the history, newest first, by filters that stand in the address; and what is done to many at once."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.params import Parameter
+from litestar.response import Redirect
+
+from console.pages.payloads import one_line
+from console.pages.run_filters import (
+    PER_PAGE,
+    SINCE,
+    STATES,
+    Filters,
+    cursor_text,
+    known_states,
+    query_of,
+    read_cursor,
+)
+from console.pages.site import Site
+from shared import keys
+from shared.again import Edits, run_again
+from shared.clock import iso_utc
+from shared.deploy import read_now
+from shared.errors import HeadraceError, UserError
+from shared.history import Page, Query, read_page
+from shared.run_page import milliseconds
+from shared.run_record import Run
+from shared.scripts.history import Cursor
+from shared.scripts.operate import cancel
+from shared.store import Store
+from shared.tables import number, printable
+
+_WIDTH: Final = 1000
+_HEIGHT: Final = 80
+_LONGEST_MS: Final = 60_000.0
+_BADLY: Final = frozenset({"failed", "lost", "interrupted"})
+
+
+class Dot(msgspec.Struct, frozen=True):
+    """A run in the graph: where, in which tone, and what is said of it."""
+
+    x: float
+    y: float
+    tone: str
+    title: str
+
+
+class RunList(msgspec.Struct, frozen=True):
+    """A page of runs, the triggers and runnables that can be chosen, and how many runs and dead letters there are."""
+
+    page: Page
+    triggers: list[str]
+    runnables: list[str]
+    kept: int
+    dead: int
+
+
+def read_list(store: Store, query: Query, start: Cursor | None) -> RunList:
+    """Ask Redis. Raises StoreUnavailable."""
+    deployed = read_now(store)
+    kept, dead = store.commands([("ZCARD", keys.RUNS), ("ZCARD", keys.DEAD)])
+    runnables = sorted({*deployed.of_kind("script"), *deployed.of_kind("flow")})
+    return RunList(read_page(store, query, start), list(deployed.of_kind("trigger")), runnables, kept, dead)
+
+
+def outcome(run: Run) -> str:
+    """Result or error on one line."""
+    if run.error is not None:
+        return printable(f"{run.error['name']}: {run.error['message']}")[:300]
+    return "" if run.result is None else one_line(run.result)
+
+
+def graph(runs: Sequence[Run]) -> list[Dot]:
+    """Runs by when they were queued and how long they took, on a scale of tenfold steps from 0.1 ms to a minute."""
+    placed = [(datetime.fromisoformat(run.queued_at).timestamp(), run) for run in runs if run.queued_at]
+    if not placed:
+        return []
+    first, last = min(at for at, _ in placed), max(at for at, _ in placed)
+    dots = []
+    for at, run in placed:
+        took = milliseconds(run.started_at, run.ended_at)
+        share = 0.0 if took is None else math.log10(max(1.0, min(took, _LONGEST_MS) * 10)) / math.log10(_LONGEST_MS * 10)
+        x = 8 + (_WIDTH - 16) * ((at - first) / (last - first) if last > first else 0.5)
+        tone = "bad" if run.state in _BADLY else "ok" if run.state == "succeeded" else "busy"
+        dots.append(Dot(round(x, 1), round(_HEIGHT - 6 - (_HEIGHT - 12) * share, 1), tone, f"{run.id} {run.state}"))
+    return dots
+
+
+@get("/runs")
+async def runs(
+    site: Site,
+    states: Annotated[list[str] | None, Parameter(query="state")] = None,
+    trigger: str = "",
+    runnable: str = "",
+    topic: str = "",
+    label: str = "",
+    error: str = "",
+    since: str = "",
+    until: str = "",
+    after: str = "",
+) -> Response[str]:
+    """The page."""
+    filters = Filters(known_states(states or []), trigger, runnable, topic, label, error, since, until)
+    wrong = ""
+    try:
+        query, start = query_of(filters, time.time_ns() // 1_000_000), read_cursor(after)
+    except UserError as problem:
+        wrong = str(problem)
+        query, start = Query(limit=1, scan=1), None
+    found = await site.read(read_list, query, start)
+    shown = [] if wrong else found.page.runs
+    older = filters.address(after=cursor_text(found.page.next)) if found.page.next and not wrong else ""
+    return site.page(
+        "runs.html", section="runs", filters=filters, found=found, runs=shown, wrong=wrong, older=older,
+        is_first=start is None, states=STATES, since_choices=SINCE, outcome=outcome, took=took_ms, dots=graph(shown),
+        per_page=PER_PAGE, dead_count=found.dead,
+    )  # fmt: skip
+
+
+def took_ms(run: Run) -> float | None:
+    """Milliseconds that the newest start took."""
+    return milliseconds(run.started_at, run.ended_at)
+
+
+@post("/runs/picked")
+async def picked_runs(site: Site, request: Request[Any, Any, Any]) -> Redirect:
+    """Cancel the runs that were picked, or run them again."""
+    site.needs("operate")
+    form = await request.form()
+    ids = [str(each) for each in form.getall("id", [])]
+    back = site.back(form, "/runs")
+    if not ids:
+        return site.go(back, "warn", "No run was picked.")
+    if form.get("do") == "cancel":
+        done = await site.read(_cancel_all, ids, site.who)
+        return site.go(back, "ok", f"Cancelled {number(done)} of {number(len(ids))} runs.", "What runs is stopped by its worker." if done else "")  # noqa: E501
+    made, problems = await site.read(_again_all, ids)
+    level, todo = ("warn", "; ".join(problems[:3])) if problems else ("ok", "")
+    return site.go(back, level, f"Queued {number(made)} new runs.", todo)
+
+
+def _cancel_all(store: Store, ids: Sequence[str], who: str) -> int:
+    now_ns = time.time_ns()
+    calls = [cancel(each, iso_utc(now_ns), now_ns // 1_000_000, who, "") for each in ids]
+    return sum(state in {"queued", "scheduled", "suspended", "running"} for state in store.run_many(calls))
+
+
+def _again_all(store: Store, ids: Sequence[str]) -> tuple[int, list[str]]:
+    problems: list[str] = []
+    for each in ids:
+        try:
+            run_again(store, each, Edits(), None)
+        except HeadraceError as error:
+            problems.append(error.message)
+    return len(ids) - len(problems), problems

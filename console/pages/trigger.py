@@ -1,0 +1,109 @@
+"""A trigger: its session, its topics, what waits, its latest runs; and resuming or discarding what is suspended."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.response import Redirect
+
+from console.pages.runs import outcome, took_ms
+from console.pages.site import Site
+from console.pages.triggers import hourly
+from console.samples import sparkline
+from shared import keys, suspended
+from shared.definitions import Broker, encode_definition
+from shared.deploy import read_all, read_now
+from shared.errors import HeadraceError
+from shared.history import read_runs
+from shared.run_record import Run
+from shared.status import Identity, check_identities
+from shared.store import Store
+from shared.tables import number
+from shared.trigger_list import TriggerDetails, read_details
+
+LATEST: Final = 10
+WAITING: Final = 100
+
+
+class TriggerView(msgspec.Struct, frozen=True):
+    """All that the page shows. `waiting` are the oldest of the `suspended` runs."""
+
+    details: TriggerDetails
+    version: str
+    broker: Broker | None
+    bars: list[tuple[int, float]]
+    lately: int
+    latest: list[Run]
+    suspended: int
+    waiting: list[Run]
+    books: list[Identity]
+    has_file: bool
+    dead: int
+
+
+def read_trigger(store: Store, path: str) -> TriggerView:
+    """Ask Redis. Raises UserError where it is not deployed, StoreUnavailable."""
+    (details,) = read_details(store, [path])
+    deployed = read_now(store)
+    brokers = deployed.of_kind("broker")
+    place = details.definition.broker
+    broker = read_all(store, {place: brokers[place]}, Broker).get(place) if place in brokers else None
+    dead, now, latest, waiting = store.commands(
+        [
+            ("ZCARD", keys.DEAD),
+            ("TIME",),
+            ("ZREVRANGE", keys.runs(path), 0, LATEST - 1),
+            ("ZRANGE", keys.suspended(path), 0, WAITING - 1),
+        ]
+    )
+    (bars,) = hourly(store, [path], int(now[0]))
+    return TriggerView(
+        details=details,
+        version=encode_definition(details.definition)[0],
+        broker=broker,
+        bars=sparkline(bars),
+        lately=sum(bars),
+        latest=list(read_runs(store, latest)),
+        suspended=suspended.count(store, path),
+        waiting=list(read_runs(store, waiting)),
+        books=check_identities(path, details.counters),
+        has_file=f"{path}.mqtt_trigger.yaml" in deployed.of_kind("file"),
+        dead=dead,
+    )
+
+
+@get("/triggers/{path:path}")
+async def trigger(site: Site, path: str) -> Response[str]:
+    """The page."""
+    view = await site.read(read_trigger, path.strip("/"))
+    details = view.details
+    return site.page(
+        "trigger.html", section="triggers", view=view, row=details.row, session=details.session,
+        definition=details.definition, outcome=outcome, took=took_ms, dead_count=view.dead,
+    )  # fmt: skip
+
+
+@post("/triggers/suspended")
+async def settle_suspended(site: Site, request: Request[Any, Any, Any]) -> Redirect:
+    """Resume or discard what waits: the runs that were picked, or all."""
+    site.needs("operate")
+    form = await request.form()
+    path, do = str(form.get("trigger") or ""), str(form.get("do") or "")
+    back = f"/triggers/{path}"
+    ids = None if do.endswith("all") else [str(each) for each in form.getall("id", [])]
+    if ids == []:
+        return site.go(back, "warn", "No run was picked.")
+    latest_s = site.settings.worker.default_timeout_s if form.get("version") == "now" else None
+    try:
+        if do.startswith("discard"):
+            settled = await site.read(suspended.discard, path, ids, site.who, "")
+        else:
+            settled = await site.read(suspended.resume, path, ids, latest_s)
+    except HeadraceError as error:
+        return site.go(back, "error", error.message, error.hint)
+    said = f"{number(settled.done)} {'discarded' if do.startswith('discard') else 'queued'}."
+    stays = [f"{run_id} stays: {why}" for run_id, why in list(settled.refused.items())[:3]]
+    stays += [f"{len(settled.not_waiting)} did not wait any more"] if settled.not_waiting else []
+    return site.go(back, "warn" if stays else "ok", said, "; ".join(stays))
