@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -98,7 +99,8 @@ class Samples:
 
     def columns(self, after: float = 0) -> dict[str, list[float | None]]:
         """Those after a time, as columns; counters as how many in a minute since the sample before."""
-        pairs = [(before, each) for before, each in zip([None, *self._kept], self._kept, strict=False) if each.at > after]
+        kept = list(self._kept)
+        pairs = [(before, each) for before, each in zip([None, *kept], kept, strict=False) if each.at > after]
         columns: dict[str, list[float | None]] = {"at": [each.at for _, each in pairs]}
         for name in ("received", "runs", "badly"):
             columns[name] = [_rate(name, before, each) for before, each in pairs]
@@ -109,17 +111,16 @@ class Samples:
     async def fill(self, store: AsyncStore) -> None:
         """Read for ever; while Redis is away there are no samples."""
         while True:
-            try:
+            with suppress(HeadraceError):  # whoever looks at a page is told
                 self.add(sample_of(await store.run(snapshot())))
-            except HeadraceError:
-                pass  # whoever looks at a page is told
             await asyncio.sleep(EVERY_S)
 
 
 def _rate(name: str, before: Sample | None, each: Sample) -> float | None:
     if before is None or each.at <= before.at:
         return None
-    return round((getattr(each, name) - getattr(before, name)) / (each.at - before.at) * _MINUTE_S, 2)
+    rise: int = getattr(each, name) - getattr(before, name)
+    return round(rise / (each.at - before.at) * _MINUTE_S, 2)
 
 
 def sparkline(counts: Sequence[int], height: int = 22) -> list[tuple[int, float]]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from litestar import Response, get
+from litestar import Router
+from litestar.response import Template
 
-from console.pages.site import Site
-from console.samples import Sample, Samples
+from console.pages.forms import page
+from console.samples import Samples
+from console.stores import Stores
+from console.view import View
 from shared import keys
+from shared.config import Settings
 from shared.doctor import Check, check_registries, check_status
 from shared.scripts.call import Arg
 from shared.status import SessionStatus, Status, read_status
@@ -40,19 +44,21 @@ def read_overview(store: Store, url: str) -> Overview:
     status = read_status(store, url)
     checks = [*check_status(status), check_registries(store)]
     consumers = _consumers(store)
-    return Overview(status, [check for check in checks if check.level != "ok"], [*_holders(status.sessions), *consumers])
-
-
-@get("/")
-async def overview(site: Site, samples: Samples) -> Response[str]:
-    """The page."""
-    page = await site.read(read_overview, site.settings.redis_url)
-    return site.page(
-        "overview.html", section="overview", page=page, rates=samples.rates(), dead_count=page.status.dead
+    return Overview(
+        status, [check for check in checks if check.level != "ok"], [*_holders(status.sessions), *consumers]
     )
 
 
-@get("/overview/samples")
+@page("/")
+async def overview(view: View, stores: Stores, settings: Settings, samples: Samples) -> Template:
+    """The page."""
+    found = await stores.run(read_overview, settings.redis_url)
+    return view.page(
+        "overview.html", section="overview", page=found, rates=samples.rates(), dead_count=found.status.dead
+    )
+
+
+@page("/overview/samples")
 async def overview_samples(samples: Samples, after: int = 0) -> dict[str, list[float | None]]:
     """What the charts show: columns of samples, those after a time in epoch seconds."""
     return samples.columns(after)
@@ -83,4 +89,4 @@ def _fields(reply: Any) -> dict[str, Any]:
     return {(name.decode() if isinstance(name, bytes) else name): value for name, value in pairs}
 
 
-__all__ = ["Sample", "overview", "overview_samples", "read_overview"]
+routes = Router("/", route_handlers=[overview, overview_samples])

@@ -91,15 +91,15 @@ def _parts(value: Any, newline: str, depth: int) -> Iterator[Markup]:
     elif isinstance(value, dict) and value:
         yield Markup("{")
         for index, (name, each) in enumerate(value.items()):
-            yield Markup("{}{}{}: ").format(Markup("," if index else ""), inner, _span("k", str(name)))
+            yield Markup("{}{}{}: ").format("," if index else "", inner, _span("k", str(name)))
             yield from _parts(each, inner, depth + 1)
-        yield Markup(newline + "}")
+        yield escape(newline + "}")
     elif isinstance(value, list) and value:
         yield Markup("[")
         for index, each in enumerate(value):
-            yield Markup("{}{}").format(Markup("," if index else ""), inner)
+            yield escape(("," if index else "") + inner)
             yield from _parts(each, inner, depth + 1)
-        yield Markup(newline + "]")
+        yield escape(newline + "]")
     elif isinstance(value, str):
         yield _span("s", value)
     elif isinstance(value, bool) or value is None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlencode
 
 import msgspec
+from litestar.datastructures import MultiDict
 
 from shared.errors import UserError
 from shared.history import Query
@@ -64,9 +64,12 @@ def query_of(filters: Filters, now_ms: int) -> Query:
     )
 
 
-def known_states(states: Sequence[str]) -> tuple[str, ...]:
-    """Those of a list that are states, in their usual order."""
-    return tuple(state for state in STATES if state in states)
+def read_filters(query: MultiDict[str]) -> Filters:
+    """The filters in an address; states that there are not are passed over."""
+    wanted = query.getall("state", [])
+    names = [name for name in Filters.__struct_fields__ if name != "states"]
+    texts = {name: query.get(name, "").strip() for name in names}
+    return Filters(states=tuple(state for state in STATES if state in wanted), **texts)
 
 
 def cursor_text(cursor: Cursor) -> str:

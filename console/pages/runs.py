@@ -6,25 +6,26 @@ import math
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Final
 
 import msgspec
-from litestar import Request, Response, get, post
-from litestar.params import Parameter
-from litestar.response import Redirect
+from litestar import Router
+from litestar.response import Redirect, Template
 
+from console.auditing import Note
+from console.pages.forms import Asked, action, back, page, text, texts
 from console.pages.payloads import one_line
 from console.pages.run_filters import (
     PER_PAGE,
     SINCE,
     STATES,
-    Filters,
     cursor_text,
-    known_states,
     query_of,
     read_cursor,
+    read_filters,
 )
-from console.pages.site import Site
+from console.stores import Stores
+from console.view import Level, View
 from shared import keys
 from shared.again import Edits, run_again
 from shared.clock import iso_utc
@@ -87,38 +88,27 @@ def graph(runs: Sequence[Run]) -> list[Dot]:
     dots = []
     for at, run in placed:
         took = milliseconds(run.started_at, run.ended_at)
-        share = 0.0 if took is None else math.log10(max(1.0, min(took, _LONGEST_MS) * 10)) / math.log10(_LONGEST_MS * 10)
+        share = math.log10(max(1.0, min(took or 0, _LONGEST_MS) * 10)) / math.log10(_LONGEST_MS * 10)
         x = 8 + (_WIDTH - 16) * ((at - first) / (last - first) if last > first else 0.5)
         tone = "bad" if run.state in _BADLY else "ok" if run.state == "succeeded" else "busy"
         dots.append(Dot(round(x, 1), round(_HEIGHT - 6 - (_HEIGHT - 12) * share, 1), tone, f"{run.id} {run.state}"))
     return dots
 
 
-@get("/runs")
-async def runs(
-    site: Site,
-    states: Annotated[list[str] | None, Parameter(query="state")] = None,
-    trigger: str = "",
-    runnable: str = "",
-    topic: str = "",
-    label: str = "",
-    error: str = "",
-    since: str = "",
-    until: str = "",
-    after: str = "",
-) -> Response[str]:
-    """The page."""
-    filters = Filters(known_states(states or []), trigger, runnable, topic, label, error, since, until)
+@page("/runs")
+async def runs(request: Asked, view: View, stores: Stores) -> Template:
+    """The page; its filters stand in the address."""
+    filters, after = read_filters(request.query_params), request.query_params.get("after", "")
     wrong = ""
     try:
         query, start = query_of(filters, time.time_ns() // 1_000_000), read_cursor(after)
     except UserError as problem:
         wrong = str(problem)
         query, start = Query(limit=1, scan=1), None
-    found = await site.read(read_list, query, start)
+    found = await stores.run(read_list, query, start)
     shown = [] if wrong else found.page.runs
     older = filters.address(after=cursor_text(found.page.next)) if found.page.next and not wrong else ""
-    return site.page(
+    return view.page(
         "runs.html", section="runs", filters=filters, found=found, runs=shown, wrong=wrong, older=older,
         is_first=start is None, states=STATES, since_choices=SINCE, outcome=outcome, took=took_ms, dots=graph(shown),
         per_page=PER_PAGE, dead_count=found.dead,
@@ -130,21 +120,21 @@ def took_ms(run: Run) -> float | None:
     return milliseconds(run.started_at, run.ended_at)
 
 
-@post("/runs/picked")
-async def picked_runs(site: Site, request: Request[Any, Any, Any]) -> Redirect:
+@action("/runs/picked", "operate")
+async def picked_runs(request: Asked, view: View, stores: Stores, note: Note) -> Redirect:
     """Cancel the runs that were picked, or run them again."""
-    site.needs("operate")
     form = await request.form()
-    ids = [str(each) for each in form.getall("id", [])]
-    back = site.back(form, "/runs")
+    ids, there = texts(form, "id"), back(form, "/runs")
     if not ids:
-        return site.go(back, "warn", "No run was picked.")
-    if form.get("do") == "cancel":
-        done = await site.read(_cancel_all, ids, site.who)
-        return site.go(back, "ok", f"Cancelled {number(done)} of {number(len(ids))} runs.", "What runs is stopped by its worker." if done else "")  # noqa: E501
-    made, problems = await site.read(_again_all, ids)
-    level, todo = ("warn", "; ".join(problems[:3])) if problems else ("ok", "")
-    return site.go(back, level, f"Queued {number(made)} new runs.", todo)
+        return view.redirect(there, "No run was picked.", "warn")
+    if text(form, "do") == "cancel":
+        done = await stores.run(_cancel_all, ids, view.who)
+        note.tell("cancel runs", ", ".join(ids), after=done)
+        return view.redirect(there, f"{number(done)} of {number(len(ids))} runs are cancelled; one that runs, soon.")
+    made, problems = await stores.run(_again_all, ids)
+    note.tell("run again", ", ".join(ids), after=made)
+    level: Level = "warn" if problems else "good"
+    return view.redirect(there, f"{number(made)} new runs are queued.", level, "; ".join(problems[:3]))
 
 
 def _cancel_all(store: Store, ids: Sequence[str], who: str) -> int:
@@ -161,3 +151,6 @@ def _again_all(store: Store, ids: Sequence[str]) -> tuple[int, list[str]]:
         except HeadraceError as error:
             problems.append(error.message)
     return len(ids) - len(problems), problems
+
+
+routes = Router("/", route_handlers=[runs, picked_runs])

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from litestar import Request, Response, get, post
-from litestar.response import Redirect
+from litestar import Router
+from litestar.response import Redirect, Template
 
+from console.auditing import Note
+from console.pages.forms import Asked, action, page, text, texts
 from console.pages.runs import outcome, took_ms
-from console.pages.site import Site
 from console.pages.triggers import hourly
 from console.samples import sparkline
+from console.stores import Stores
+from console.view import View
 from shared import keys, suspended
+from shared.config import Settings
 from shared.definitions import Broker, encode_definition
 from shared.deploy import read_all, read_now
 from shared.errors import HeadraceError
@@ -74,36 +78,39 @@ def read_trigger(store: Store, path: str) -> TriggerView:
     )
 
 
-@get("/triggers/{path:path}")
-async def trigger(site: Site, path: str) -> Response[str]:
+@page("/triggers/{path:path}")
+async def trigger(path: str, view: View, stores: Stores) -> Template:
     """The page."""
-    view = await site.read(read_trigger, path.strip("/"))
-    details = view.details
-    return site.page(
-        "trigger.html", section="triggers", view=view, row=details.row, session=details.session,
-        definition=details.definition, outcome=outcome, took=took_ms, dead_count=view.dead,
+    found = await stores.run(read_trigger, path.strip("/"))
+    details = found.details
+    return view.page(
+        "trigger.html", section="triggers", view=found, row=details.row, session=details.session,
+        definition=details.definition, outcome=outcome, took=took_ms, dead_count=found.dead,
     )  # fmt: skip
 
 
-@post("/triggers/suspended")
-async def settle_suspended(site: Site, request: Request[Any, Any, Any]) -> Redirect:
+@action("/triggers/suspended", "operate")
+async def settle_suspended(request: Asked, view: View, stores: Stores, settings: Settings, note: Note) -> Redirect:
     """Resume or discard what waits: the runs that were picked, or all."""
-    site.needs("operate")
     form = await request.form()
-    path, do = str(form.get("trigger") or ""), str(form.get("do") or "")
-    back = f"/triggers/{path}"
-    ids = None if do.endswith("all") else [str(each) for each in form.getall("id", [])]
+    path, do = text(form, "trigger"), text(form, "do")
+    there = f"/triggers/{path}"
+    ids = None if do.endswith("all") else texts(form, "id")
     if ids == []:
-        return site.go(back, "warn", "No run was picked.")
-    latest_s = site.settings.worker.default_timeout_s if form.get("version") == "now" else None
+        return view.redirect(there, "No run was picked.", "warn")
+    latest_s = settings.worker.default_timeout_s if text(form, "version") == "now" else None
     try:
         if do.startswith("discard"):
-            settled = await site.read(suspended.discard, path, ids, site.who, "")
+            settled = await stores.run(suspended.discard, path, ids, view.who, "")
         else:
-            settled = await site.read(suspended.resume, path, ids, latest_s)
+            settled = await stores.run(suspended.resume, path, ids, latest_s)
     except HeadraceError as error:
-        return site.go(back, "error", error.message, error.hint)
-    said = f"{number(settled.done)} {'discarded' if do.startswith('discard') else 'queued'}."
+        return view.redirect(there, error.message, "bad", error.hint)
+    what = "discarded" if do.startswith("discard") else "queued"
+    note.tell(f"suspended runs {what}", path, after={"done": settled.done, "runs": ids or "all"})
     stays = [f"{run_id} stays: {why}" for run_id, why in list(settled.refused.items())[:3]]
     stays += [f"{len(settled.not_waiting)} did not wait any more"] if settled.not_waiting else []
-    return site.go(back, "warn" if stays else "ok", said, "; ".join(stays))
+    return view.redirect(there, f"{number(settled.done)} {what}.", "warn" if stays else "good", "; ".join(stays))
+
+
+routes = Router("/", route_handlers=[trigger, settle_suspended])

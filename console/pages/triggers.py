@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, cast, get_args
+from typing import Final, cast, get_args
 
 import msgspec
-from litestar import Request, Response, get, post
-from litestar.response import Redirect
+from litestar import Router
+from litestar.response import Redirect, Template
 
-from console.pages.site import Site
+from console.auditing import Note
+from console.pages.forms import Asked, action, back, page, text
 from console.samples import sparkline
+from console.stores import Stores
+from console.view import View
 from shared import keys, suspended
 from shared.config import Settings
 from shared.definitions import Mode
@@ -23,7 +26,6 @@ from shared.trigger_list import TriggerDetails, read_details
 
 BARS: Final = 30
 BAR_S: Final = 120
-_WHAT: Final = {"enabled": "enabled", "disabled": "disabled", "suspended": "suspended"}
 
 
 class TriggerLine(msgspec.Struct, frozen=True):
@@ -62,32 +64,32 @@ def hourly(store: Store, triggers: Sequence[str], now_s: int) -> list[list[int]]
     return [replies[BARS * index : BARS * (index + 1)] for index in range(len(triggers))]
 
 
-@get("/triggers")
-async def triggers(site: Site, q: str = "") -> Response[str]:
+@page("/triggers")
+async def triggers(view: View, stores: Stores, q: str = "") -> Template:
     """The page; `q` is in paths, runnables or topics."""
-    page = await site.read(read_lines)
+    found = await stores.run(read_lines)
     wanted = q.strip().lower()
-    shown = [line for line in page.lines if not wanted or wanted in _words(line)]
-    return site.page("triggers.html", section="triggers", lines=shown, q=q, all=len(page.lines), dead_count=page.dead)
+    shown = [line for line in found.lines if not wanted or wanted in _words(line)]
+    return view.page("triggers.html", section="triggers", lines=shown, q=q, all=len(found.lines), dead_count=found.dead)
 
 
-@post("/triggers/mode")
-async def change_mode(site: Site, request: Request[Any, Any, Any]) -> Redirect:
+@action("/triggers/mode", "deploy")
+async def change_mode(request: Asked, view: View, stores: Stores, settings: Settings, note: Note) -> Redirect:
     """Give a trigger another mode; runs that wait are resumed where that is wanted too."""
-    site.needs("deploy")
     form = await request.form()
-    path, mode = str(form.get("trigger") or ""), str(form.get("mode") or "")
-    back = site.back(form, f"/triggers/{path}")
+    path, mode, resume = text(form, "trigger"), text(form, "mode"), text(form, "resume") == "1"
+    there = back(form, f"/triggers/{path}")
     if mode not in get_args(Mode):
-        return site.go(back, "error", f"{mode!r} is no mode of a trigger.")
+        return view.redirect(there, f"{mode!r} is no mode of a trigger.", "bad")
     try:
-        said, todo = await site.read(_change, site.settings, path, cast("Mode", mode), site.who, form.get("resume") == "1")
+        said, todo = await stores.run(_change, settings, path, cast("Mode", mode), view.who, resume=resume)
     except HeadraceError as error:
-        return site.go(back, "error", error.message, error.hint)
-    return site.go(back, "ok", said, todo)
+        return view.redirect(there, error.message, "bad", error.hint)
+    note.tell("set the mode of a trigger", path, after=mode)
+    return view.redirect(there, said, "good", todo)
 
 
-def _change(store: Store, settings: Settings, path: str, mode: Mode, who: str, resume: bool) -> tuple[str, str]:  # noqa: FBT001
+def _change(store: Store, settings: Settings, path: str, mode: Mode, who: str, *, resume: bool) -> tuple[str, str]:
     (change,) = set_modes(store, settings, [path], mode, author=who, message="")
     if change.was == mode:
         said = f"{path} is {mode} already."
@@ -106,3 +108,6 @@ def _words(line: TriggerLine) -> str:
     row = line.details.row
     own = [topic.runnable or "" for topic in line.details.definition.topics]
     return " ".join([row.trigger, row.runnable, *row.topics, *own, row.session, row.mode]).lower()
+
+
+routes = Router("/", route_handlers=[triggers, change_mode])
