@@ -16,14 +16,14 @@ from litestar.static_files import create_static_files_router
 from console.access import make_guard
 from console.auditing import Auditing, provide_note
 from console.authentication import Authentication, Authenticator
+from console.blocking import Blocking
 from console.callers import provide_caller
 from console.errors import not_found, on_defect, on_error, on_http_error
 from console.headers import SecurityHeaders
 from console.needs import needs, needs_of
-from console.pages import login, overview, run, run_actions, runs, trigger, triggers
+from console.pages import dead, deployments, login, overview, run, run_actions, runs, trigger, triggers, workspace
 from console.runs import Runs
 from console.samples import Samples
-from console.stores import Stores
 from console.view import STATIC, make_templates, provide_view, static_root
 from console.windmill import jobs, resources, users, variables
 from console.workspace import Workspace
@@ -31,7 +31,17 @@ from shared.config import MIB, Settings
 from shared.errors import HeadraceError, InternalError
 from shared.store import AsyncStore
 
-PAGES = (overview.routes, runs.routes, run.routes, run_actions.routes, triggers.routes, trigger.routes)
+PAGES = (
+    overview.routes,
+    runs.routes,
+    run.routes,
+    run_actions.routes,
+    triggers.routes,
+    trigger.routes,
+    dead.routes,
+    workspace.routes,
+    deployments.routes,
+)
 BODY_MAX = 16 * MIB
 _YEAR_S = 365 * 24 * 3600
 
@@ -43,7 +53,7 @@ def make_app(store: AsyncStore, content: Workspace, settings: Settings, token_ke
     Raises InternalError for a route that does not say what it needs.
     """
     authenticator = Authenticator(store, settings, token_key)
-    stores = Stores(settings.redis_url)
+    work = Blocking(settings.redis_url)
 
     def in_our_workspace(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         if (name := connection.path_params["workspace"]) != content.name:
@@ -67,7 +77,7 @@ def make_app(store: AsyncStore, content: Workspace, settings: Settings, token_ke
             "samples": Provide(lambda: samples, sync_to_thread=False),
             "settings": Provide(lambda: settings, sync_to_thread=False),
             "store": Provide(lambda: store, sync_to_thread=False),
-            "stores": Provide(lambda: stores, sync_to_thread=False),
+            "work": Provide(lambda: work, sync_to_thread=False),
             "view": Provide(provide_view, sync_to_thread=False),
         },
         middleware=[DefineMiddleware(Authentication, authenticator=authenticator)],

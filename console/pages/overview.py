@@ -8,9 +8,9 @@ import msgspec
 from litestar import Router
 from litestar.response import Template
 
+from console.blocking import Blocking
 from console.pages.forms import page
 from console.samples import Samples
-from console.stores import Stores
 from console.view import View
 from shared import keys
 from shared.config import Settings
@@ -50,9 +50,9 @@ def read_overview(store: Store, url: str) -> Overview:
 
 
 @page("/")
-async def overview(view: View, stores: Stores, settings: Settings, samples: Samples) -> Template:
+async def overview(view: View, work: Blocking, settings: Settings, samples: Samples) -> Template:
     """The page."""
-    found = await stores.run(read_overview, settings.redis_url)
+    found = await work(read_overview, settings.redis_url)
     return view.page(
         "overview.html", section="overview", page=found, rates=samples.rates(), dead_count=found.status.dead
     )

@@ -10,10 +10,10 @@ import msgspec
 from litestar import Response, Router
 from litestar.response import Template
 
+from console.blocking import Blocking
 from console.pages.forms import page
 from console.pages.payloads import Payload, as_json_text, json_view, payload_view
 from console.pages.way import Step, way_of
-from console.stores import Stores
 from console.view import View
 from shared import keys
 from shared.again import Edits, edited
@@ -94,9 +94,9 @@ def _arguments(store: Store, details: RunDetails) -> str:
 
 
 @page("/runs/{run_id:str}")
-async def run(run_id: str, view: View, stores: Stores) -> Template:
+async def run(run_id: str, view: View, work: Blocking) -> Template:
     """The page."""
-    found = await stores.run(read_run, run_id)
+    found = await work(read_run, run_id)
     details = found.details
     return view.page(
         "run.html", section="runs", view=found, details=details, run=details.run, is_live=details.run.state in LIVE,
@@ -105,9 +105,9 @@ async def run(run_id: str, view: View, stores: Stores) -> Template:
 
 
 @page("/runs/{run_id:str}/payload")
-async def payload(run_id: str, stores: Stores) -> Response[bytes]:
+async def payload(run_id: str, work: Blocking) -> Response[bytes]:
     """The whole payload as a file. Never shown by a browser: it is somebody else's."""
-    details = await stores.run(show, run_id)
+    details = await work(show, run_id)
     body = details.message.payload if details.message else b""
     headers = {"Content-Disposition": f'attachment; filename="{details.run.id}.bin"'}
     return Response(body, media_type="application/octet-stream", headers=headers)

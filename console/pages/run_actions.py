@@ -10,8 +10,8 @@ from litestar.datastructures import FormMultiDict
 from litestar.response import Redirect
 
 from console.auditing import Note
+from console.blocking import Blocking
 from console.pages.forms import Asked, action, text
-from console.stores import Stores
 from console.view import View
 from shared import suspended
 from shared.again import Edits, run_again
@@ -27,10 +27,10 @@ from shared.store import Store
 
 
 @action("/runs/{run_id:str}/cancel", "operate")
-async def cancel_run(run_id: str, request: Asked, view: View, stores: Stores, note: Note) -> Redirect:
+async def cancel_run(run_id: str, request: Asked, view: View, work: Blocking, note: Note) -> Redirect:
     """Cancel it."""
     reason = text(await request.form(), "reason")
-    state = await stores.run(_cancel, run_id, view.who, reason)
+    state = await work(_cancel, run_id, view.who, reason)
     there = f"/runs/{run_id}"
     if state not in LIVE:
         return view.redirect(there, f"It has ended already: {state}." if state else "There is no such run.", "warn")
@@ -39,11 +39,11 @@ async def cancel_run(run_id: str, request: Asked, view: View, stores: Stores, no
 
 
 @action("/runs/{run_id:str}/again", "operate")
-async def again(run_id: str, request: Asked, view: View, stores: Stores, settings: Settings, note: Note) -> Redirect:
+async def again(run_id: str, request: Asked, view: View, work: Blocking, settings: Settings, note: Note) -> Redirect:
     """Run it again as a new run, with its own message or other arguments, the version of then or of now."""
     form = await request.form()
     try:
-        made = await stores.run(run_again, run_id, _edits(form), _latest_s(form, settings))
+        made = await work(run_again, run_id, _edits(form), _latest_s(form, settings))
     except HeadraceError as error:
         return view.redirect(f"/runs/{run_id}", error.message, "bad", error.hint)
     note.tell("run again", run_id, after=made)
@@ -52,11 +52,11 @@ async def again(run_id: str, request: Asked, view: View, stores: Stores, setting
 
 @action("/runs/{run_id:str}/retry", "operate")
 async def retry_run(
-    run_id: str, request: Asked, view: View, stores: Stores, settings: Settings, note: Note
+    run_id: str, request: Asked, view: View, work: Blocking, settings: Settings, note: Note
 ) -> Redirect:
     """Queue a dead one again, under its own id."""
     latest_s = _latest_s(await request.form(), settings)
-    (done,) = await stores.run(retry, [run_id], latest_timeout_s=latest_s)
+    (done,) = await work(retry, [run_id], latest_timeout_s=latest_s)
     note.tell("retry run", run_id, after=done.outcome)
     if done.is_done:
         return view.redirect(f"/runs/{run_id}", "Queued again, under the same id and idempotency key.")
@@ -64,9 +64,9 @@ async def retry_run(
 
 
 @action("/runs/{run_id:str}/drop", "operate")
-async def drop_run(run_id: str, view: View, stores: Stores, note: Note) -> Redirect:
+async def drop_run(run_id: str, view: View, work: Blocking, note: Note) -> Redirect:
     """Take it off the dead letters."""
-    (done,) = await stores.run(drop, [run_id])
+    (done,) = await work(drop, [run_id])
     note.tell("drop dead letter", run_id)
     if done:
         return view.redirect(f"/runs/{run_id}", "Taken off the dead letters; the run stays in the history.")
@@ -74,14 +74,14 @@ async def drop_run(run_id: str, view: View, stores: Stores, note: Note) -> Redir
 
 
 @action("/runs/{run_id:str}/release", "operate")
-async def release_run(run_id: str, request: Asked, view: View, stores: Stores, note: Note) -> Redirect:
+async def release_run(run_id: str, request: Asked, view: View, work: Blocking, note: Note) -> Redirect:
     """Resume or discard one that waits because its trigger is suspended."""
     discards = text(await request.form(), "do") == "discard"
-    trigger = (await stores.run(show, run_id)).run.trigger
+    trigger = (await work(show, run_id)).run.trigger
     if discards:
-        settled = await stores.run(suspended.discard, trigger, [run_id], view.who, "")
+        settled = await work(suspended.discard, trigger, [run_id], view.who, "")
     else:
-        settled = await stores.run(suspended.resume, trigger, [run_id], None)
+        settled = await work(suspended.resume, trigger, [run_id], None)
     if not settled.done:
         return view.redirect(f"/runs/{run_id}", "It does not wait any more.", "warn")
     note.tell("discard suspended run" if discards else "resume suspended run", run_id)

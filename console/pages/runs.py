@@ -13,6 +13,7 @@ from litestar import Router
 from litestar.response import Redirect, Template
 
 from console.auditing import Note
+from console.blocking import Blocking
 from console.pages.forms import Asked, action, back, page, text, texts
 from console.pages.payloads import one_line
 from console.pages.run_filters import (
@@ -24,7 +25,6 @@ from console.pages.run_filters import (
     read_cursor,
     read_filters,
 )
-from console.stores import Stores
 from console.view import Level, View
 from shared import keys
 from shared.again import Edits, run_again
@@ -96,7 +96,7 @@ def graph(runs: Sequence[Run]) -> list[Dot]:
 
 
 @page("/runs")
-async def runs(request: Asked, view: View, stores: Stores) -> Template:
+async def runs(request: Asked, view: View, work: Blocking) -> Template:
     """The page; its filters stand in the address."""
     filters, after = read_filters(request.query_params), request.query_params.get("after", "")
     wrong = ""
@@ -105,7 +105,7 @@ async def runs(request: Asked, view: View, stores: Stores) -> Template:
     except UserError as problem:
         wrong = str(problem)
         query, start = Query(limit=1, scan=1), None
-    found = await stores.run(read_list, query, start)
+    found = await work(read_list, query, start)
     shown = [] if wrong else found.page.runs
     older = filters.address(after=cursor_text(found.page.next)) if found.page.next and not wrong else ""
     return view.page(
@@ -121,17 +121,17 @@ def took_ms(run: Run) -> float | None:
 
 
 @action("/runs/picked", "operate")
-async def picked_runs(request: Asked, view: View, stores: Stores, note: Note) -> Redirect:
+async def picked_runs(request: Asked, view: View, work: Blocking, note: Note) -> Redirect:
     """Cancel the runs that were picked, or run them again."""
     form = await request.form()
     ids, there = texts(form, "id"), back(form, "/runs")
     if not ids:
         return view.redirect(there, "No run was picked.", "warn")
     if text(form, "do") == "cancel":
-        done = await stores.run(_cancel_all, ids, view.who)
+        done = await work(_cancel_all, ids, view.who)
         note.tell("cancel runs", ", ".join(ids), after=done)
         return view.redirect(there, f"{number(done)} of {number(len(ids))} runs are cancelled; one that runs, soon.")
-    made, problems = await stores.run(_again_all, ids)
+    made, problems = await work(_again_all, ids)
     note.tell("run again", ", ".join(ids), after=made)
     level: Level = "warn" if problems else "good"
     return view.redirect(there, f"{number(made)} new runs are queued.", level, "; ".join(problems[:3]))

@@ -9,11 +9,11 @@ from litestar import Router
 from litestar.response import Redirect, Template
 
 from console.auditing import Note
+from console.blocking import Blocking
 from console.pages.forms import Asked, action, page, text, texts
 from console.pages.runs import outcome, took_ms
 from console.pages.triggers import hourly
 from console.samples import sparkline
-from console.stores import Stores
 from console.view import View
 from shared import keys, suspended
 from shared.config import Settings
@@ -79,9 +79,9 @@ def read_trigger(store: Store, path: str) -> TriggerView:
 
 
 @page("/triggers/{path:path}")
-async def trigger(path: str, view: View, stores: Stores) -> Template:
+async def trigger(path: str, view: View, work: Blocking) -> Template:
     """The page."""
-    found = await stores.run(read_trigger, path.strip("/"))
+    found = await work(read_trigger, path.strip("/"))
     details = found.details
     return view.page(
         "trigger.html", section="triggers", view=found, row=details.row, session=details.session,
@@ -90,7 +90,7 @@ async def trigger(path: str, view: View, stores: Stores) -> Template:
 
 
 @action("/triggers/suspended", "operate")
-async def settle_suspended(request: Asked, view: View, stores: Stores, settings: Settings, note: Note) -> Redirect:
+async def settle_suspended(request: Asked, view: View, work: Blocking, settings: Settings, note: Note) -> Redirect:
     """Resume or discard what waits: the runs that were picked, or all."""
     form = await request.form()
     path, do = text(form, "trigger"), text(form, "do")
@@ -101,9 +101,9 @@ async def settle_suspended(request: Asked, view: View, stores: Stores, settings:
     latest_s = settings.worker.default_timeout_s if text(form, "version") == "now" else None
     try:
         if do.startswith("discard"):
-            settled = await stores.run(suspended.discard, path, ids, view.who, "")
+            settled = await work(suspended.discard, path, ids, view.who, "")
         else:
-            settled = await stores.run(suspended.resume, path, ids, latest_s)
+            settled = await work(suspended.resume, path, ids, latest_s)
     except HeadraceError as error:
         return view.redirect(there, error.message, "bad", error.hint)
     what = "discarded" if do.startswith("discard") else "queued"

@@ -10,9 +10,9 @@ from litestar import Router
 from litestar.response import Redirect, Template
 
 from console.auditing import Note
+from console.blocking import Blocking
 from console.pages.forms import Asked, action, back, page, text
 from console.samples import sparkline
-from console.stores import Stores
 from console.view import View
 from shared import keys, suspended
 from shared.config import Settings
@@ -65,16 +65,16 @@ def hourly(store: Store, triggers: Sequence[str], now_s: int) -> list[list[int]]
 
 
 @page("/triggers")
-async def triggers(view: View, stores: Stores, q: str = "") -> Template:
+async def triggers(view: View, work: Blocking, q: str = "") -> Template:
     """The page; `q` is in paths, runnables or topics."""
-    found = await stores.run(read_lines)
+    found = await work(read_lines)
     wanted = q.strip().lower()
     shown = [line for line in found.lines if not wanted or wanted in _words(line)]
     return view.page("triggers.html", section="triggers", lines=shown, q=q, all=len(found.lines), dead_count=found.dead)
 
 
 @action("/triggers/mode", "deploy")
-async def change_mode(request: Asked, view: View, stores: Stores, settings: Settings, note: Note) -> Redirect:
+async def change_mode(request: Asked, view: View, work: Blocking, settings: Settings, note: Note) -> Redirect:
     """Give a trigger another mode; runs that wait are resumed where that is wanted too."""
     form = await request.form()
     path, mode, resume = text(form, "trigger"), text(form, "mode"), text(form, "resume") == "1"
@@ -82,7 +82,7 @@ async def change_mode(request: Asked, view: View, stores: Stores, settings: Sett
     if mode not in get_args(Mode):
         return view.redirect(there, f"{mode!r} is no mode of a trigger.", "bad")
     try:
-        said, todo = await stores.run(_change, settings, path, cast("Mode", mode), view.who, resume=resume)
+        said, todo = await work(_change, settings, path, cast("Mode", mode), view.who, resume=resume)
     except HeadraceError as error:
         return view.redirect(there, error.message, "bad", error.hint)
     note.tell("set the mode of a trigger", path, after=mode)
