@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Router, get, post
+from litestar.params import Parameter
 from litestar.response import ServerSentEvent
 from litestar.response.sse import ServerSentEventMessage
 
