@@ -30,7 +30,15 @@ from litestar.status_codes import (
     HTTP_503_SERVICE_UNAVAILABLE,
 )
 
-from shared.errors import HeadraceError, SecretError, StoreUnavailable, UserError
+from shared.errors import (
+    HeadraceError,
+    NotThere,
+    Overtaken,
+    SecretError,
+    StoreUnavailable,
+    UserError,
+    WorkspaceError,
+)
 from shared.events import emit
 
 PROBLEM: Final = "application/problem+json"
@@ -113,15 +121,30 @@ def unavailable(message: str) -> Refusal:
 
 def on_error(request: Request[Any, Any, Any], error: HeadraceError) -> Response[Any]:
     """Errors of ours."""
+    if isinstance(error, Refusal):
+        return _answer(request, error.status, error.message, error.hint, error.headers)
+    status = _status_of(error, is_ours=_OURS.match(request.url.path) is not None)
+    if status == HTTP_500_INTERNAL_SERVER_ERROR:
+        emit("request.failed", method=request.method, path=request.url.path, error=error)
+        return _answer(request, status, f"Internal: {error}")
+    return _answer(request, status, error.message, error.hint)
+
+
+def _status_of(error: HeadraceError, *, is_ours: bool) -> int:
     match error:
-        case Refusal():
-            return _answer(request, error.status, error.message, error.hint, error.headers)
         case StoreUnavailable():
-            return _answer(request, HTTP_503_SERVICE_UNAVAILABLE, error.message)
+            status = HTTP_503_SERVICE_UNAVAILABLE
+        case NotThere():
+            status = HTTP_404_NOT_FOUND
+        case Overtaken():
+            status = HTTP_409_CONFLICT
+        case WorkspaceError() if is_ours:
+            status = HTTP_422_UNPROCESSABLE_ENTITY
         case UserError() if not isinstance(error, SecretError):
-            return _answer(request, HTTP_400_BAD_REQUEST, error.message, error.hint)
+            status = HTTP_400_BAD_REQUEST
         case _:
-            return _answer(request, HTTP_500_INTERNAL_SERVER_ERROR, f"Internal: {error}")
+            status = HTTP_500_INTERNAL_SERVER_ERROR
+    return status
 
 
 def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:

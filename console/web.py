@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from litestar import Litestar, Router
 from litestar.connection import ASGIConnection
 from litestar.datastructures import CacheControlHeader
@@ -14,16 +15,17 @@ from litestar.middleware import DefineMiddleware
 from litestar.static_files import create_static_files_router
 
 from console.access import make_guard
+from console.api import routes as api
 from console.auditing import Auditing, provide_note
 from console.authentication import Authentication, Authenticator
 from console.blocking import Blocking
 from console.callers import provide_caller
 from console.errors import not_found, on_defect, on_error, on_http_error
 from console.headers import SecurityHeaders
+from console.live import Live
 from console.needs import needs, needs_of
 from console.pages import dead, deployments, login, overview, run, run_actions, runs, trigger, triggers, workspace
 from console.runs import Runs
-from console.samples import Samples
 from console.view import STATIC, make_templates, provide_view, static_root
 from console.windmill import jobs, resources, users, variables
 from console.workspace import Workspace
@@ -46,14 +48,22 @@ BODY_MAX = 16 * MIB
 _YEAR_S = 365 * 24 * 3600
 
 
-def make_app(store: AsyncStore, content: Workspace, settings: Settings, token_key: bytes, samples: Samples) -> Litestar:
-    """All that the console serves. `token_key` is what runs' tokens are signed with; somebody else fills
-    `samples`.
+class Tools(msgspec.Struct, frozen=True):
+    """What handlers stand on, of one process."""
+
+    store: AsyncStore
+    work: Blocking
+    content: Workspace
+    live: Live
+
+
+def make_app(tools: Tools, settings: Settings, token_key: bytes) -> Litestar:
+    """All that the console serves. `token_key` is what runs' tokens are signed with.
 
     Raises InternalError for a route that does not say what it needs.
     """
+    store, content = tools.store, tools.content
     authenticator = Authenticator(store, settings, token_key)
-    work = Blocking(settings.redis_url)
 
     def in_our_workspace(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         if (name := connection.path_params["workspace"]) != content.name:
@@ -61,24 +71,24 @@ def make_app(store: AsyncStore, content: Workspace, settings: Settings, token_ke
 
     in_workspace = Router(
         "/w/{workspace:str}",
-        route_handlers=[variables.routes, resources.routes, jobs.routes, users.routes],
+        route_handlers=[variables.routes, resources.routes, jobs.routes, users.routes, api.routes],
         guards=[in_our_workspace],
     )
-    api = Router("/api", route_handlers=[users.server_routes, in_workspace])
+    below_api = Router("/api", route_handlers=[users.server_routes, in_workspace])
     app = Litestar(
-        [api, login.routes, *PAGES, _static_files()],
+        [below_api, login.routes, *PAGES, _static_files()],
         guards=[make_guard(settings.console)],
         dependencies={
             "authenticator": Provide(lambda: authenticator, sync_to_thread=False),
             "caller": Provide(provide_caller, sync_to_thread=False),
             "content": Provide(lambda: content, sync_to_thread=False),
+            "live": Provide(lambda: tools.live, sync_to_thread=False),
             "note": Provide(provide_note, sync_to_thread=False),
             "runs": Provide(lambda: Runs(store), sync_to_thread=False),
-            "samples": Provide(lambda: samples, sync_to_thread=False),
             "settings": Provide(lambda: settings, sync_to_thread=False),
             "store": Provide(lambda: store, sync_to_thread=False),
-            "work": Provide(lambda: work, sync_to_thread=False),
             "view": Provide(provide_view, sync_to_thread=False),
+            "work": Provide(lambda: tools.work, sync_to_thread=False),
         },
         middleware=[DefineMiddleware(Authentication, authenticator=authenticator)],
         before_send=[SecurityHeaders(settings), Auditing(store, settings.retention.audit_max)],

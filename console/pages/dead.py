@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlencode
 
@@ -20,7 +19,7 @@ from console.view import Level, View
 from shared import keys
 from shared.config import Settings
 from shared.dead import DeadLetter
-from shared.dead_list import REASONS, Buried, DeadQuery, list_dead, show_dead
+from shared.dead_list import REASONS, DeadGroups, DeadPage, DeadQuery, dead_groups, dead_page, list_dead, show_dead
 from shared.dead_redrive import Retried, drop, retry
 from shared.deploy import read_now
 from shared.errors import UserError
@@ -29,12 +28,8 @@ from shared.run_record import iso_ms
 from shared.store import Store
 from shared.tables import number
 
-LOOKED_AT: Final = 5000
-"""Letters that are grouped, the newest."""
 SHOWN: Final = 100
 AT_ONCE: Final = 10_000
-_CHANGING = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-f]{8,}\b|-?\d+(?:\.\d+)?")
-_SAMPLE: Final = 160
 
 
 class Filters(msgspec.Struct, frozen=True):
@@ -43,81 +38,46 @@ class Filters(msgspec.Struct, frozen=True):
     trigger: str = ""
     reason: str = ""
     error: str = ""
+    group: str = ""
 
     def query(self) -> DeadQuery:
         """The query that they ask for."""
         reasons = frozenset({self.reason}) if self.reason in REASONS else frozenset[str]()
-        return DeadQuery(trigger=self.trigger or None, reasons=reasons, error=self.error or None)
+        return DeadQuery(
+            trigger=self.trigger or None, reasons=reasons, error=self.error or None, group=self.group or None
+        )
 
-    def address(self) -> str:
-        """The page with these filters."""
-        pairs = [(name, value) for name, value in msgspec.structs.asdict(self).items() if value]
+    def address(self, **changes: str) -> str:
+        """The page with these filters, and with other parameters beside."""
+        pairs = [(name, value) for name, value in (msgspec.structs.asdict(self) | changes).items() if value]
         return "/dead" + (f"?{urlencode(pairs)}" if pairs else "")
 
 
-class Group(msgspec.Struct, frozen=True):
-    """Letters of one trigger that say the same, numbers and addresses aside; the newest is shown for all."""
+class DeadView(msgspec.Struct, frozen=True):
+    """What the page shows. `all` counts every dead letter."""
 
-    reason: str
-    trigger: str | None
-    sample: str
-    count: int
-    newest: str
-    oldest: str
-    address: str
-
-
-class DeadPage(msgspec.Struct, frozen=True):
-    """What the page shows. `looked_at` is how many letters are grouped, of `all`."""
-
-    groups: list[Group]
-    letters: list[Buried]
-    looked_at: int
+    groups: DeadGroups
+    page: DeadPage
     all: int
     triggers: list[str]
 
 
-def alike(detail: str) -> str:
-    """What is the same in the details of letters that have one cause. Pure."""
-    return _CHANGING.sub("#", detail.partition("\n")[0])[:_SAMPLE]
-
-
-def longest_text(detail: str) -> str:
-    """The longest part of a detail that does not change from letter to letter: by it the group is found. Pure."""
-    parts = [part.strip() for part in _CHANGING.split(detail.partition("\n")[0])]
-    return max(parts, key=len, default="")[:_SAMPLE]
-
-
-def grouped(letters: Iterable[Buried]) -> list[Group]:
-    """Groups, the largest first. `letters` come newest first. Pure."""
-    groups: dict[tuple[str, str | None, str], list[Buried]] = {}
-    for letter in letters:
-        groups.setdefault((letter.reason, letter.trigger, alike(letter.detail)), []).append(letter)
-    found = [
-        Group(
-            reason, trigger, each[0].detail.partition("\n")[0][:_SAMPLE], len(each), each[0].at, each[-1].at,
-            Filters(trigger or "", reason, longest_text(each[0].detail)).address(),
-        )
-        for (reason, trigger, _), each in groups.items()
-    ]  # fmt: skip
-    return sorted(found, key=lambda group: -group.count)
-
-
-def read_dead(store: Store, filters: Filters) -> DeadPage:
-    """Ask Redis. Raises StoreUnavailable."""
-    letters = list(list_dead(store, filters.query(), LOOKED_AT))
-    triggers = sorted({*read_now(store).of_kind("trigger"), *[each.trigger for each in letters if each.trigger]})
-    return DeadPage(grouped(letters), letters[:SHOWN], len(letters), store.command("ZCARD", keys.DEAD), triggers)
+def read_dead(store: Store, filters: Filters, after: str) -> DeadView:
+    """Ask Redis. Raises UserError for an `after` that is none, StoreUnavailable."""
+    query = filters.query()
+    groups = dead_groups(store, query)
+    triggers = sorted({*read_now(store).of_kind("trigger"), *[each.trigger for each in groups.groups if each.trigger]})
+    return DeadView(groups, dead_page(store, query, SHOWN, after), store.command("ZCARD", keys.DEAD), triggers)
 
 
 @page("/dead")
 async def dead(request: Asked, view: View, work: Blocking) -> Template:
     """The page."""
     filters = _filters(request.query_params)
-    found = await work(read_dead, filters)
+    found = await work(read_dead, filters, request.query_params.get("after", ""))
     return view.page(
         "dead.html", section="dead", found=found, filters=filters, reasons=REASONS, dead_count=found.all,
-        is_narrow=filters != Filters(),
+        is_narrow=filters != Filters(), fitting=sum(group.count for group in found.groups.groups),
     )  # fmt: skip
 
 

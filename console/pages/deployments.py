@@ -123,7 +123,8 @@ async def go_back(number: int, request: Asked, view: View, work: Blocking, setti
 
 def _go_back(store: Store, number: int, settings: Settings, who: str, message: str, *, dry_run: bool) -> Pushed:
     options = Options(
-        settings.worker.default_timeout_s, dry_run=dry_run, box=SecretBox.load(settings, create=False), author=who,
+        settings.worker.default_timeout_s, dry_run=dry_run, box=SecretBox.load(settings, create=False),
+        author=f"console by {who}",
         message=message, deployments_max=settings.retention.deployments_max,
         dependencies=Dependencies.of(settings, keeps=True),
     )  # fmt: skip

@@ -10,7 +10,6 @@ from litestar.response import Template
 
 from console.blocking import Blocking
 from console.pages.forms import page
-from console.samples import Samples
 from console.view import View
 from shared import keys
 from shared.config import Settings
@@ -31,12 +30,21 @@ class Process(msgspec.Struct, frozen=True):
     idle_ms: int | None = None
 
 
+class Rates(msgspec.Struct, frozen=True):
+    """How many in the last minute; None while it is not known."""
+
+    messages: float | None = None
+    runs: float | None = None
+    failures: float | None = None
+
+
 class Overview(msgspec.Struct, frozen=True):
     """All that the page shows."""
 
     status: Status
     wrong: list[Check]
     processes: list[Process]
+    rates: Rates
 
 
 def read_overview(store: Store, url: str) -> Overview:
@@ -50,18 +58,10 @@ def read_overview(store: Store, url: str) -> Overview:
 
 
 @page("/")
-async def overview(view: View, work: Blocking, settings: Settings, samples: Samples) -> Template:
+async def overview(view: View, work: Blocking, settings: Settings) -> Template:
     """The page."""
     found = await work(read_overview, settings.redis_url)
-    return view.page(
-        "overview.html", section="overview", page=found, rates=samples.rates(), dead_count=found.status.dead
-    )
-
-
-@page("/overview/samples")
-async def overview_samples(samples: Samples, after: int = 0) -> dict[str, list[float | None]]:
-    """What the charts show: columns of samples, those after a time in epoch seconds."""
-    return samples.columns(after)
+    return view.page("overview.html", section="overview", page=found, rates=found.rates, dead_count=found.status.dead)
 
 
 def _holders(sessions: list[SessionStatus]) -> list[Process]:
@@ -89,4 +89,4 @@ def _fields(reply: Any) -> dict[str, Any]:
     return {(name.decode() if isinstance(name, bytes) else name): value for name, value in pairs}
 
 
-routes = Router("/", route_handlers=[overview, overview_samples])
+routes = Router("/", route_handlers=[overview])

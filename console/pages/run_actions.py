@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 from litestar import Router
 from litestar.datastructures import FormMultiDict
@@ -15,24 +14,21 @@ from console.pages.forms import Asked, action, text
 from console.view import View
 from shared import suspended
 from shared.again import Edits, run_again
-from shared.clock import iso_utc
+from shared.cancelling import cancel
 from shared.config import Settings
 from shared.dead_redrive import drop, retry
 from shared.errors import HeadraceError, UserError
 from shared.history import show
-from shared.run_record import is_run_id
-from shared.runs import LIVE
-from shared.scripts.operate import cancel
-from shared.store import Store
 
 
 @action("/runs/{run_id:str}/cancel", "operate")
 async def cancel_run(run_id: str, request: Asked, view: View, work: Blocking, note: Note) -> Redirect:
     """Cancel it."""
     reason = text(await request.form(), "reason")
-    state = await work(_cancel, run_id, view.who, reason)
+    (cancelled,) = await work(cancel, [run_id], view.who, reason)
+    state = cancelled.was
     there = f"/runs/{run_id}"
-    if state not in LIVE:
+    if not cancelled.is_done:
         return view.redirect(there, f"It has ended already: {state}." if state else "There is no such run.", "warn")
     note.tell("cancel run", run_id, before=state)
     return view.redirect(there, "Its worker is asked to stop it." if state == "running" else "The run is cancelled.")
@@ -86,11 +82,6 @@ async def release_run(run_id: str, request: Asked, view: View, work: Blocking, n
         return view.redirect(f"/runs/{run_id}", "It does not wait any more.", "warn")
     note.tell("discard suspended run" if discards else "resume suspended run", run_id)
     return view.redirect(f"/runs/{run_id}", "Discarded." if discards else "Resumed: it is queued now.")
-
-
-def _cancel(store: Store, run_id: str, who: str, reason: str) -> str:
-    now_ns = time.time_ns()
-    return store.run(cancel(run_id, iso_utc(now_ns), now_ns // 1_000_000, who, reason)) if is_run_id(run_id) else ""
 
 
 def _latest_s(form: FormMultiDict, settings: Settings) -> float | None:

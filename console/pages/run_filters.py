@@ -8,10 +8,8 @@ from urllib.parse import urlencode
 import msgspec
 from litestar.datastructures import MultiDict
 
-from shared.errors import UserError
 from shared.history import Query
 from shared.runs import LIVE, TERMINAL
-from shared.scripts.history import Cursor
 from shared.topics import parse_filter
 from shared.when import parse_when
 
@@ -70,21 +68,3 @@ def read_filters(query: MultiDict[str]) -> Filters:
     names = [name for name in Filters.__struct_fields__ if name != "states"]
     texts = {name: query.get(name, "").strip() for name in names}
     return Filters(states=tuple(state for state in STATES if state in wanted), **texts)
-
-
-def cursor_text(cursor: Cursor) -> str:
-    """A cursor for the address."""
-    score = cursor.score.decode() if isinstance(cursor.score, bytes) else cursor.score
-    return f"{score}~{cursor.behind}"
-
-
-def read_cursor(text: str) -> Cursor | None:
-    """A cursor from the address, None for none. Raises UserError."""
-    if not text:
-        return None
-    score, _, behind = text.partition("~")
-    try:
-        float(score)
-        return Cursor(score, int(behind))
-    except ValueError as error:
-        raise UserError(f"{text!r} is no place in the list of runs", hint="begin again from the newest") from error

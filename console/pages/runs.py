@@ -20,22 +20,18 @@ from console.pages.run_filters import (
     PER_PAGE,
     SINCE,
     STATES,
-    cursor_text,
     query_of,
-    read_cursor,
     read_filters,
 )
 from console.view import Level, View
 from shared import keys
 from shared.again import Edits, run_again
-from shared.clock import iso_utc
+from shared.cancelling import cancel
 from shared.deploy import read_now
 from shared.errors import HeadraceError, UserError
-from shared.history import Page, Query, read_page
+from shared.history import Query, RunPage, search_page
 from shared.run_page import milliseconds
 from shared.run_record import Run
-from shared.scripts.history import Cursor
-from shared.scripts.operate import cancel
 from shared.store import Store
 from shared.tables import number, printable
 
@@ -57,19 +53,19 @@ class Dot(msgspec.Struct, frozen=True):
 class RunList(msgspec.Struct, frozen=True):
     """A page of runs, the triggers and runnables that can be chosen, and how many runs and dead letters there are."""
 
-    page: Page
+    page: RunPage
     triggers: list[str]
     runnables: list[str]
     kept: int
     dead: int
 
 
-def read_list(store: Store, query: Query, start: Cursor | None) -> RunList:
+def read_list(store: Store, query: Query, cursor: str) -> RunList:
     """Ask Redis. Raises StoreUnavailable."""
     deployed = read_now(store)
     kept, dead = store.commands([("ZCARD", keys.RUNS), ("ZCARD", keys.DEAD)])
     runnables = sorted({*deployed.of_kind("script"), *deployed.of_kind("flow")})
-    return RunList(read_page(store, query, start), list(deployed.of_kind("trigger")), runnables, kept, dead)
+    return RunList(search_page(store, query, cursor), list(deployed.of_kind("trigger")), runnables, kept, dead)
 
 
 def outcome(run: Run) -> str:
@@ -101,16 +97,14 @@ async def runs(request: Asked, view: View, work: Blocking) -> Template:
     filters, after = read_filters(request.query_params), request.query_params.get("after", "")
     wrong = ""
     try:
-        query, start = query_of(filters, time.time_ns() // 1_000_000), read_cursor(after)
+        found = await work(read_list, query_of(filters, time.time_ns() // 1_000_000), after)
     except UserError as problem:
-        wrong = str(problem)
-        query, start = Query(limit=1, scan=1), None
-    found = await work(read_list, query, start)
+        wrong, found = str(problem), await work(read_list, Query(limit=1, scan=1), "")
     shown = [] if wrong else found.page.runs
-    older = filters.address(after=cursor_text(found.page.next)) if found.page.next and not wrong else ""
+    older = filters.address(after=found.page.next) if found.page.next and not wrong else ""
     return view.page(
         "runs.html", section="runs", filters=filters, found=found, runs=shown, wrong=wrong, older=older,
-        is_first=start is None, states=STATES, since_choices=SINCE, outcome=outcome, took=took_ms, dots=graph(shown),
+        is_first=not after, states=STATES, since_choices=SINCE, outcome=outcome, took=took_ms, dots=graph(shown),
         per_page=PER_PAGE, dead_count=found.dead,
     )  # fmt: skip
 
@@ -128,19 +122,13 @@ async def picked_runs(request: Asked, view: View, work: Blocking, note: Note) ->
     if not ids:
         return view.redirect(there, "No run was picked.", "warn")
     if text(form, "do") == "cancel":
-        done = await work(_cancel_all, ids, view.who)
+        done = sum(each.is_done for each in await work(cancel, ids, view.who, ""))
         note.tell("cancel runs", ", ".join(ids), after=done)
         return view.redirect(there, f"{number(done)} of {number(len(ids))} runs are cancelled; one that runs, soon.")
     made, problems = await work(_again_all, ids)
     note.tell("run again", ", ".join(ids), after=made)
     level: Level = "warn" if problems else "good"
     return view.redirect(there, f"{number(made)} new runs are queued.", level, "; ".join(problems[:3]))
-
-
-def _cancel_all(store: Store, ids: Sequence[str], who: str) -> int:
-    now_ns = time.time_ns()
-    calls = [cancel(each, iso_utc(now_ns), now_ns // 1_000_000, who, "") for each in ids]
-    return sum(state in {"queued", "scheduled", "suspended", "running"} for state in store.run_many(calls))
 
 
 def _again_all(store: Store, ids: Sequence[str]) -> tuple[int, list[str]]:

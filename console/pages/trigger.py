@@ -12,8 +12,7 @@ from console.auditing import Note
 from console.blocking import Blocking
 from console.pages.forms import Asked, action, page, text, texts
 from console.pages.runs import outcome, took_ms
-from console.pages.triggers import hourly
-from console.samples import sparkline
+from console.pages.triggers import hourly, sparkline
 from console.view import View
 from shared import keys, suspended
 from shared.config import Settings

@@ -12,7 +12,6 @@ from litestar.response import Redirect, Template
 from console.auditing import Note
 from console.blocking import Blocking
 from console.pages.forms import Asked, action, back, page, text
-from console.samples import sparkline
 from console.view import View
 from shared import keys, suspended
 from shared.config import Settings
@@ -64,6 +63,12 @@ def hourly(store: Store, triggers: Sequence[str], now_s: int) -> list[list[int]]
     return [replies[BARS * index : BARS * (index + 1)] for index in range(len(triggers))]
 
 
+def sparkline(counts: Sequence[int], height: int = 22) -> list[tuple[int, float]]:
+    """Bars of a small chart: (x, height) for each that is not zero. Pure."""
+    most = max(counts, default=0)
+    return [(4 * i, max(1.5, round(height * count / most, 1))) for i, count in enumerate(counts) if count]
+
+
 @page("/triggers")
 async def triggers(view: View, work: Blocking, q: str = "") -> Template:
     """The page; `q` is in paths, runnables or topics."""
@@ -90,7 +95,7 @@ async def change_mode(request: Asked, view: View, work: Blocking, settings: Sett
 
 
 def _change(store: Store, settings: Settings, path: str, mode: Mode, who: str, *, resume: bool) -> tuple[str, str]:
-    (change,) = set_modes(store, settings, [path], mode, author=who, message="")
+    (change,) = set_modes(store, settings, [path], mode, author=f"console by {who}", message="")
     if change.was == mode:
         said = f"{path} is {mode} already."
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast, get_args
 
 import msgspec
 from litestar import Router
@@ -13,20 +13,20 @@ from litestar.response import Redirect, Template
 
 from console.auditing import Note
 from console.blocking import Blocking
-from console.callers import Caller
-from console.masking import hides, mask_file, mask_value
+from console.masking import hides
 from console.pages.forms import Asked, action, page, text
-from console.pages.payloads import as_json_text, json_view
+from console.pages.items import said, shown
+from console.pages.payloads import json_view
 from console.view import View
 from shared import keys
 from shared.again import latest
 from shared.clock import iso_utc
 from shared.config import Settings
 from shared.create_runs import make_run
-from shared.definitions import KINDS, Broker, File, Flow, Kind, Resource, Script, Trigger, Variable
+from shared.definitions import KINDS, Kind, Trigger
 from shared.deploy import read_now
 from shared.deployment import Deployed, definition_command, read_all, read_definition
-from shared.errors import UserError
+from shared.errors import NotThere
 from shared.scripts.operate import create_runs
 from shared.store import Store
 
@@ -76,21 +76,21 @@ def read_listing(store: Store, kind: Kind) -> Listing:
     records = read_all(store, versions, _RECORDS[kind])
     users = _users(store, deployed)
     entries = [
-        Entry(path, versions[path], *_said(record), users.get((kind, path), [])) for path, record in records.items()
+        Entry(path, versions[path], *said(record), users.get((kind, path), [])) for path, record in records.items()
     ]
-    counts = {each: len(deployed.of_kind(each)) for each in _RECORDS}
+    counts = {each: len(deployed.of_kind(each)) for each in get_args(Kind)}
     return Listing(entries, counts, deployed.number, store.command("ZCARD", keys.DEAD))
 
 
 def read_item(store: Store, kind: Kind, path: str, version: str) -> Item:
-    """One thing as it is deployed, or a version of it. Raises UserError where there is none."""
+    """One thing as it is deployed, or a version of it. Raises NotThere where there is none."""
     deployed = read_now(store)
     current = deployed.of_kind(kind).get(path)
     wanted = version or current
     blob = store.command(*definition_command(wanted)) if wanted else None
     record = read_definition(blob, _RECORDS[kind]) if blob else None
     if record is None or wanted is None or record.path != path:
-        raise UserError(f"there is no {kind} {path}", hint="the workspace page lists what is deployed")
+        raise NotThere(f"there is no {kind} {path}", hint="the workspace page lists what is deployed")
     return Item(record, wanted, current, _users(store, deployed).get((kind, path), []))
 
 
@@ -105,38 +105,10 @@ def _users(store: Store, deployed: Deployed) -> dict[tuple[str, str], list[str]]
     return found
 
 
-def _said(record: Any) -> tuple[str, str]:
-    match record:
-        case Script():
-            packages = len(record.lock.split())
-            parts = [record.language, *(["preprocessor"] if record.has_preprocessor else [])]
-            return ", ".join(parts), f"{packages} packages" if packages else ""
-        case Flow():
-            return f"{len(_modules(record))} steps", ""
-        case Resource():
-            return record.resource_type, record.description
-        case Broker():
-            return f"{record.host}:{record.port}" + (" with TLS" if record.tls else ""), record.username or ""
-        case Variable():
-            return ("secret" if record.is_secret else record.value[:80]), record.description
-        case File():
-            return f"{len(record.text.splitlines())} lines", ""
-        case _:
-            return "", ""
-
-
-def _modules(flow: Flow) -> list[Any]:
-    value: Any = msgspec.to_builtins(flow.value)
-    modules: list[Any] = value.get("modules", [])
-    return modules
-
-
 @page("/workspace")
 async def workspace(view: View, work: Blocking, kind: str = "script", q: str = "") -> Template:
     """A list of one kind."""
-    if kind not in TABS:
-        raise UserError(f"{kind!r} is nothing that a workspace has")
-    found = await work(read_listing, kind)
+    found = await work(read_listing, _kind(kind))
     entries = [each for each in found.entries if q.strip().lower() in f"{each.path} {each.said} {each.more}".lower()]
     return view.page(
         "workspace.html", section="workspace", found=found, entries=entries, kind=kind, tabs=TABS, q=q,
@@ -147,40 +119,11 @@ async def workspace(view: View, work: Blocking, kind: str = "script", q: str = "
 @page("/workspace/at/{kind:str}/{path:path}")
 async def item(kind: str, path: str, view: View, work: Blocking, version: str = "") -> Template:
     """One thing."""
-    if kind not in _RECORDS:
-        raise UserError(f"{kind!r} is nothing that a workspace has")
-    found = await work(read_item, kind, path.strip("/"), version)
+    found = await work(read_item, _kind(kind), path.strip("/"), version)
     return view.page(
         "item.html", section="workspace", kind=kind, found=found, record=found.record, tabs=TABS, json_view=json_view,
-        **shown(found.record, view.caller),
+        shown=shown(found.record, hide=hides(view.caller)),
     )  # fmt: skip
-
-
-def shown(record: Any, caller: Caller) -> dict[str, Any]:
-    """What the page shows beside the record's own fields: `sources` by name, `value` as JSON, `arguments` to edit."""
-    hide = hides(caller)
-    match record:
-        case Script():
-            arguments = as_json_text(dict.fromkeys(record.parameters)) if record.parameters else '{"payload": ""}'
-            return {"sources": record.modules, "value": None, "arguments": arguments}
-        case Flow():
-            return {"sources": {}, "value": msgspec.to_builtins(record.value), "arguments": "{}"}
-        case Resource():
-            return {"sources": {}, "value": mask_value(record.value) if hide else record.value, "arguments": ""}
-        case Broker():
-            fields = {name: value for name, value in msgspec.structs.asdict(record).items() if value not in (None, "")}
-            return {"sources": {}, "value": mask_value(fields) if hide else fields, "arguments": ""}
-        case Variable():
-            value = "encrypted; scripts that run get it, nobody reads it here" if record.is_secret else record.value
-            return {"sources": {record.path: value}, "value": None, "arguments": ""}
-        case File():
-            return {
-                "sources": {record.path: mask_file(record.path, record.text, hide=hide)},
-                "value": None,
-                "arguments": "",
-            }
-        case _:
-            return {"sources": {}, "value": msgspec.to_builtins(record), "arguments": ""}
 
 
 @action("/workspace/run", "operate")
@@ -198,6 +141,12 @@ async def run_script(request: Asked, view: View, work: Blocking, settings: Setti
     made = await work(_queue, path, kind == "flow", json.dumps(arguments).encode(), settings)
     note.tell("run script", path, after=made)
     return view.redirect(f"/runs/{made}", f"Queued: {path}, with the arguments that were given.")
+
+
+def _kind(text: str) -> Kind:
+    if text not in _RECORDS:
+        raise NotThere(f"{text!r} is nothing that a workspace has")
+    return cast("Kind", text)
 
 
 def _queue(store: Store, path: str, is_flow: bool, arguments: bytes, settings: Settings) -> str:  # noqa: FBT001

@@ -1,7 +1,7 @@
 // Charts of the last hour on uPlot (global, from its own file). Colours are the stylesheet's.
 
 const EVERY_MS = 5000;
-const SPAN_S = 3600;
+const POINTS = 360;
 
 function colour(element, tone) {
   element.className = tone;
@@ -28,19 +28,22 @@ export function startCharts() {
   const sync = window.uPlot.sync("overview");
   let data = null;
   let charts = [];
+  let timer = 0;
+  const minutes = () => Number(place.querySelector("[name=span]:checked")?.value ?? 60);
+  // No wider than what there is to show, but for five minutes at least.
+  const span = () => Math.min(minutes() * 60, Math.max(300, Date.now() / 1000 - (data?.[0]?.at ?? Date.now()) / 1000));
 
   function options(chart, series) {
     const style = getComputedStyle(document.documentElement);
     const muted = resolved(probe, style.getPropertyValue("--muted"));
     const line = resolved(probe, style.getPropertyValue("--line"));
     const font = `12px ${getComputedStyle(document.body).fontFamily}`;
-    const now = Date.now() / 1000;
     return {
       width: Math.max(200, chart.clientWidth), height: Math.max(120, chart.clientHeight), legend: { show: false },
       cursor: { sync: { key: sync.key, setSeries: false }, points: { size: 6 }, y: false, drag: { x: false, y: false } },
       padding: [8, 8, 0, 0],
       scales: {
-        x: { time: true, range: () => [Date.now() / 1000 - Math.min(SPAN_S, Math.max(300, now - (data?.at[0] ?? now))), Date.now() / 1000] },
+        x: { time: true, range: () => [Date.now() / 1000 - span(), Date.now() / 1000] },
         y: { range: (_, low, high) => [0, Math.max(1, (high ?? 1) * 1.15)] },
       },
       axes: [
@@ -71,8 +74,8 @@ export function startCharts() {
     for (const chart of charts) chart.plot.destroy();
     charts = [...place.querySelectorAll("[data-chart]")].map((element) => {
       const series = element.dataset.series.split(",").map((text) => {
-        const [key, tone, label] = text.split(":");
-        return { key, tone, label };
+        const [key, tone, label, factor] = text.split(":");
+        return { key, tone, label, factor: Number(factor) };
       });
       const plot = new window.uPlot(options(element, series), columns(series), element);
       return { element, series, plot };
@@ -80,23 +83,25 @@ export function startCharts() {
   }
 
   function columns(series) {
-    return [data.at, ...series.map(({ key }) => data[key])];
+    return [data.map((point) => point.at / 1000), ...series.map(({ key, factor }) => data.map((point) => point[key] * factor))];
   }
 
   async function ask() {
     if (!document.hidden) {
       try {
-        const answer = await fetch(place.dataset.charts);
+        const answer = await fetch(`${place.dataset.charts}?minutes=${minutes()}&points=${POINTS}`);
         if (answer.ok) {
-          data = await answer.json();
+          data = (await answer.json()).points;
           if (charts.length === 0) draw();
           else for (const chart of charts) chart.plot.setData(columns(chart.series));
         }
       } catch { /* the page says that the console does not answer */ }
     }
-    setTimeout(ask, EVERY_MS);
+    clearTimeout(timer);
+    timer = setTimeout(ask, EVERY_MS);
   }
 
+  place.addEventListener("change", ask);
   document.addEventListener("headrace:theme", () => data && draw());
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => data && draw());
   new ResizeObserver(() => {

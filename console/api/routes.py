@@ -1,0 +1,33 @@
+"""All routes of our API, and their description."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import cache
+
+import msgspec
+from litestar import MediaType, Response, Router, get
+
+from console.api import access, content, dead, deployments, events, runs, status, triggers, trying
+from console.api.openapi import make_document
+from console.needs import needs
+
+_ROUTERS = [
+    status.routes, triggers.routes, trying.routes, runs.routes, dead.routes, content.routes, deployments.routes,
+    events.routes, access.routes,
+]  # fmt: skip
+
+
+@cache
+def document() -> bytes:
+    """The description in OpenAPI 3.1, as JSON; made once."""
+    return msgspec.json.encode(make_document(_ROUTERS))
+
+
+@get("/openapi.json", opt=needs("nothing", any_host=True), include_in_schema=False)
+async def openapi() -> Response[bytes]:
+    """This API in OpenAPI 3.1."""
+    return Response(await asyncio.to_thread(document), media_type=MediaType.JSON)
+
+
+routes = Router("/headrace", route_handlers=[*_ROUTERS, openapi])
