@@ -24,7 +24,19 @@ from console.errors import not_found, on_defect, on_error, on_http_error
 from console.headers import SecurityHeaders
 from console.live import Live
 from console.needs import needs, needs_of
-from console.pages import dead, deployments, login, overview, run, run_actions, runs, trigger, triggers, workspace
+from console.pages import (
+    dead,
+    deployments,
+    login,
+    overview,
+    run,
+    run_actions,
+    runs,
+    trigger,
+    trigger_editor,
+    triggers,
+    workspace,
+)
 from console.runs import Runs
 from console.view import STATIC, make_templates, provide_view, static_root
 from console.windmill import jobs, resources, users, variables
@@ -40,6 +52,7 @@ PAGES = (
     run_actions.routes,
     triggers.routes,
     trigger.routes,
+    trigger_editor.routes,
     dead.routes,
     workspace.routes,
     deployments.routes,

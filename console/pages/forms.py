@@ -8,7 +8,7 @@ from typing import Any
 from litestar import Request, get, post
 from litestar.datastructures import FormMultiDict
 from litestar.handlers import HTTPRouteHandler
-from litestar.status_codes import HTTP_303_SEE_OTHER
+from litestar.status_codes import HTTP_200_OK, HTTP_303_SEE_OTHER
 
 from console.callers import Caller
 from console.needs import needs
@@ -26,6 +26,11 @@ def page(path: str, scope: Scope = "read") -> Callable[[Any], HTTPRouteHandler]:
 def action(path: str, scope: Scope) -> Callable[[Any], HTTPRouteHandler]:
     """The decorator of a handler that does what a form asks for, and redirects."""
     return post(path, opt=needs(scope), include_in_schema=False, status_code=HTTP_303_SEE_OTHER)
+
+
+def answer(path: str, scope: Scope, *, audited: bool = False) -> Callable[[Any], HTTPRouteHandler]:
+    """The decorator of a handler that answers a form with a page. Not audited: it changes nothing."""
+    return post(path, opt=needs(scope, audited=audited), include_in_schema=False, status_code=HTTP_200_OK)
 
 
 def text(form: FormMultiDict, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from litestar.response import Template
 from console.blocking import Blocking
 from console.pages.forms import page
 from console.view import View
-from shared import keys
+from shared import keys, samples
 from shared.config import Settings
 from shared.doctor import Check, check_registries, check_status
 from shared.scripts.call import Arg
@@ -51,9 +52,21 @@ def read_overview(store: Store, url: str) -> Overview:
     """Ask Redis. Raises StoreUnavailable."""
     status = read_status(store, url)
     checks = [*check_status(status), check_registries(store)]
-    consumers = _consumers(store)
-    return Overview(
-        status, [check for check in checks if check.level != "ok"], [*_holders(status.sessions), *consumers]
+    found = [*_holders(status.sessions), *_consumers(store)]
+    return Overview(status, [check for check in checks if check.level != "ok"], found, read_rates(store))
+
+
+def read_rates(store: Store) -> Rates:
+    """What the samples of the last minute say."""
+    since = time.time_ns() // 1_000_000 - (60 + samples.EVERY_S) * 1000
+    points = samples.points_of(samples.read_samples(store.command(*samples.samples_command(since))))
+    if not points:
+        return Rates()
+    minute = 60 / len(points)
+    return Rates(
+        sum(point.messages for point in points) * minute,
+        sum(point.runs for point in points) * minute,
+        sum(point.failures for point in points) * minute,
     )
 
 
