@@ -24,19 +24,8 @@ from console.errors import not_found, on_defect, on_error, on_http_error
 from console.headers import SecurityHeaders
 from console.live import Live
 from console.needs import needs, needs_of
-from console.pages import (
-    dead,
-    deployments,
-    login,
-    overview,
-    run,
-    run_actions,
-    runs,
-    trigger,
-    trigger_editor,
-    triggers,
-    workspace,
-)
+from console.pages import login
+from console.pages.routes import PAGES
 from console.runs import Runs
 from console.view import STATIC, make_templates, provide_view, static_root
 from console.windmill import jobs, resources, users, variables
@@ -45,18 +34,6 @@ from shared.config import MIB, Settings
 from shared.errors import HeadraceError, InternalError
 from shared.store import AsyncStore
 
-PAGES = (
-    overview.routes,
-    runs.routes,
-    run.routes,
-    run_actions.routes,
-    triggers.routes,
-    trigger.routes,
-    trigger_editor.routes,
-    dead.routes,
-    workspace.routes,
-    deployments.routes,
-)
 BODY_MAX = 16 * MIB
 _YEAR_S = 365 * 24 * 3600
 

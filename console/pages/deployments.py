@@ -49,6 +49,7 @@ class DeploymentView(msgspec.Struct, frozen=True):
     changes: list[Change]
     diffs: list[FileDiff]
     current: int
+    dead: int
 
 
 def read_list(store: Store) -> tuple[list[Line], int, int]:
@@ -69,7 +70,7 @@ def read_deployment(store: Store, number: int, *, hide: bool) -> DeploymentView:
     diffs = [_shown(diff, hide=hide) for diff in diffs_of(store, deployment)]
     return DeploymentView(
         deployment, iso_ms(deployment.at), with_details(store, deployment, changes),
-        [diff for diff in diffs if diff.lines], kept.deployed.number,
+        [diff for diff in diffs if diff.lines], kept.deployed.number, store.command("ZCARD", keys.DEAD),
     )  # fmt: skip
 
 
@@ -93,7 +94,7 @@ async def deployments(view: View, work: Blocking) -> Template:
 async def deployment(number: int, view: View, work: Blocking) -> Template:
     """One of them."""
     found = await work(read_deployment, number, hide=hides(view.caller))
-    return view.page("deployment.html", section="workspace", found=found, signs=SIGNS)
+    return view.page("deployment.html", section="workspace", found=found, signs=SIGNS, dead_count=found.dead)
 
 
 @page("/workspace/deployments/{number:int}/back", "deploy")

@@ -18,7 +18,7 @@ from console.blocking import Blocking
 from console.pages.forms import Asked, answer, page, text
 from console.pages.trigger_form import TopicRow, TriggerForm, form_of, read_form, text_of
 from console.view import View
-from shared import asking, deploy
+from shared import asking, deploy, keys
 from shared.asking import Draft
 from shared.config import Settings
 from shared.definitions import File
@@ -55,6 +55,7 @@ class Choices(msgspec.Struct, frozen=True):
     flows: list[str]
     brokers: list[str]
     text: str
+    dead: int
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -98,7 +99,7 @@ def read_choices(store: Store, path: str) -> Choices:
     found = read_all(store, {file: files[file]}, File) if file in files else {}
     return Choices(
         list(deployed.of_kind("script")), list(deployed.of_kind("flow")), list(deployed.of_kind("broker")),
-        found[file].text if file in found else "",
+        found[file].text if file in found else "", store.command("ZCARD", keys.DEAD),
     )  # fmt: skip
 
 
@@ -200,7 +201,7 @@ async def deploy_trigger(
         )
     if not checked.is_good:
         note.tell("deploy trigger (refused)", wanted.path)
-        return _editor(view, wanted, choices, _sent(form, checked))
+        return _editor(view, wanted, choices, _sent(form, checked), HTTP_422_UNPROCESSABLE_ENTITY)
     edits = edits_of(form, wanted, choices)
     author = f"console by {view.who}"
     pushed = await work(deploy.edit, settings, edits, author, text(form, "message"))
@@ -223,14 +224,13 @@ async def delete_trigger(request: Asked, view: View, work: Blocking, settings: S
     return view.redirect("/triggers", f"{path} is deleted.", "good", " ".join(left_lines(pushed.plan)))
 
 
-def _editor(view: View, form: TriggerForm, choices: Choices, said: Said) -> Template:
+def _editor(view: View, form: TriggerForm, choices: Choices, said: Said, status: int = HTTP_200_OK) -> Template:
     """The page, with what was typed."""
     checked = said.checked
-    is_wrong = checked is not None and not checked.is_good
     return view.page(
-        "editor.html", HTTP_422_UNPROCESSABLE_ENTITY if is_wrong else HTTP_200_OK, section="triggers", form=form,
-        choices=choices, is_new=said.is_new, text=said.text, checked=checked, report=said.report, problem=said.problem,
-        extra=said.extra, signs=SIGNS, wrong={problem.key for problem in checked.problems} if checked else set(),
+        "editor.html", status, section="triggers", form=form, choices=choices, dead_count=choices.dead, signs=SIGNS,
+        is_new=said.is_new, text=said.text, checked=checked, report=said.report, problem=said.problem, extra=said.extra,
+        wrong={problem.key for problem in checked.problems} if checked else set(),
     )  # fmt: skip
 
 

@@ -143,8 +143,11 @@ def read_form(form: FormMultiDict, flows: Sequence[str]) -> TriggerForm:
 
 def text_of(form: TriggerForm, before: Mapping[str, Any]) -> str:
     """The trigger's file. What the form does not know stays as it was before; comments are not kept."""
-    document = {name: value for name, value in before.items() if name not in _KNOWN}
-    return yaml_text(_given(_known(form)) | document)
+    unknown = {name: value for name, value in before.items() if name not in _KNOWN}
+    known = _known(form)
+    if form.mode == "enabled" and "mode" not in before:
+        known["mode"] = ""
+    return yaml_text(_given(known) | unknown)
 
 
 _KNOWN: Final = frozenset(

@@ -67,6 +67,7 @@ class Item(msgspec.Struct, frozen=True):
     version: str
     deployed: str | None
     triggers: list[str]
+    dead: int
 
 
 def read_listing(store: Store, kind: Kind) -> Listing:
@@ -91,7 +92,9 @@ def read_item(store: Store, kind: Kind, path: str, version: str) -> Item:
     record = read_definition(blob, _RECORDS[kind]) if blob else None
     if record is None or wanted is None or record.path != path:
         raise NotThere(f"there is no {kind} {path}", hint="the workspace page lists what is deployed")
-    return Item(record, wanted, current, _users(store, deployed).get((kind, path), []))
+    return Item(
+        record, wanted, current, _users(store, deployed).get((kind, path), []), store.command("ZCARD", keys.DEAD)
+    )
 
 
 def _users(store: Store, deployed: Deployed) -> dict[tuple[str, str], list[str]]:
@@ -122,7 +125,7 @@ async def item(kind: str, path: str, view: View, work: Blocking, version: str = 
     found = await work(read_item, _kind(kind), path.strip("/"), version)
     return view.page(
         "item.html", section="workspace", kind=kind, found=found, record=found.record, tabs=TABS, json_view=json_view,
-        shown=shown(found.record, hide=hides(view.caller)),
+        dead_count=found.dead, shown=shown(found.record, hide=hides(view.caller)),
     )  # fmt: skip
 
 

@@ -100,4 +100,7 @@ export function startForms() {
     setTimeout(() => flash.replaceChildren(...said), 60);
   }
   refreshPicked();
+  const outcome = document.getElementById("outcome");
+  outcome?.focus();
+  outcome?.scrollIntoView({ block: "start" });
 }

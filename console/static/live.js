@@ -4,6 +4,9 @@ import { showTimes } from "./times.js";
 import { refreshPicked } from "./forms.js";
 
 const SLOWEST_MS = 30_000;
+const SELDOM_MS = 15_000;
+const SOON_MS = 400;
+const NEWS = ["counters", "backlog", "session", "worker", "run"];
 
 function keeps(old, fresh) {
   if (!(old instanceof Element)) return true;
@@ -30,6 +33,7 @@ export function startLive() {
   let wait = usual;
   let timer = 0;
   let asking = false;
+  let isTold = false;
 
   const say = (words, tone) => {
     if (!text || text.textContent === words) return;
@@ -38,8 +42,27 @@ export function startLive() {
   };
   const later = () => {
     clearTimeout(timer);
-    timer = setTimeout(refresh, wait);
+    timer = setTimeout(refresh, wait > usual ? wait : isTold ? Math.max(SELDOM_MS, usual) : usual);
   };
+
+  // The console tells what happens; then there is less to ask for. Without it the page is asked for now and then.
+  function listen() {
+    const events = document.body.dataset.events;
+    if (!events || usual > 3000) return;
+    const source = new EventSource(events);
+    let soon = 0;
+    const heard = () => {
+      isTold = true;
+      soon ||= setTimeout(() => {
+        soon = 0;
+        refresh();
+      }, SOON_MS);
+    };
+    for (const name of NEWS) source.addEventListener(name, heard);
+    source.addEventListener("open", () => { isTold = true; });
+    source.addEventListener("error", () => { isTold = false; });
+    addEventListener("pagehide", () => source.close());
+  }
 
   async function refresh() {
     if (paused || document.hidden || asking || document.querySelector("[data-holds-live]:focus-within, dialog[open]")) {
@@ -96,8 +119,8 @@ export function startLive() {
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden && !paused) refresh();
   });
-  document.addEventListener("headrace:happened", () => {
-    if (!paused && !document.hidden) refresh();
-  });
-  if (usual > 0) later();
+  if (usual > 0) {
+    later();
+    listen();
+  }
 }
