@@ -186,10 +186,12 @@ def _answer(
         said = f"{message}\n  hint: {hint}" if hint else message
         text = f"{beginning}: {said}" if beginning else said
         return Response(text, status_code=status, media_type=MediaType.TEXT, headers=headers)
-    return _page(request, status, message, hint)
+    return _page(request, status, message, hint, headers)
 
 
-def _page(request: Request[Any, Any, Any], status: int, message: str, hint: str) -> Response[Any]:
+def _page(
+    request: Request[Any, Any, Any], status: int, message: str, hint: str, headers: dict[str, str] | None
+) -> Response[Any]:
     asks_in_place = "hx-request" in request.headers
     if status == HTTP_401_UNAUTHORIZED:
         login = f"/login?next={quote(request.url.path)}"
@@ -197,7 +199,7 @@ def _page(request: Request[Any, Any, Any], status: int, message: str, hint: str)
             return Response(b"", status_code=status, headers={"HX-Redirect": login})
         return Redirect(login, status_code=HTTP_303_SEE_OTHER)
     context = {"title": _title(status), "status": status, "message": message, "hint": hint}
-    return Template("error.html", context=context, status_code=status, media_type=MediaType.HTML)
+    return Template("error.html", context=context, status_code=status, media_type=MediaType.HTML, headers=headers)
 
 
 def _title(status: int) -> str:

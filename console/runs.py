@@ -75,8 +75,9 @@ class Runs:
         """Where a run that the caller starts will stand; None where no run starts it."""
         if not isinstance(caller, RunCaller):
             return None
-        spec, _ = read_data(await self._store.command("HGET", keys.job(caller.run_id), "data"))
-        return Family(caller.run_id, (spec and spec.root) or caller.run_id)
+        spec, message = read_data(await self._store.command("HGET", keys.job(caller.run_id), "data"))
+        cause = spec.cause_by(message) if spec else ""
+        return Family(caller.run_id, (spec and spec.root) or caller.run_id, cause)
 
     async def create(self, run: MadeRun) -> None:
         """Queue a run."""

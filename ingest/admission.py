@@ -1,8 +1,9 @@
 """From PUBLISH to inbox: what each received message comes to, gathered into batches for the store.
 
-Every message ends in exactly one cell: admitted, duplicate, oversized or retained_skipped. (`invalid` stays 0: what is
-framed properly and breaks the rules all the same ends the connection before it gets here.) Nothing is acknowledged
-from here: a batch carries the acknowledgements that may be written once the store has answered.
+Every message ends in exactly one cell: admitted, duplicate, oversized, retained_skipped, or own: what a run of this
+trigger has published itself. (`invalid` stays 0: what is framed properly and breaks the rules all the same ends the
+connection before it gets here.) Nothing is acknowledged from here: a batch carries the acknowledgements that may be
+written once the store has answered.
 
 This is the hot path. What a topic means to the trigger is found once and kept; a message then costs a look-up, an
 envelope, and an entry from a table of ready acknowledgements.
@@ -19,6 +20,7 @@ from shared.dead import LETTER_VERSION, DeadLetter, encode_letter
 from shared.definitions import Trigger
 from shared.envelope import ENVELOPE_VERSION, Envelope, Properties, encode_envelope
 from shared.envelope import QoS as Level
+from shared.outgoing import CAUSE
 from shared.scripts.ingest import Admission
 
 BATCH_MESSAGES = 256
@@ -32,7 +34,7 @@ _TWO = QoS.EXACTLY_ONCE
 class Batch:
     """What one atomic step of the store will hold, and what may be written to the broker when it has answered."""
 
-    __slots__ = ("acks", "bytes", "dead_letters", "duplicate", "envelopes", "packet_ids", "skipped")
+    __slots__ = ("acks", "bytes", "dead_letters", "duplicate", "envelopes", "own", "packet_ids", "skipped")
 
     def __init__(self) -> None:
         self.envelopes: list[bytes] = []
@@ -41,12 +43,13 @@ class Batch:
         self.packet_ids: list[tuple[int, bytes]] = []
         self.duplicate = 0
         self.skipped = 0
+        self.own = 0
         self.bytes = 0
 
     @property
     def received(self) -> int:
         """Messages in it, whatever became of them."""
-        return len(self.envelopes) + len(self.dead_letters) + self.duplicate + self.skipped
+        return len(self.envelopes) + len(self.dead_letters) + self.duplicate + self.skipped + self.own
 
     def admission(self) -> Admission | None:
         """The batch as the store takes it, None where it has nothing to store."""
@@ -57,6 +60,7 @@ class Batch:
             duplicate=self.duplicate,
             oversized=len(self.dead_letters),
             retained_skipped=self.skipped,
+            own=self.own,
             packet_ids=self.packet_ids,
             dead_letters=self.dead_letters,
             envelopes=self.envelopes,
@@ -80,6 +84,7 @@ class Intake:
     def use(self, trigger: Trigger, version: str, subscriptions: Subscriptions | None) -> None:
         """From here on envelopes carry this version of the trigger and count under these subscriptions."""
         self._path = trigger.path
+        self._mark = (CAUSE, trigger.session)
         self._version = version
         self._subscribed = trigger, subscriptions
         self._routes: Routes | None = None  # worked out when a message comes: SUBACKs often come many at a time
@@ -96,6 +101,9 @@ class Intake:
 
     def publish(self, packet: PublishPacket, topic: str, now_ms: int) -> None:
         """A message came. `topic` is the full one, whatever alias the packet has."""
+        if self._has_properties and self._mark in packet.user_properties:
+            self._settle(packet, topic, now_ms, [], Verdict.OWN)
+            return
         route = (self._routes or self._find_routes()).of(topic)
         if route.plain and not packet.retain:
             if packet.qos is _TWO:
@@ -120,6 +128,9 @@ class Intake:
         """A message over the limit came: it becomes a dead letter, and is acknowledged like any other."""
         level = self._acknowledge(publish, topic)
         if level is None:
+            return
+        if self._has_properties and self._mark in publish.properties.user_properties:
+            self._batch.own += 1
             return
         letter = DeadLetter(
             LETTER_VERSION,
@@ -207,6 +218,7 @@ class Intake:
         if verdict is not Verdict.COUNTS:
             self._batch.duplicate += verdict is Verdict.DUPLICATE
             self._batch.skipped += verdict is Verdict.SKIPPED
+            self._batch.own += verdict is Verdict.OWN
             return
         self._admit(packet, topic, now_ms, filters, level)
 

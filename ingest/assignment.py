@@ -50,17 +50,29 @@ class Assignment(msgspec.Struct, frozen=True):
 
     def resolved_broker(self, box: SecretBox) -> Broker:
         """The broker with the values of its variables. Raises UnknownReference, SecretError."""
-        values = Values(self.variables, {}, box)
-        found = {field: values.variable(path) for field, path in references(self.broker)}
-        return msgspec.structs.replace(self.broker, **found)
+        return resolved(self.broker, self.variables, box)
 
-    def hidden(self, text: str, resolved: Broker) -> str:
-        """A text about the broker that may be logged: a value that came from a variable is its reference again."""
-        for field, path in references(self.broker):
-            value = getattr(resolved, field)
-            if len(value) >= MASKED_CHARACTERS or field == "host":
-                text = text.replace(value, VARIABLE + path)
-        return text
+    def hidden(self, text: str, found: Broker) -> str:
+        """A text about the resolved broker that may be logged."""
+        return hidden(text, self.broker, found)
+
+
+def resolved(broker: Broker, variables: Mapping[str, Variable], box: SecretBox) -> Broker:
+    """A broker with the values of its variables. Raises UnknownReference, SecretError."""
+    values = Values(variables, {}, box)
+    found = {field: values.variable(path) for field, path in references(broker)}
+    return msgspec.structs.replace(broker, **found)
+
+
+def hidden(text: str, broker: Broker, found: Broker) -> str:
+    """A text about the broker, which was resolved to `found`, that may be logged: a value that came from a variable is
+    its reference again.
+    """
+    for field, path in references(broker):
+        value = getattr(found, field)
+        if len(value) >= MASKED_CHARACTERS or field == "host":
+            text = text.replace(value, VARIABLE + path)
+    return text
 
 
 def references(broker: Broker) -> Iterator[tuple[str, str]]:

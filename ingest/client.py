@@ -43,13 +43,22 @@ class Client(asyncio.Protocol):
         except TimeoutError:
             self._transport.abort()
 
+    @property
+    def is_open(self) -> bool:
+        """The connection has not ended, for all that is known here."""
+        return self._transport is not None and not self._ended.is_set()
+
+    def abandon(self, why: str) -> None:
+        """End the connection without a word."""
+        self.why = why
+        self._abort()
+
     def data_received(self, data: bytes) -> None:
         """Packets from the broker."""
         for packet in self._decoder.feed(data):
             self._receive(packet)
         if self._decoder.error is not None:
-            self.why = self._decoder.error.message
-            self._abort()
+            self.abandon(self._decoder.error.message)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Whoever waits learns that nothing more will come."""

@@ -30,6 +30,9 @@ class Deployments:
         self._brokers: dict[str, Broker] = {}
         self._variables: dict[str, Variable] = {}
         self._left: dict[bytes, bytes] = {}
+        self._versions: dict[str, str] = {}
+        self._paths: dict[str, str] = {}
+        self._by_path: dict[str, Variable] = {}
 
     async def refresh(self) -> bool:
         """Look whether there is a new one, or a session that was left is asked for; if so, `assignments` follow.
@@ -44,6 +47,8 @@ class Deployments:
         self._triggers = await self._read(deployed, "trigger", Trigger, self._triggers)
         self._brokers = await self._read(deployed, "broker", Broker, self._brokers)
         self._variables = await self._read(deployed, "variable", Variable, self._variables)
+        self._versions, self._by_path = deployed.of_kind("broker"), variables_by_path(deployed, self._variables)
+        self._paths = deployed.of_kind("trigger")
         kept = assignments(deployed, self._triggers, self._brokers, self._variables)
         self.assignments = await self._asked_for(_wishes(left), deployed) | kept
         self.triggers = len(kept)
@@ -54,6 +59,15 @@ class Deployments:
         """What was asked of a session that was left is done, for all that is known here."""
         if assignment.wish is not None and self.assignments.get(session) is assignment:
             del self.assignments[session]
+
+    def trigger(self, path: str) -> Trigger | None:
+        """The trigger that is deployed at this path."""
+        return self._triggers.get(self._paths.get(path, ""))
+
+    def broker(self, path: str) -> tuple[Broker, dict[str, Variable]] | None:
+        """The broker that is deployed at this path, and those of the variables that it names which are there."""
+        broker = self._brokers.get(self._versions.get(path, ""))
+        return None if broker is None else (broker, named_by(broker, self._by_path))
 
     async def _asked_for(self, wishes: Mapping[str, Left], deployed: Deployed) -> dict[str, Assignment]:
         """The sessions that are to be drained or ended, with the newest credentials for their broker."""

@@ -40,7 +40,7 @@ class Leases:
         self.clock = clock
         self.ttl_ms = ttl_ms
         self._store = store
-        self._process = process
+        self.process = process
         self._terms: dict[str, int] = {}
         self._leaving: dict[str, int] = {}
         self._turn = 0
@@ -48,7 +48,7 @@ class Leases:
     def holder(self, session: str) -> str:
         """The name under which this process holds, or tries for, the session's lease."""
         term = self._terms.get(session, 0)
-        return f"{self._process}/{term}" if term else self._process
+        return f"{self.process}/{term}" if term else self.process
 
     async def take_some(self, wanted: Sequence[str]) -> dict[str, Lease]:
         """Try for half of the sessions that are wanted and not held, the other half the next time; what was taken.

@@ -50,6 +50,7 @@ class Verdict(enum.Enum):
     COUNTS = enum.auto()
     DUPLICATE = enum.auto()
     SKIPPED = enum.auto()
+    OWN = enum.auto()
     HELD = enum.auto()
 
 

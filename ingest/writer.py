@@ -285,6 +285,7 @@ def merged(batches: Sequence[Admission]) -> Admission:
         whole.invalid += batch.invalid
         whole.oversized += batch.oversized
         whole.retained_skipped += batch.retained_skipped
+        whole.own += batch.own
         whole.packet_ids += batch.packet_ids
         whole.dead_letters += batch.dead_letters
         whole.envelopes += batch.envelopes

@@ -54,6 +54,7 @@ def run_again(store: Store, run_id: str, edits: Edits, latest_timeout_s: float |
     if latest_timeout_s is not None:
         version = latest(store, spec.runnable, latest_timeout_s, is_flow=spec.is_flow)
     args = edited(store, details, edits) if edits else spec.args
+    spec = msgspec.structs.replace(spec, cause=spec.cause_by(details.message))
     made = _make(run_id, spec, version, args, details.run.topic)
     now_ns = time.time_ns()
     store.run(create_runs([made], iso_utc(now_ns), now_ns // 1000))

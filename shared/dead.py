@@ -17,16 +17,17 @@ LETTER_VERSION: Final = 1
 HEAD_BYTES: Final = 64 * 1024
 """The most of a payload that a letter keeps."""
 
-Reason = Literal["invalid", "oversized", "unrouted", "poisoned"]
+Reason = Literal["invalid", "oversized", "unrouted", "poisoned", "unsent"]
 
 
 class DeadLetter(msgspec.Struct, frozen=True, array_like=True):
-    """A message that never became a run, as it is stored: msgpack, array-like, fields only ever appended.
+    """A message that never became a run, or that could not be published (`unsent`), as it is stored: msgpack,
+    array-like, fields only ever appended.
 
     `reason` is the cell of the identities that counted it, `detail` says it in words. `payload` is the head of the
     payload (at most HEAD_BYTES), `size` its whole length in bytes, `digest` a hex BLAKE2b of all of it. `at` is epoch
     milliseconds. `topic` is '' where none could be read. `envelope` is the whole entry of the inbox, where there was
-    one that can be read, and `key` its idempotency key.
+    one that can be read, of what is `unsent` the entry of the outbox, and `key` the message's idempotency key.
     """
 
     version: int

@@ -19,7 +19,7 @@ from shared.store import Store
 
 PAGE = 200
 SCAN = 10_000
-REASONS = ("failed", "interrupted", "oversized", "invalid", "unrouted", "poisoned", "unreadable")
+REASONS = ("failed", "interrupted", "oversized", "invalid", "unrouted", "poisoned", "unsent", "unreadable")
 
 
 _SAID = 300

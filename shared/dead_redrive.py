@@ -14,15 +14,17 @@ from shared.clock import iso_utc
 from shared.dead import HEAD_BYTES, DeadLetter, decode_letter
 from shared.envelope import decode_envelope, encode_envelope
 from shared.errors import EnvelopeError, HeadraceError
+from shared.outgoing import decode_outgoing
 from shared.run_record import is_run_id
 from shared.runs import decode_job, encode_job
 from shared.scripts import history, operate
 from shared.scripts.call import Call
+from shared.scripts.outgoing import resend
 from shared.store import Store
 
 AT_ONCE: Final = 100
 Cell = Literal["unrouted", "poisoned"]
-Outcome = Literal["queued", "in the inbox", "not ended badly", "unknown", "refused"]
+Outcome = Literal["queued", "in the inbox", "in the outbox", "not ended badly", "unknown", "refused"]
 
 
 class Retried(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -34,12 +36,13 @@ class Retried(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def is_done(self) -> bool:
-        """It will run, or be routed, again."""
-        return self.outcome in {"queued", "in the inbox"}
+        """It will run, be routed, or be published again."""
+        return self.outcome in {"queued", "in the inbox", "in the outbox"}
 
 
 def retry(store: Store, ids: Sequence[str], *, latest_timeout_s: float | None = None) -> list[Retried]:
-    """Queue runs that ended badly again, each under its id and idempotency key, and put messages back into the inbox.
+    """Queue runs that ended badly again, each under its id and idempotency key, and put messages back where they
+    came from: into the inbox, or an outbox.
 
     However often it is asked for, and by however many at the same moment, it is done once. `latest_timeout_s`: runs
     take the version that is deployed now, and so many seconds where its script does not say; None: that of then.
@@ -96,6 +99,10 @@ def _retry_message(store: Store, dead_id: str) -> Retried:
         letter = decode_letter(blob)
     except EnvelopeError as error:
         return Retried(dead_id, "refused", error.message)
+    return _resend(store, dead_id, letter) if letter.reason == "unsent" else _readmit(store, dead_id, letter)
+
+
+def _readmit(store: Store, dead_id: str, letter: DeadLetter) -> Retried:
     if letter.reason not in get_args(Cell) or (whole := _whole(letter)) is None:
         return Retried(dead_id, "refused", _why_not(letter))
     try:
@@ -111,6 +118,16 @@ def _retry_message(store: Store, dead_id: str) -> Retried:
     key = letter.key or dead_id
     done = store.run(history.readmit(dead_id, key, encode_envelope(envelope), envelope.trigger, cell))
     return Retried(dead_id, "in the inbox" if done else "unknown")
+
+
+def _resend(store: Store, dead_id: str, letter: DeadLetter) -> Retried:
+    message = letter.envelope or letter.payload
+    try:
+        outgoing = decode_outgoing(message)
+    except EnvelopeError as error:
+        return Retried(dead_id, "refused", f"it still cannot be read: {error.message}")
+    done = store.run(resend(dead_id, outgoing.broker, outgoing.trigger, message))
+    return Retried(dead_id, "in the outbox" if done else "unknown")
 
 
 def _whole(letter: DeadLetter) -> bytes | None:

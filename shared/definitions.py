@@ -88,6 +88,25 @@ class ErrorHandler(msgspec.Struct, frozen=True, omit_defaults=True):
     args: dict[str, Any] = {}
 
 
+class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The result of a run answers its message: at the message's response topic (MQTT 5), or else at `topic`, in which
+    `{level}` stands for a named level of the topic filter. `errors`: the error of a run that has failed for good, too.
+    """
+
+    topic: str | None = None
+    qos: Literal[0, 1] = 1
+    retain: bool = False
+    errors: bool = False
+
+
+class DeadTopic(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Dead letters are published to this broker, at `<prefix>/dead/<path of the trigger>`."""
+
+    broker: str
+    prefix: str = "headrace"
+    qos: Literal[0, 1] = 1
+
+
 class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
     """A trigger as deployed. `session` and `client_id` were chosen at its first deployment and stay.
 
@@ -100,7 +119,8 @@ class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
     expression: messages for which it gives the same text make one run. `payload` says in which form `main` gets it.
 
     `retry` None: as the script says. `error_handler` is the trigger's own, `default_error_handler` the workspace's at
-    the time; `handler_of` says which is called.
+    the time; `handler_of` says which is called. `reply` None: results are not published. `dead_topic` is the
+    workspace's at the time.
     """
 
     path: str
@@ -126,6 +146,8 @@ class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
     error_handler: ErrorHandler | None = None
     default_error_handler: ErrorHandler | None = None
     suspended: bool = False
+    reply: Reply | None = None
+    dead_topic: DeadTopic | None = None
 
     @property
     def mode(self) -> Mode:

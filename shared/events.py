@@ -60,6 +60,7 @@ FIELDS = {
     "redis": "URL of Redis, without password",
     "requeued": "runs put back into the queue",
     "result": "beginning of the result",
+    "resource": "path of the broker's resource",
     "resumed": "whether the broker still had the session",
     "retry_in_s": "seconds until the next try",
     "run": "id of the run, which is the id of its RQ job",
@@ -164,6 +165,13 @@ EVENTS: dict[str, EventSpec] = {
     "message.oversized": _spec(
         "warning", "A payload over the limit went to the dead letters without its body.",
         "trigger session topic qos bytes limit idempotency_key",
+    ),
+    "message.unsent": _spec(
+        "warning", "A message that a run wanted published went to the dead letters.", "resource trigger topic reason",
+    ),
+    "outbox.connected": _spec("info", "What runs publish goes to the broker.", "resource broker client_id"),
+    "outbox.waiting": _spec(
+        "warning", "What runs publish waits: the broker cannot be reached.", "resource error attempt retry_in_s",
     ),
     "message.invalid": _spec(
         "warning", "A message that breaks the rules went to the dead letters.",

@@ -123,7 +123,8 @@ class RunSpec(msgspec.Struct, frozen=True, array_like=True):
     """What a run is, decided when it was made and never changed: the argument of its RQ job.
 
     A run that no message made has `args`, the arguments of `main` as a JSON object; its `trigger` and `envelope` are
-    empty, and `origin` says who made it. `parent` is the run that started it, `root` the first of that line.
+    empty, and `origin` says who made it. `parent` is the run that started it, `root` the first of that line, `cause`
+    the version of the trigger whose message was at the beginning of it all, '' where none was.
     """
 
     trigger: str
@@ -137,6 +138,11 @@ class RunSpec(msgspec.Struct, frozen=True, array_like=True):
     parent: str | None = None
     root: str | None = None
     is_flow: bool = False
+    cause: str = ""
+
+    def cause_by(self, message: Envelope | None) -> str:
+        """The version of the trigger that is behind the run, whose message this is if it has one."""
+        return message.trigger_version if message else self.cause
 
     def message(self) -> Envelope | None:
         """The message that the run is for, None where none made it."""

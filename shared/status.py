@@ -21,9 +21,10 @@ from shared.store import Store
 from shared.topics import parse_filter
 
 IDENTITIES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
-    "admit": ("received", ("admitted", "duplicate", "invalid", "oversized", "retained_skipped")),
+    "admit": ("received", ("admitted", "duplicate", "invalid", "oversized", "retained_skipped", "own")),
     "place": ("admitted", ("inbox", "placed", "unrouted", "poisoned", "repeated")),
     "run": ("runs", (*LIVE, *TERMINAL)),
+    "send": ("said", ("outbox", "sent", "unsent")),
 }
 """The cells left and right of the sign: every message is on the right once for each time that it is on the left."""
 
@@ -175,7 +176,7 @@ def read_status(store: Store, url: str) -> Status:
 
 
 def check_identities(trigger: str | None, cells: dict[str, int]) -> list[Identity]:
-    """The three identities for these cells."""
+    """The identities for these cells."""
     found = []
     for name, (left, right) in IDENTITIES.items():
         parts = {cell: cells.get(cell, 0) for cell in right}

@@ -9,6 +9,7 @@ Everything here is pure. A topic name given to `matches`, `captures` or `TopicTr
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from itertools import zip_longest
 from operator import itemgetter
 from typing import Generic, TypeVar
@@ -65,6 +66,15 @@ def parse_filter(text: str) -> TopicFilter:
         position += len(part) + 1
     subscription = text[:start] + "/".join(levels)
     return TopicFilter(text, subscription, share, tuple(levels), tuple(names.items()))
+
+
+def filled(template: str, captures: Mapping[str, str]) -> str:
+    """The topic that a text with named levels stands for. Raises TopicError, and KeyError for a level without value."""
+    parsed = parse_filter(template)
+    levels = list(parsed.levels)
+    for name, index in parsed.names:
+        levels[index] = captures[name]
+    return "/".join(levels)
 
 
 def validate_topic(text: str) -> None:

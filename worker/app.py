@@ -35,6 +35,7 @@ from worker.runners.base import MIB, Runner, RunnerLimits, RunnerSettings, Scrip
 from worker.runners.child.headrace_child.keeper import adopt_orphans
 from worker.runners.process import sweep_scratch
 from worker.scripts import Scripts, Triggers
+from worker.sending import Sending
 from worker.stopping import StopRequest
 from worker.sweeper import SWEEP_EVERY_S, Sweeper
 from worker.uplink import Uplink
@@ -84,7 +85,7 @@ def _work(settings: Settings, name: str, store: Store, pool: RunnerPool, stop: S
     chores = Chores()
     environments = ScriptEnvironments(Environments(settings.environments, settings.worker.python), uplink)
     scripts = Scripts(uplink, settings.cache / "scripts", environments)
-    report = Retrying(reporter.add, triggers, scripts).report
+    report = Retrying(Sending(reporter.add, triggers).report, triggers, scripts).report
     executor = Executor(pool, calls, values.masked, settings.worker.default_timeout_s, stop, report)
     loop = WorkLoop(uplink, reporter, executor, scripts, settings.worker, stop, chores)
     face = RqWorker(name, settings.redis_url, uplink, executor)

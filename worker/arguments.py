@@ -56,6 +56,8 @@ class Calls:
         environment = run_environment(claim.run_id, spec, token, iso_utc(began_ns))
         if message is None:
             context = _context(spec, job.attempt)
+            if not spec.cause:
+                context["brokerless"] = True
             return RunCall(claim.run_id, self._arguments(spec), None, context, "arguments", environment)
         if script.has_preprocessor:
             return message_call(claim.run_id, job.attempt, spec, message, "windmill", environment, with_event=True)
@@ -101,6 +103,8 @@ def message_call(
     context["qos"] = message.qos
     context["captures"] = spec.captures
     context["received_at"] = message.received_at
+    if message.properties is not None and message.properties.response_topic is not None:
+        context["response_topic"] = message.properties.response_topic
     event = mqtt_event(message) if with_event else None
     return RunCall(run_id, message.payload, event, context, form, environment)
 

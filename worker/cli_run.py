@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from shared.definitions import Script, Trigger
     from worker.trial import Given, Outcome
 
+_SHOWN = 200
 _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 
 
@@ -123,6 +124,11 @@ def _local(given: Settings, folder: Path, path: str, trigger_path: str) -> tuple
     return locked.scripts[path], trigger
 
 
+def _excerpt(payload: bytes) -> str:
+    text = payload[:_SHOWN].decode("utf-8", "replace")
+    return text if len(payload) <= _SHOWN else f"{text}… ({len(payload)} bytes)"
+
+
 def _unknown(path: str, where: str, known: Iterable[str]) -> UserError:
     near = get_close_matches(path, list(known), 1)
     return UserError(f"no script {path} {where}", hint=f"did you mean {near[0]}?" if near else "", path=path)
@@ -136,6 +142,10 @@ def _show(outcome: Outcome) -> None:
     if outcome.error is not None:
         stack = f"\n{outcome.error.stack}" if outcome.error.stack else ""
         click.echo(printable_lines(f"{outcome.error.name}: {outcome.error.message}{stack}"), err=True)
+    for message in outcome.messages:
+        where = f" ({message.broker})" if message.broker else ""
+        text = f"would publish {message.topic}{where} at QoS {message.qos}: {_excerpt(message.payload)}"
+        click.echo(printable_lines(text), err=True)
     said = "succeeded" if outcome.ok else "failed"
     click.echo(f"{outcome.runnable} {said} in {duration(outcome.duration_ms)}", err=True)
     if outcome.ok or outcome.result is not None:

@@ -84,7 +84,7 @@ class ErrorHandlers:
             emit("run.unhandled", run=failed.run_id, reason="its trigger names no error handler that was deployed")
             return None
         args = msgspec.json.encode(self._arguments(failed, spec, trigger) | handler.args)
-        return make_handler_run(failed.run_id, runnable, args)
+        return make_handler_run(failed.run_id, runnable, args, spec.cause_by(message))
 
     def _arguments(self, failed: _Failed, spec: RunSpec, trigger: Trigger) -> dict[str, Any]:
         """Windmill's, for the error handler of a trigger."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from base64 import b64encode
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -32,13 +33,17 @@ class Raised(msgspec.Struct, frozen=True, gc=False):
 
 
 class Ended(msgspec.Struct, frozen=True, gc=False):
-    """An ending and the event that tells of it; `detail` are the event's own fields. `raised`: by its code's fault."""
+    """An ending and the event that tells of it; `detail` are the event's own fields. `raised`: by its code's fault.
+
+    `answer` is what code that went well has said.
+    """
 
     job: Job
     ending: Ending
     event: EventName
     detail: dict[str, Any]
     raised: Raised | None = None
+    answer: RunDone | None = None
 
 
 def done(job: Job, answer: RunDone, duration_s: float) -> Ended:
@@ -60,7 +65,7 @@ def _executed(job: Job, answer: RunDone, duration_s: float) -> Ended:
         if answer.result_json is not None:
             detail["result"] = answer.result_json[:EXCERPT].decode("utf-8", "replace")
         outcome: Word = "recovered" if _recovers(job, answer.result_json) else "succeeded"
-        return Ended(job, _ending(job, outcome, result=result, log=answer.log), "run.finished", detail)
+        return Ended(job, _ending(job, outcome, result=result, log=answer.log), "run.finished", detail, None, answer)
     error_info = answer.error or RunErrorInfo("UnknownError", "the run failed without saying why")
     raised = Raised(error_info, answer.arguments_json)
     return _failed(job, error_info, "run.failed", detail, answer.log, result, raised=raised)
@@ -99,6 +104,18 @@ def retried(ended: Ended, delay_s: int) -> Ended:
     """It has failed, and is to be tried again."""
     ending = msgspec.structs.replace(ended.ending, outcome="retry", delay_ms=delay_s * _MS_PER_S)
     return msgspec.structs.replace(ended, ending=ending, detail={**ended.detail, "retry_in_s": delay_s})
+
+
+def sent(ended: Ended, outgoing: Sequence[tuple[str, str, bytes]]) -> Ended:
+    """The same, with the messages that are published in the same step."""
+    return msgspec.structs.replace(ended, ending=msgspec.structs.replace(ended.ending, outgoing=outgoing))
+
+
+def unsendable(ended: Ended, problem: str) -> Ended:
+    """The code went well, and wants published what cannot be: the run has failed, and publishes nothing."""
+    answer = ended.answer
+    error = RunErrorInfo("PublishError", problem)
+    return _failed(ended.job, error, "run.failed", {}, answer.log if answer else "", ended.ending.result)
 
 
 def with_message(ended: Ended, addition: str) -> Ended:

@@ -21,7 +21,17 @@ from shared.runs import RunSpec
 from worker.app import runner_maker
 from worker.arguments import message_call
 from worker.environment import run_environment
-from worker.runners.base import Form, RunCall, RunDone, RunErrorInfo, Runner, RunnerBroken, RunnerDied, RunnerReady
+from worker.runners.base import (
+    Form,
+    Message,
+    RunCall,
+    RunDone,
+    RunErrorInfo,
+    Runner,
+    RunnerBroken,
+    RunnerDied,
+    RunnerReady,
+)
 from worker.scripts import on_disk
 
 RUN_ID = "q0-trial-1-1"
@@ -71,7 +81,7 @@ class Given(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What came of it. `arguments` are those that a preprocessor has made."""
+    """What came of it. `arguments` are those that a preprocessor has made, `messages` what would be published."""
 
     runnable: str
     version: str
@@ -81,6 +91,7 @@ class Outcome(msgspec.Struct, frozen=True):
     log: str
     arguments: Any
     duration_ms: float
+    messages: tuple[Message, ...] = ()
 
 
 def read_event(text: bytes, runnable: str, where: str) -> Given:
@@ -119,7 +130,7 @@ def execute(script: Script, given: Given, settings: Settings, folder: Path, time
         runner.close(1.0)
     return Outcome(
         script.path, version, done.ok, _json(done.result_json), done.error, done.log, _json(done.arguments_json),
-        round((time.monotonic() - began) * 1000, 3),
+        round((time.monotonic() - began) * 1000, 3), done.messages if done.ok else (),
     )  # fmt: skip
 
 

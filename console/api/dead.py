@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from typing import Annotated, Any, Final
 
@@ -15,13 +14,12 @@ from console.blocking import Blocking
 from console.errors import conflict, not_found, unprocessable
 from console.needs import needs
 from shared.config import Settings
-from shared.dead import DeadLetter
+from shared.dead_document import letter_document
 from shared.dead_list import DeadGroups, DeadPage, dead_groups, dead_page, show_dead
 from shared.dead_redrive import Retried, drop, retry
 from shared.errors import EnvelopeError
 from shared.history import RunDetails
-from shared.run_page import as_text, document
-from shared.run_record import iso_ms
+from shared.run_page import document
 from shared.store import Store
 
 AT_ONCE: Final = 1000
@@ -155,26 +153,6 @@ def _chosen(store: Store, choice: Choice) -> tuple[list[str], bool]:
         return choice.ids or [], False
     page = dead_page(store, dead_query(choice.filter), AT_ONCE, scan=1_000_000)
     return [letter.id for letter in page.letters][::-1], page.next is not None
-
-
-def letter_document(dead_id: str, letter: DeadLetter) -> dict[str, Any]:
-    """A message that never became a run."""
-    return {
-        "id": dead_id,
-        "kind": "message",
-        "at": iso_ms(letter.at),
-        "reason": letter.reason,
-        "detail": letter.detail,
-        "trigger": letter.trigger,
-        "topic": letter.topic,
-        "qos": letter.qos,
-        "payload_size": letter.size,
-        "digest": letter.digest,
-        "payload": as_text(letter.payload),
-        "payload_base64": base64.b64encode(letter.payload).decode(),
-        "properties": letter.properties and msgspec.structs.asdict(letter.properties),
-        "complete": letter.envelope is not None,
-    }
 
 
 routes = Router("/", route_handlers=[list_dead, group_dead, get_dead, retry_one, drop_one, retry_many, drop_many])

@@ -17,7 +17,7 @@ State = Literal[
     "queued", "scheduled", "suspended", "running",
     "filtered", "expired", "succeeded", "failed", "lost", "interrupted", "cancelled",
 ]  # fmt: skip
-Reason = Literal["failed", "interrupted", "oversized", "invalid", "unrouted", "poisoned", "unreadable"]
+Reason = Literal["failed", "interrupted", "oversized", "invalid", "unrouted", "poisoned", "unsent", "unreadable"]
 LIMIT_MAX = 250
 SCAN = 20_000
 """Runs that are looked at for one page: what is not found among them, the next page goes on to look for."""

@@ -29,8 +29,8 @@ _REFUSALS: Final = {
 _BY_BODY: Final = {409, 413, 422}
 
 
-def make_document(routes: list[Router]) -> dict[str, Any]:
-    """The document for these routers."""
+def make_document(routes: list[Router], workspace: str) -> dict[str, Any]:
+    """The document for these routers, as the console of this workspace serves them."""
     api = Router("/api/w/{workspace:str}/headrace", route_handlers=routes)
     config = OpenAPIConfig(
         title="Headrace",
@@ -39,7 +39,7 @@ def make_document(routes: list[Router]) -> dict[str, Any]:
         use_handler_docstrings=True,
         create_examples=False,
     )
-    app = Litestar([api], openapi_config=config, dependencies=_injected())
+    app = Litestar([api], openapi_config=config, dependencies=_injected(), logging_config=None)
     document: dict[str, Any] = app.openapi_schema.to_schema()
     handlers = {(path, method.lower()): handler for path, method, handler in _handlers(app)}
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
@@ -47,6 +47,9 @@ def make_document(routes: list[Router]) -> dict[str, Any]:
     document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
+            for parameter in operation.get("parameters", ()):
+                if parameter["name"] == "workspace":
+                    parameter["schema"] = {"type": "string", "enum": [workspace]}
             if (handler := handlers.get((path, method))) is not None:
                 _complete(operation, method.upper(), handler)
     return document

@@ -11,6 +11,7 @@ from litestar import MediaType, Response, Router, get
 from console.api import access, content, dead, deployments, events, runs, status, triggers, trying
 from console.api.openapi import make_document
 from console.needs import needs
+from shared.config import Settings
 
 _ROUTERS = [
     status.routes, triggers.routes, trying.routes, runs.routes, dead.routes, content.routes, deployments.routes,
@@ -19,15 +20,15 @@ _ROUTERS = [
 
 
 @cache
-def document() -> bytes:
+def document(workspace: str) -> bytes:
     """The description in OpenAPI 3.1, as JSON; made once."""
-    return msgspec.json.encode(make_document(_ROUTERS))
+    return msgspec.json.encode(make_document(_ROUTERS, workspace))
 
 
 @get("/openapi.json", opt=needs("nothing", any_host=True), include_in_schema=False)
-async def openapi() -> Response[bytes]:
+async def openapi(settings: Settings) -> Response[bytes]:
     """This API in OpenAPI 3.1."""
-    return Response(await asyncio.to_thread(document), media_type=MediaType.JSON)
+    return Response(await asyncio.to_thread(document, settings.workspace), media_type=MediaType.JSON)
 
 
 routes = Router("/headrace", route_handlers=[*_ROUTERS, openapi])

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Router, get, post
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from litestar.response import ServerSentEvent
 from litestar.response.sse import ServerSentEventMessage
 
@@ -123,7 +123,7 @@ async def list_runs(
     work: Blocking,
     trigger: Text = "",
     runnable: Text = "",
-    states: Annotated[list[State] | None, Parameter(query="state")] = None,
+    states: Annotated[list[State] | None, QueryParameter(name="state")] = None,
     topic: Text = "",
     label: Text = "",
     error: Text = "",

@@ -1,13 +1,14 @@
--- Record how started runs ended.
+-- Record how started runs ended, and put what they publish into the outboxes.
 -- KEYS  1 claims  2 RQ queue  3 RQ started  4 RQ finished  5 RQ failed  6 RQ canceled  7 RQ worker  8 dead  9 dead letters  10 RQ scheduled
--- ARGV  1 worker  2 now (ISO)  3 now in ms  4 max_crashes  5 dead_max  6 seconds worked (0: not said)
+-- ARGV  1 worker  2 now (ISO)  3 now in ms  4 max_crashes  5 dead_max  6 seconds worked (0: not said)  7 count of runs
 --       then per run: id, execution id, the trigger that counts it ('-' none, '' to be looked up), outcome (succeeded | failed | crashed | stopped |
 --       retry <ms until it is to be tried again> | recovered: it has succeeded, and so has the run whose error handler it is),
 --       result (base64 msgpack, '' none), traceback (base64 zlib, '' none), error (JSON, '' none), log ('' none),
 --       what else the attempt has noted (JSON, '' none)
+--       then per message: number of its run from 1, broker, trigger ('?' none), message
 -- -> {the new state, '' where the run was no longer ours and nothing was changed, ...}
 -- invariant: only the execution that started a run ends it; a repeat (lost reply) changes nothing; one that was already written off
--- (lost, interrupted) becomes what it was, unless it has been re-driven. cost: O(runs)
+-- (lost, interrupted) becomes what it was, unless it has been re-driven. A message is sent by the call that ends its run. cost: O(runs + messages)
 local now_iso, now_ms = ARGV[2], tonumber(ARGV[3])
 local at = {now_iso = now_iso, now_ms = now_ms, max_crashes = tonumber(ARGV[4]), dead_max = tonumber(ARGV[5]),
   queue = KEYS[2], started = KEYS[3], failed = KEYS[5], dead = KEYS[8], letters = KEYS[9]}
@@ -15,6 +16,7 @@ local STATUS = {succeeded = 'finished', failed = 'failed', stopped = 'stopped'}
 local TYPE = {succeeded = '1', recovered = '1', failed = '2', crashed = '2', stopped = '3'}
 local RETRIED = '4'
 local out, done, bad = {}, 0, 0
+local count, messages = tonumber(ARGV[7]), {}
 local ids, ended, left, listed = {}, {}, {}, {[KEYS[4]] = {}, [KEYS[5]] = {}, [KEYS[6]] = {}} -- written once for all
 
 local function attempt(i, job)
@@ -71,14 +73,20 @@ local function record(i, job, from)
     bury(KEYS[8], KEYS[9], job.id, now_ms, at.dead_max, job.trigger)
     hand_over(job)
   end
+  for _, m in ipairs(messages[i] or {}) do send(ARGV[m + 1], ARGV[m + 2], ARGV[m + 3]) end
   if outcome == 'succeeded' then done = done + 1 else bad = bad + 1 end
   move(job, from, state)
   return state
 end
 
-for i = 7, #ARGV, 9 do ids[#ids + 1] = ARGV[i] end
+for i = 8, 7 + 9 * count, 9 do ids[#ids + 1] = ARGV[i] end
+for m = 8 + 9 * count, #ARGV, 4 do
+  local i = 9 * tonumber(ARGV[m]) - 1
+  messages[i] = messages[i] or {}
+  table.insert(messages[i], m)
+end
 for index, claim in ipairs(pick(KEYS[1], ids)) do
-  local i = 9 * index - 2
+  local i = 9 * index - 1
   local id, exec, counted, outcome = ids[index], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local ours = claim == exec .. ' started'
   local job = ours and outcome == 'succeeded' and counted ~= '' and {id = id, key = 'rq:job:' .. id, counted = counted} or read_job(id)

@@ -54,6 +54,7 @@ class Admission(msgspec.Struct):
     invalid: int = 0
     oversized: int = 0
     retained_skipped: int = 0
+    own: int = 0
     packet_ids: list[tuple[int, bytes]] = []
     dead_letters: list[bytes] = []
     envelopes: list[bytes] = []
@@ -178,7 +179,7 @@ def admit(
     Idempotent by (token, call): a repeat after a lost reply changes nothing. Call numbers of a token grow.
     """
     args: list[Arg] = [token, call, session_id, trigger, now_ms, dead_max]
-    args += (batch.received, batch.duplicate, batch.invalid, batch.oversized, batch.retained_skipped)
+    args += (batch.received, batch.duplicate, batch.invalid, batch.oversized, batch.retained_skipped, batch.own)
     args += (len(batch.packet_ids), len(batch.dead_letters))
     for packet_id, packed in batch.packet_ids:
         args += (packet_id, packed)

@@ -44,6 +44,7 @@ class Ending(msgspec.Struct, frozen=True):
 
     `retry`: it failed, and is to be tried again after `delay_ms`. `recovered`: it is the run of an error handler, and
     has succeeded in such a way that the run which had failed counts as succeeded too. `noted`: see `run_record.Noted`.
+    `outgoing` are the messages that are published with it, as broker, trigger and encoded `Outgoing`.
     """
 
     run_id: str
@@ -56,6 +57,7 @@ class Ending(msgspec.Struct, frozen=True):
     counted: str = ""
     delay_ms: int = 0
     noted: str = ""
+    outgoing: Sequence[tuple[str, str, bytes]] = ()
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -149,11 +151,14 @@ def finish(
 
     Idempotent for the same execution ids.
     """
-    args: list[Arg] = [worker, now_iso, now_ms, limits.max_crashes, limits.dead_max, worked_s]
+    args: list[Arg] = [worker, now_iso, now_ms, limits.max_crashes, limits.dead_max, worked_s, len(endings)]
     for item in endings:
         outcome = f"retry {item.delay_ms}" if item.outcome == "retry" else item.outcome
         args += (item.run_id, item.execution, item.counted, outcome)
         args += (item.result, item.traceback, item.error, item.log, item.noted)
+    for number, item in enumerate(endings, start=1):
+        for message in item.outgoing:
+            args += (number, *message)
     return Call(
         "finish",
         [

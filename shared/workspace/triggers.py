@@ -13,6 +13,7 @@ from shared.expressions import check
 from shared.topics import TopicFilter, common_topic, parse_filter
 from shared.workspace.layout import TRIGGER as SUFFIX
 from shared.workspace.problems import Problems
+from shared.workspace.replies import read_reply
 from shared.workspace.retries import HandlerEntry, read_handler, read_retry
 from shared.workspace.scripts import MAX_TIMEOUT_S
 from shared.workspace.yaml_lines import Table, read_yaml
@@ -72,6 +73,7 @@ def read_trigger(file: str, text: str, problems: Problems) -> TriggerFile | None
     filters, filter_logic = _filters(table), table.choice("filter_logic", _LOGIC) or "and"
     key, payload = _expression(table, "idempotency_key"), table.choice("payload", _PAYLOADS) or "windmill"
     retry, handler = read_retry(table), read_handler(table, "error_handler_path", "error_handler_args")
+    reply = read_reply(table, topics)
     table.allow(*_NOTHING_TO_DO)
     table.not_yet(*_NOT_YET)
     table.close()
@@ -84,7 +86,7 @@ def read_trigger(file: str, text: str, problems: Problems) -> TriggerFile | None
         topic_alias_maximum=protocol.topic_alias_maximum, receive_maximum=receive_maximum, keep_alive_s=keep_alive_s,
         max_payload=max_payload, filters=filters, filter_logic=filter_logic, idempotency_key=key, payload=payload,
         retry=retry, error_handler=handler.handler if handler else None,
-        suspended=mode == "suspended",
+        suspended=mode == "suspended", reply=reply,
     )  # fmt: skip
     _warn_of_loss(table, trigger)
     lines = {script: table.line("script_path")} | runnables

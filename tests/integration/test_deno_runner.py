@@ -15,7 +15,7 @@ import pytest
 from shared.errors import ConfigError
 from tests.support.eventually import eventually
 from tests.support.runners import CONTEXT, Bench, call, death, is_broken, is_ready, result, until
-from worker.runners.base import MIB, Form, RunCall, RunDone, Runner, RunnerBroken, RunnerLimits
+from worker.runners.base import MIB, Form, Message, RunCall, RunDone, Runner, RunnerBroken, RunnerLimits
 from worker.runners.deno import DenoRunner
 
 EVENT = {"kind": "mqtt", "trigger_path": "f/iot/temp", "topic": "plant/7/temp", "qos": 1, "v5": None}
@@ -322,3 +322,40 @@ def test_a_machine_without_deno_says_how_to_get_it(
 
     with pytest.raises(ConfigError, match=r"pip install 'headrace\[deno\]'"):
         bench.start("export function main() {}")
+
+
+def test_code_publishes_and_replies(bench: Bench) -> None:
+    """The same calls as in Python; what cannot be published throws where it is said."""
+    runner = bench.start("""
+        import { publish, reply } from "headrace";
+
+        export function main(payload: string) {
+          publish("alarm/text", "über", { qos: 0, retain: true });
+          publish("alarm/json", { level: 3 }, {
+            broker: "f/x/other", contentType: "a/b", responseTopic: "c", correlationData: new Uint8Array([0, 255]),
+            userProperties: [["a", "1"]], expiresInS: 60,
+          });
+          reply(new Uint8Array([1, 2]));
+          const wrong = [
+            () => publish("a/+"), () => publish(""), () => publish("a", "", { qos: 2 }),
+            () => publish("a", "x".repeat(9_000_000)), () => publish("a", "", { expiresInS: 0 }),
+          ];
+          return wrong.map((call) => {
+            try { call(); } catch (error) { return error.name; }
+          });
+        }
+    """)
+    asked = dict(CONTEXT) | {"response_topic": "me/answers"}
+    done = only(bench, runner, RunCall("q1-abcdefgh-1-1", b"", None, asked, "text"))
+    assert result(done) == ["TypeError", "TypeError", "RangeError", "RangeError", "RangeError"]
+    assert done.messages == (
+        Message("alarm/text", "über".encode(), 0, retain=True),
+        Message("alarm/json", b'{"level":3}', 1, broker="f/x/other", content_type="a/b", response_topic="c",
+                correlation_data=b"\x00\xff", user_properties=(("a", "1"),), expires_in_s=60),
+        Message("me/answers", b"\x01\x02", 1, is_reply=True),
+    )  # fmt: skip
+    assert failure(only(bench, bench.start("""
+        import { reply } from "headrace";
+
+        export const main = () => reply("");
+    """), message(b"", "text"))).startswith("Error: the message names no response topic")  # fmt: skip

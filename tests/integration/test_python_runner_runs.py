@@ -14,7 +14,7 @@ import pytest
 from shared.event import mqtt_event
 from tests.support.factories import make_envelope
 from tests.support.runners import CONTEXT, Bench, call, result
-from worker.runners.base import RunCall, RunnerSettings
+from worker.runners.base import Message, RunCall, RunnerSettings
 from worker.runners.python import PythonRunner
 
 WITH_WMILL = RunnerSettings(sys.executable, dependencies=(sysconfig.get_path("purelib"),))
@@ -228,3 +228,33 @@ def test_modules_of_every_folder_of_the_workspace_can_be_imported(bench: Bench) 
     (done,) = bench.run(bench.start(source, beside=beside))
 
     assert result(done) == ["alice", "far", "inner"]
+
+
+def test_what_a_run_publishes_is_its_own_alone(bench: Bench) -> None:
+    """Also from threads, and nothing of a run that failed, or of the import, is left for the next one."""
+    source = """
+        import threading
+        import headrace
+
+        try:
+            headrace.publish("at/import")
+        except RuntimeError as error:
+            SAID = str(error)
+
+        def main(payload: bytes):
+            thread = threading.Thread(target=headrace.publish, args=("a/thread", payload))
+            thread.start()
+            thread.join()
+            for n in range(1000 if payload == b"flood" else 1):
+                headrace.publish("a/b", payload)
+            return SAID
+    """
+    runner = bench.start(source)
+
+    first, flood, last = bench.run(runner, b"1", b"flood", b"3")
+
+    assert first.messages == (Message("a/thread", b"1"), Message("a/b", b"1"))
+    assert result(first) == "headrace.publish is for main and preprocessor: no run executes now"
+    assert flood.error is not None
+    assert flood.error.message == "a run may publish 1000 messages: publish fewer, or larger ones"
+    assert last.messages == (Message("a/thread", b"3"), Message("a/b", b"3"))

@@ -23,6 +23,7 @@ SCRIPTS = {
     "slow": "import time\n\n\ndef main(payload):\n    print('began', flush=True)\n    time.sleep(60)\n",
     "dies": "import os\n\n\ndef main(payload):\n    os._exit(3)\n",
     "json": "def main(payload):\n    return payload['a']\n",
+    "says": "import headrace\n\n\ndef main(payload):\n    headrace.publish('alarm/a', {'t': 1}, qos=0)\n    return 7\n",
     "broken": "raise RuntimeError('at import')\n\n\ndef main(payload): ...\n",
 }
 
@@ -54,6 +55,16 @@ def test_a_script_of_a_folder_runs_on_an_event_without_redis(local: CommandLine,
 
     assert (said.status, json.loads(said.out)) == (0, 2)
     assert "got b'\\x00\\x01'" in said.err
+
+
+def test_what_a_script_would_publish_is_shown(local: CommandLine, folder: Path, tmp_path: Path) -> None:
+    """And is not published: there is no broker."""
+    said = local("run", "f/t/says", "--dir", folder, "--event", event(tmp_path, b""))
+
+    assert (said.status, json.loads(said.out)) == (0, 7)
+    assert 'would publish alarm/a at QoS 0: {"t":1}' in said.err
+    (message,) = local.json("run", "f/t/says", "--dir", folder, "--event", event(tmp_path, b""))["messages"]
+    assert (message["topic"], base64.b64decode(message["payload"])) == ("alarm/a", b'{"t":1}')
 
 
 def test_a_preprocessor_gets_the_event(local: CommandLine, folder: Path, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_messages_are_counted_where_they_are(store: Store, command: CommandLine)
     assert status["counters"]["triggers"][TRIGGER] == cells
     assert all(identity["holds"] for identity in status["identities"])
     assert {(identity["trigger"], identity["name"]) for identity in status["identities"]} == {
-        (trigger, name) for trigger in (None, TRIGGER) for name in ("admit", "place", "run")
+        (trigger, name) for trigger in (None, TRIGGER) for name in ("admit", "place", "run", "send")
     }
     assert status["oldest_unprocessed_age_ms"] > 1000
     assert [(worker["name"], worker["claimed"], worker["running"]) for worker in status["workers"]] == [("w1", 1, 1)]

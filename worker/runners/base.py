@@ -92,6 +92,26 @@ class RunErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     extra: dict[str, Any] | None = None
 
 
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """What a run wants published when it has succeeded. `broker` None: that of its trigger.
+
+    `is_reply`: it answers the message that the run is for, and takes along its correlation data. `expires_in_s`,
+    and all that is named like a property of MQTT 5, needs a broker that speaks it.
+    """
+
+    topic: str
+    payload: bytes
+    qos: Literal[0, 1] = 1
+    retain: bool = False
+    broker: str | None = None
+    is_reply: bool = False
+    content_type: str | None = None
+    response_topic: str | None = None
+    correlation_data: bytes | None = None
+    user_properties: tuple[tuple[str, str], ...] = ()
+    expires_in_s: int | None = None
+
+
 class RunDone(msgspec.Struct, frozen=True, tag=True):
     """The run was executed to its end.
 
@@ -106,6 +126,7 @@ class RunDone(msgspec.Struct, frozen=True, tag=True):
     log: str = ""
     arguments_json: bytes | None = None
     labels: tuple[str, ...] = ()
+    messages: tuple[Message, ...] = ()
 
 
 class RunnerReady(msgspec.Struct, frozen=True, tag=True):

@@ -3,7 +3,7 @@
 A language whose child answers in this way derives from `FramedRunner`; another one fits `worker.runners.base.Runner`
 by itself. Frames to the child: {"id", "event", "context", "form"?, "environment"?} and the payload. From the child,
 first {"ready": true, "pid"} or {"ready": false, "error": {…}}, then one answer per run, in order: {"id", "ok",
-"error"?, "log"?, "dropped"?, "raw"?, "args"?, "labels"?} and the JSON of the result.
+"error"?, "log"?, "dropped"?, "raw"?, "args"?, "labels"?, "messages"?} and the JSON of the result.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from shared.errors import ConfigError, InternalError
 from worker.runners.base import (
     MIB,
     Form,
+    Message,
     RunCall,
     RunDone,
     RunErrorInfo,
@@ -68,6 +69,7 @@ class _Answer(msgspec.Struct):
     raw: str = ""  # bytes as Latin-1
     args: str | None = None
     labels: tuple[str, ...] = ()
+    messages: tuple[Message, ...] = ()
 
 
 _encode_head = msgspec.json.Encoder().encode
@@ -94,8 +96,8 @@ class FramedRunner:
         self._outgoing = memoryview(b"")
         self._output = RawOutput(limits.max_output_bytes)
         self._poller = select.poll()
-        # JSON may take six bytes for one, and an answer holds a log, arguments, and an error with its stack.
-        max_head = 6 * limits.max_output_bytes + 2 * limits.max_result_bytes + 4 * MIB
+        # JSON may take six bytes for one, and an answer holds a log, arguments, messages, and an error.
+        max_head = 6 * limits.max_output_bytes + 8 * limits.max_result_bytes + 4 * MIB
         self._reader = FrameReader(max_head, limits.max_result_bytes)
 
     def _command(self, fds: ChildFds) -> list[str]:
@@ -276,7 +278,7 @@ class FramedRunner:
     def _done(self, answer: _Answer, body: bytes) -> RunDone:
         log = self._log(answer) if answer.log or answer.raw or self._output else ""
         arguments = None if answer.args is None else answer.args.encode()
-        return RunDone(answer.id, answer.ok, body or None, answer.error, log, arguments, answer.labels)
+        return RunDone(answer.id, answer.ok, body or None, answer.error, log, arguments, answer.labels, answer.messages)
 
     def _log(self, answer: _Answer) -> str:
         self._output.add(answer.raw.encode("latin-1", "replace"))

@@ -78,13 +78,13 @@ def test_only_so_many_calls_go_at_once() -> None:
 
 def test_merging_adds_up_and_keeps_the_order() -> None:
     """What an identifier comes to last is what counts."""
-    first = Admission(1, 2, 3, 4, 5, [(7, b"a")], [b"l1"], [b"e1"])
-    second = Admission(10, 20, 30, 40, 50, [(7, b""), (8, b"b")], [b"l2"], [b"e2", b"e3"])
+    first = Admission(1, 2, 3, 4, 5, 6, [(7, b"a")], [b"l1"], [b"e1"])
+    second = Admission(10, 20, 30, 40, 50, 60, [(7, b""), (8, b"b")], [b"l2"], [b"e2", b"e3"])
 
     whole = merged([first, second])
 
-    assert (whole.received, whole.duplicate, whole.invalid, whole.oversized, whole.retained_skipped) == (
-        11, 22, 33, 44, 55,
+    assert (whole.received, whole.duplicate, whole.invalid, whole.oversized, whole.retained_skipped, whole.own) == (
+        11, 22, 33, 44, 55, 66,
     )  # fmt: skip
     assert whole.packet_ids == [(7, b"a"), (7, b""), (8, b"b")]
     assert (whole.dead_letters, whole.envelopes) == ([b"l1", b"l2"], [b"e1", b"e2", b"e3"])

@@ -71,13 +71,14 @@ def complaints(status: Status) -> dict[str, Check]:
 
 
 def test_the_books_balance_when_every_message_is_in_one_cell() -> None:
-    """Three identities; both sides are shown."""
+    """Four identities; both sides are shown."""
     cells = {"received": 5, "admitted": 4, "oversized": 1, "inbox": 1, "placed": 2, "unrouted": 1, "runs": 3, "lost": 3}
-    admit, place, run = check_identities(TRIGGER, cells)
+    admit, place, run, send = check_identities(TRIGGER, cells | {"said": 3, "outbox": 1, "sent": 2})
 
     assert admit.holds
     assert place.holds
     assert run.holds
+    assert send.holds
     assert identity_text(admit) == f"{TRIGGER}: received 5 = admitted 4 + oversized 1"
 
 
@@ -85,7 +86,7 @@ def test_a_message_that_is_nowhere_breaks_an_identity() -> None:
     """And only that one."""
     found = check_identities(None, {"received": 5, "admitted": 5, "placed": 4, "runs": 4, "succeeded": 4})
 
-    assert [identity.holds for identity in found] == [True, False, True]
+    assert [identity.holds for identity in found] == [True, False, True, True]
     assert identity_text(found[1]) == "admitted 5 ≠ placed 4"
 
 

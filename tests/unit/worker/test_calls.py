@@ -62,7 +62,10 @@ def test_a_run_with_arguments_skips_the_preprocessor() -> None:
     call = CALLS.call(job(args=b'{"a":1}', origin="api", parent="q2-api-1"), PREPROCESSED)
 
     assert (call.payload, call.form, call.event) == (b'{"a":1}', "arguments", None)
-    assert call.context == {"idempotency_key": "key", "attempt": 1, "origin": "api", "parent": "q2-api-1"}
+    about = {"idempotency_key": "key", "attempt": 1, "origin": "api", "parent": "q2-api-1"}
+    assert call.context == about | {"brokerless": True}
+    caused = CALLS.call(job(args=b'{"a":1}', origin="child", parent="q2-api-1", cause="v7"), PREPROCESSED)
+    assert caused.context == about | {"origin": "child"}
     assert call.environment["WM_STATE_PATH"] == "f/iot/on_temp/user"
 
 

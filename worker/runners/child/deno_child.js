@@ -1,7 +1,7 @@
 // The process that runs a script in TypeScript or JavaScript: a line of JSON in, the user's function, a line out, one at
 // a time, until the socket closes. The first line says which script, and its answer whether it could be loaded.
 
-import { enter } from "./headrace.js";
+import { enter, limit } from "./headrace.js";
 
 const MAX_TEXT = 65536;
 const NOT_GIVEN = "<function call>"; // Windmill's mark for an argument that was to be computed
@@ -85,6 +85,7 @@ function plain(value) {
 
 async function load(given) {
   Object.assign(settings, given);
+  limit(settings.max_result_bytes);
   script = await import(settings.entry);
   if (typeof script.main !== "function") {
     throw new TypeError("the script exports no function main: add `export async function main(payload) { ... }`");
@@ -149,7 +150,8 @@ for await (const line of lines()) {
     said = { error: describe(error) };
   }
   fail = null;
-  enter(null);
+  const published = enter(null);
+  if (published.length) said.messages = published;
   loaded = true;
   await answer(said);
 }

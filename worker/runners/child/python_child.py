@@ -19,6 +19,7 @@ def main() -> None:
 
     keeper.keep(settings["parent"])
     isolation.set_path(settings, stdlib)
+    headrace._limit(settings["max_result_bytes"])  # noqa: SLF001 - as below
     sys.argv = [settings["entry"]]
     serve.serve(settings, headrace._enter)  # noqa: SLF001 - the script must not call it
 

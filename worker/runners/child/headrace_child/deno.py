@@ -67,6 +67,8 @@ class DenoScript:
         self._busy = True
         said = self._ask(request)
         self._busy = False
+        if "messages" in said:
+            answer["messages"] = said["messages"]
         if "args" in said:
             answer["args"] = outcome.to_json(said["args"], self._limit)
         if "error" in said:

@@ -24,7 +24,8 @@ _LENGTHS = struct.Struct("<II")
 _RECEIVE = 65536  # larger buffers would be mapped and unmapped by malloc at each read
 _NOTHING: dict[str, str] = {}
 
-Enter = Callable[["dict[str, Any] | None"], None]
+Enter = Callable[["dict[str, Any] | None"], "list[dict[str, Any]]"]
+"""Takes the context of the run that begins, None when it has ended; gives what was published since."""
 
 
 class Executable(Protocol):
@@ -255,7 +256,8 @@ class Session:
         except BaseException as error:  # noqa: BLE001 - sys.exit() and KeyboardInterrupt are the script's failures too
             answer["ok"], answer["error"] = False, outcome.describe(error, script.root)
             body = b""
-        self._enter(None)
+        if messages := self._enter(None):
+            answer["messages"] = messages
         log.take(answer)
         if not body and "log" in answer and "error" not in answer:
             body = script.streamed(answer)

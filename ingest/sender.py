@@ -1,0 +1,226 @@
+"""Publishes what waits in one broker's outbox, for as long as this process has the task."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from ingest.assignment import hidden, resolved
+from ingest.deployments import Deployments
+from ingest.outgoing import allowed, given_up, is_passing, message_of, unreadable
+from ingest.publisher import ConnectionLost, Publisher, Refused
+from ingest.transport import broker_url
+from shared import keys
+from shared.backoff import full_jitter
+from shared.config import Settings
+from shared.definitions import Trigger
+from shared.deployment import definition_command, read_definition
+from shared.errors import EnvelopeError, HeadraceError, NewerEnvelope, PeerError, UserError
+from shared.events import emit
+from shared.outgoing import Outgoing, decode_outgoing
+from shared.scripts.outgoing import Settled, outbox_settle
+from shared.secrets import SecretBox
+from shared.store import AsyncStore
+
+AT_ONCE = 64
+READ_WAIT_MS = 1000
+ACK_S = 30.0
+PAUSE_S = 1.0
+"""Before a message is published again that the broker has refused for the moment."""
+SUSPECT, GUILTY = 3, 6
+"""A message with which so many connections have ended is published alone, and then given up."""
+_FIRST = b"0"
+_V5 = b"5"
+
+
+class _Underway(msgspec.Struct, frozen=True):
+    """A message that is published; `confirmed` gives the broker's last word."""
+
+    entry: bytes
+    blob: bytes
+    outgoing: Outgoing
+    confirmed: asyncio.Future[int]
+
+
+class Sender:
+    """The outbox of the broker at this path, in order. A message leaves it when the broker has acknowledged it, or has
+    refused it for good; so it is published twice where process or connection end in between.
+    """
+
+    def __init__(self, path: str, store: AsyncStore, deployments: Deployments, settings: Settings) -> None:
+        self.path = path
+        self._store = store
+        self._deployments = deployments
+        self._settings = settings
+        self._triggers: dict[str, Trigger | None] = {}
+        self._ended_with: Counter[bytes] = Counter()
+        self._was_connected = False
+
+    async def run(self) -> None:
+        """Send for ever, through whatever happens to broker and Redis; ends by being cancelled."""
+        failures = 0
+        while True:
+            self._was_connected = False
+            try:
+                await self._send()
+            except HeadraceError as error:
+                failures = 1 if self._was_connected else failures + 1
+                limits = self._settings.ingest
+                wait_s = full_jitter(failures, limits.reconnect_initial_s, limits.reconnect_max_s, random.random)
+                emit("outbox.waiting", resource=self.path, error=error, attempt=failures, retry_in_s=round(wait_s, 2))
+                await asyncio.sleep(wait_s)
+
+    async def _send(self) -> None:
+        """Publish what is there and what comes, until something goes wrong."""
+        while True:
+            after = _FIRST
+            await self._wait_for_first()
+            found = self._deployments.broker(self.path)
+            if found is None:
+                await self._give_up_all()
+                continue
+            broker = resolved(*found, SecretBox.load(self._settings, create=False))
+            client_id = await self._client_id()
+            try:
+                publisher = await Publisher.connect(broker, None, self._settings.ingest.connect_timeout_s, client_id)
+            except PeerError as error:
+                raise PeerError(hidden(error.message, found[0], broker), hint=error.hint) from error
+            self._was_connected = True
+            emit("outbox.connected", resource=self.path, broker=broker_url(found[0]), client_id=client_id)
+            try:
+                while self._deployments.broker(self.path) == found:
+                    after = await self._publish_some(publisher, after)
+            finally:
+                await publisher.close()
+
+    async def _wait_for_first(self) -> None:
+        while not await self._read(_FIRST, 1):
+            pass
+
+    async def _read(self, after: bytes, most: int) -> Sequence[tuple[bytes, dict[bytes, bytes]]]:
+        """Entries behind this one; waits a little for one. Raises StoreUnavailable."""
+        key = keys.outbox(self.path)
+        reply = await self._store.command("XREAD", "COUNT", most, "BLOCK", READ_WAIT_MS, "STREAMS", key, after)
+        return reply[0][1] if reply else ()
+
+    async def _publish_some(self, publisher: Publisher, after: bytes) -> bytes:
+        """Publish some entries and settle them; the last one that was settled. Raises ConnectionLost."""
+        at_once = 1 if any(count >= SUSPECT for count in self._ended_with.values()) else AT_ONCE
+        entries = await self._read(after, at_once)
+        if not entries:
+            publisher.check()
+            return after
+        underway: list[_Underway] = []
+        settled: list[Settled] = []
+        for entry, fields in entries:
+            each = await self._publish(publisher, entry, fields[b"m"])
+            if isinstance(each, Settled):
+                settled.append(each)
+            else:
+                underway.append(each)
+        try:
+            async with asyncio.timeout(ACK_S):
+                await asyncio.gather(*[each.confirmed for each in underway], return_exceptions=True)
+        except TimeoutError:
+            publisher.abandon(f"the broker did not acknowledge within {ACK_S:g} s")
+        settled += [done for each in underway if (done := self._judge(each)) is not None]
+        await self._settle(settled)
+        return await self._look_back(publisher, underway, entries[-1][0] if len(settled) == len(entries) else None)
+
+    async def _look_back(self, publisher: Publisher, underway: list[_Underway], last: bytes | None) -> bytes:
+        """Where to go on; `last` is the last of the entries if all were settled. Raises ConnectionLost."""
+        if last is not None:
+            self._ended_with.clear()
+            return last
+        if publisher.is_open:  # refused for the moment
+            await asyncio.sleep(PAUSE_S)
+            return _FIRST
+        first = next(each for each in underway if not _is_confirmed(each))
+        self._ended_with[first.entry] += 1
+        if len(underway) == 1 and self._ended_with[first.entry] >= GUILTY:
+            del self._ended_with[first.entry]
+            why = f"{GUILTY} connections in a row ended when it was published: {publisher.why}"
+            await self._settle([given_up(first.entry, first.outgoing, first.blob, why, _now_ms())])
+        raise ConnectionLost(f"the connection to {broker_url(publisher.broker)} ended: {publisher.why}")
+
+    async def _publish(self, publisher: Publisher, entry: bytes, blob: bytes) -> _Underway | Settled:
+        """Hand an entry to the broker; where that cannot be, the dead letter that it becomes."""
+        try:
+            outgoing = decode_outgoing(blob)
+        except NewerEnvelope:
+            raise
+        except EnvelopeError as error:
+            return self._given_up(unreadable(entry, blob, error.message, _now_ms()), "", error.message)
+        cause = await self._cause(outgoing)
+        try:
+            marks_last = cause is None or await self._speaks_v5(cause)
+            message = message_of(outgoing, cause, protocol=publisher.protocol, marks_last=marks_last)
+            confirmed = await publisher.publish(allowed(message, publisher.connack.result()))
+        except UserError as error:
+            letter = given_up(entry, outgoing, blob, error.message, _now_ms())
+            return self._given_up(letter, outgoing.topic, error.message)
+        return _Underway(entry, blob, outgoing, confirmed)
+
+    def _judge(self, each: _Underway) -> Settled | None:
+        """What a message came to; None: it stays in the outbox."""
+        if _is_confirmed(each):
+            return Settled(each.entry, each.outgoing.trigger)
+        error = each.confirmed.exception() if each.confirmed.done() else None
+        if not isinstance(error, Refused) or is_passing(error.fields.get("code")):
+            return None
+        letter = given_up(each.entry, each.outgoing, each.blob, error.message, _now_ms())
+        return self._given_up(letter, each.outgoing.topic, error.message)
+
+    def _given_up(self, letter: Settled, topic: str, reason: str) -> Settled:
+        emit("message.unsent", resource=self.path, trigger=letter.trigger, topic=topic, reason=reason)
+        return letter
+
+    async def _give_up_all(self) -> None:
+        """There is no such broker, unless this process has only not yet heard of it."""
+        if await self._store.command("HEXISTS", keys.DEPLOYED, f"broker:{self.path}"):
+            await asyncio.sleep(PAUSE_S)
+            return
+        why = f"the broker {self.path} is not deployed"
+        for entry, fields in await self._read(_FIRST, AT_ONCE):
+            blob = fields[b"m"]
+            try:
+                outgoing = decode_outgoing(blob)
+            except NewerEnvelope:
+                raise
+            except EnvelopeError as error:
+                letter, topic = unreadable(entry, blob, error.message, _now_ms()), ""
+            else:
+                letter, topic = given_up(entry, outgoing, blob, why, _now_ms()), outgoing.topic
+            await self._settle([self._given_up(letter, topic, why)])
+
+    async def _settle(self, settled: Sequence[Settled]) -> None:
+        if settled:
+            dead_max = self._settings.retention.dead_max
+            await self._store.run(outbox_settle(self.path, _now_ms(), dead_max, settled))
+
+    async def _cause(self, outgoing: Outgoing) -> Trigger | None:
+        version = outgoing.cause
+        if version and version not in self._triggers:
+            blob = await self._store.command(*definition_command(version))
+            self._triggers[version] = read_definition(blob, Trigger)
+        return self._triggers.get(version)
+
+    async def _speaks_v5(self, trigger: Trigger) -> bool:
+        return bool(await self._store.command("HGET", keys.session(trigger.session), "protocol") == _V5)
+
+    async def _client_id(self) -> str:
+        deployment = await self._store.command("HGET", keys.DEPLOYMENT, "id")
+        return f"headrace-{(deployment or b'').decode()}-out-{self.path.replace('/', '-')}"
+
+
+def _is_confirmed(each: _Underway) -> bool:
+    return each.confirmed.done() and each.confirmed.exception() is None
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

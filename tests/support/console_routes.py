@@ -1,0 +1,113 @@
+"""Every route of the console and what it needs: the table that the tests of its security go by.
+
+A route that is not in it fails the tests: whoever adds one says here, too, who may call it.
+"""
+
+from __future__ import annotations
+
+OURS = "/api/w/{workspace}/headrace"
+THEIRS = "/api/w/{workspace}"
+
+PEOPLE = {
+    "GET /": "read",
+    "GET /login": "nothing",
+    "POST /login": "nothing",
+    "POST /logout": "nothing",
+    "GET /static/{file_path}": "nothing",
+    "HEAD /static/{file_path}": "nothing",
+    f"GET {OURS}/audit": "admin",
+    f"GET {OURS}/backlog": "read",
+    f"GET {OURS}/counters": "read",
+    f"GET {OURS}/dead": "read",
+    f"GET {OURS}/dead/groups": "read",
+    f"GET {OURS}/dead/{{dead_id}}": "read",
+    f"DELETE {OURS}/dead/{{dead_id}}": "operate",
+    f"POST {OURS}/dead/drop": "operate",
+    f"POST {OURS}/dead/retry": "operate",
+    f"POST {OURS}/dead/{{dead_id}}/retry": "operate",
+    f"GET {OURS}/deployments": "read",
+    f"POST {OURS}/deployments": "deploy",
+    f"POST {OURS}/deployments/edit": "deploy",
+    f"GET {OURS}/deployments/{{number}}": "read",
+    f"POST {OURS}/deployments/{{number}}/rollback": "deploy",
+    f"GET {OURS}/doctor": "read",
+    f"GET {OURS}/events": "read",
+    f"GET {OURS}/files": "read",
+    f"GET {OURS}/files/{{path}}": "read",
+    f"GET {OURS}/flows": "read",
+    f"GET {OURS}/flows/{{path}}": "read",
+    f"GET {OURS}/openapi.json": "nothing",
+    f"GET {OURS}/resources": "read",
+    f"GET {OURS}/resources/{{path}}": "read",
+    f"GET {OURS}/runs": "read",
+    f"POST {OURS}/runs": "operate",
+    f"POST {OURS}/runs/cancel": "operate",
+    f"GET {OURS}/runs/{{run_id}}": "read",
+    f"POST {OURS}/runs/{{run_id}}/again": "operate",
+    f"POST {OURS}/runs/{{run_id}}/cancel": "operate",
+    f"GET {OURS}/runs/{{run_id}}/log": "read",
+    f"GET {OURS}/runs/{{run_id}}/log/events": "read",
+    f"GET {OURS}/scripts": "read",
+    f"GET {OURS}/scripts/{{path}}": "read",
+    f"GET {OURS}/series": "read",
+    f"GET {OURS}/sessions": "read",
+    f"POST {OURS}/sessions/{{session}}/drain": "operate",
+    f"POST {OURS}/sessions/{{session}}/end": "operate",
+    f"POST {OURS}/sessions/{{session}}/forget": "operate",
+    f"GET {OURS}/status": "read",
+    f"GET {OURS}/tokens": "admin",
+    f"POST {OURS}/tokens": "admin",
+    f"DELETE {OURS}/tokens/{{token_id}}": "admin",
+    f"GET {OURS}/triggers": "read",
+    f"GET {OURS}/triggers/capture/{{path}}": "operate",
+    f"POST {OURS}/triggers/disable/{{path}}": "operate",
+    f"POST {OURS}/triggers/discard/{{path}}": "operate",
+    f"POST {OURS}/triggers/enable/{{path}}": "operate",
+    f"POST {OURS}/triggers/resume/{{path}}": "operate",
+    f"POST {OURS}/triggers/suspend/{{path}}": "operate",
+    f"POST {OURS}/triggers/test": "operate",
+    f"GET {OURS}/triggers/{{path}}": "read",
+    f"GET {OURS}/variables": "read",
+    f"GET {OURS}/variables/{{path}}": "read",
+    f"GET {OURS}/whoami": "read",
+    f"GET {OURS}/workers": "read",
+}
+"""Routes that runs may not call, unless they need nothing."""
+
+PEOPLE_AND_RUNS = {
+    "GET /api/version": "nothing",
+    "POST /api/users/tokens/create": "admin",
+    "GET /api/users/whoami": "read",
+    f"GET {THEIRS}/job_metrics/get_progress/{{run_id}}": "read",
+    f"GET {THEIRS}/jobs/flow/user_states/{{run_id}}/{{key}}": "read",
+    f"GET {THEIRS}/jobs/list": "read",
+    f"POST {THEIRS}/jobs/run/f/{{path}}": "operate",
+    f"POST {THEIRS}/jobs/run/h/{{version}}": "operate",
+    f"POST {THEIRS}/jobs/run/p/{{path}}": "operate",
+    f"GET {THEIRS}/jobs/worker_is_draining/{{run_id}}": "read",
+    f"GET {THEIRS}/jobs_u/completed/get_result/{{run_id}}": "read",
+    f"GET {THEIRS}/jobs_u/completed/get_result_maybe/{{run_id}}": "read",
+    f"GET {THEIRS}/jobs_u/get/{{run_id}}": "read",
+    f"GET {THEIRS}/jobs_u/get_root_job_id/{{run_id}}": "read",
+    f"POST {THEIRS}/jobs_u/queue/cancel/{{run_id}}": "operate",
+    f"POST {THEIRS}/resources/create": "deploy",
+    f"GET {THEIRS}/resources/get/{{path}}": "read",
+    f"GET {THEIRS}/resources/get_value/{{path}}": "read",
+    f"GET {THEIRS}/resources/get_value_interpolated/{{path}}": "read",
+    f"GET {THEIRS}/resources/list": "read",
+    f"POST {THEIRS}/resources/update_value/{{path}}": "deploy",
+    f"GET {THEIRS}/users/username_to_email/{{username}}": "read",
+    f"GET {THEIRS}/users/whoami": "read",
+    f"POST {THEIRS}/variables/create": "deploy",
+    f"GET {THEIRS}/variables/get/{{path}}": "read",
+    f"GET {THEIRS}/variables/get_value/{{path}}": "read",
+    f"GET {THEIRS}/variables/list": "read",
+    f"POST {THEIRS}/variables/update/{{path}}": "deploy",
+}
+"""Routes that a run may call, and does only what a run may; people need the scope."""
+
+RUNS = {
+    f"POST {THEIRS}/job_metrics/set_progress/{{run_id}}": "operate",
+    f"POST {THEIRS}/jobs/flow/user_states/{{run_id}}/{{key}}": "operate",
+}
+"""Routes for runs alone."""
