@@ -17,6 +17,7 @@
 | `headrace:handlers` | list of ids of runs that ended badly and wait for their error handler | finish, sweep | worker | until it is called |
 | `headrace:outbox:<broker>` | stream `m`: messages that runs publish | finish | ingest | until the broker has acknowledged them |
 | `headrace:outboxes` | set of brokers that have or had an outbox | finish | ingest, status | for ever |
+| `headrace:outboxes:reports` | hash broker → JSON: what its sender says of itself | ingest | status | for ever |
 | `headrace:role:<name>` | string, expiring: the process that has this task | role_hold | ingest | while it is held |
 | `headrace:deployment` | hash: id, number | push | all | for ever |
 | `headrace:deployed` | hash `<kind>:<path>` → version | push | all | for ever |
@@ -64,6 +65,7 @@ DEPLOYED = PREFIX + "deployed"
 DEFINITIONS = PREFIX + "definitions"
 DEPLOYMENTS = PREFIX + "deployments"
 OUTBOXES = PREFIX + "outboxes"
+OUTBOX_REPORTS = PREFIX + "outboxes:reports"
 RUNS = PREFIX + "runs"
 STATE = PREFIX + "state"
 TOKENS = PREFIX + "tokens"
@@ -126,6 +128,11 @@ def suspended(trigger: str) -> str:
 def outbox(broker: str) -> str:
     """What is to be published to a broker, in order."""
     return f"{PREFIX}outbox:{broker}"
+
+
+def sending(broker: str) -> str:
+    """The task of sending from a broker's outbox."""
+    return f"outbox:{broker}"
 
 
 def role(name: str) -> str:
