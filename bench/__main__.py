@@ -1,4 +1,4 @@
-"""`python -m bench [admit place run end_to_end push idle]`: measures, prints one table. All but `memory` by default."""
+"""`python -m bench [QUESTION]...` measures and prints one table; all but `memory` by default."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.lab import Lab
 from bench.machine import busy_percent, describe
 from bench.table import Missing, Row, render
 
-QUESTIONS = ("admit", "place", "run", "end_to_end", "push", "idle")
+QUESTIONS = ("admit", "place", "run", "end_to_end", "push", "idle", "console")
 LONG = ("memory",)
 
 

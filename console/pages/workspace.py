@@ -14,6 +14,7 @@ from litestar.response import Redirect, Template
 from console.auditing import Note
 from console.blocking import Blocking
 from console.masking import hides
+from console.pages.flow_graph import draw
 from console.pages.forms import Asked, action, page, text
 from console.pages.items import said, shown
 from console.pages.payloads import json_view
@@ -23,7 +24,7 @@ from shared.again import latest
 from shared.clock import iso_utc
 from shared.config import Settings
 from shared.create_runs import make_run
-from shared.definitions import KINDS, Kind, Trigger
+from shared.definitions import KINDS, Flow, Kind, Trigger
 from shared.deploy import read_now
 from shared.deployment import Deployed, definition_command, read_all, read_definition
 from shared.errors import NotThere
@@ -126,6 +127,7 @@ async def item(kind: str, path: str, view: View, work: Blocking, version: str = 
     return view.page(
         "item.html", section="workspace", kind=kind, found=found, record=found.record, tabs=TABS, json_view=json_view,
         dead_count=found.dead, shown=shown(found.record, hide=hides(view.caller)),
+        drawing=draw(msgspec.to_builtins(found.record.value), {}) if isinstance(found.record, Flow) else None,
     )  # fmt: skip
 
 

@@ -91,7 +91,7 @@ class Visitor:
     def sideways(self) -> int:
         """How many pixels the page is too wide."""
         width: int = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        return width
+        return max(0, width)
 
     def picture(self, name: str) -> Path:
         """Keep what the page looks like."""
