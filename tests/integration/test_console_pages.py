@@ -20,7 +20,8 @@ from tests.support.workers import deploy as deploy_script
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u202e\x07"
 PAGES = (
     "/", "/triggers", "/triggers/new", "/runs", "/dead", "/workspace", "/workspace?kind=flow",
-    "/workspace?kind=resource", "/workspace?kind=broker", "/workspace?kind=variable", "/workspace?kind=file", "/workspace/deployments", "/access",
+    "/workspace?kind=resource", "/workspace?kind=broker", "/workspace?kind=variable",
+    "/workspace?kind=file", "/workspace/deployments", "/access",
 )  # fmt: skip
 
 
@@ -37,7 +38,7 @@ class Person:
         assert answer.status_code == expect, f"{path}: {answer.status_code}\n{answer.text[:2000]}"
         return answer.text
 
-    def post(self, path: str, **fields: str | list[str]) -> httpx.Response:
+    def post(self, path: str, /, **fields: str | list[str]) -> httpx.Response:
         """A form, as the page has it."""
         token = re.search(r'name="_csrf" value="([^"]+)"', self.get("/runs"))
         assert token
@@ -45,7 +46,7 @@ class Person:
             path, data={"_csrf": token[1], **fields}, headers={"Origin": str(self.client.base_url).rstrip("/")}
         )
 
-    def said(self, path: str, **fields: str | list[str]) -> str:
+    def said(self, path: str, /, **fields: str | list[str]) -> str:
         """What the page after a form says."""
         answer = self.post(path, **fields)
         assert answer.status_code == 303, answer.text[:2000]
@@ -251,13 +252,15 @@ def test_a_token_is_made_shown_once_and_revoked(console: Console, admin: Person)
     answer = admin.post("/access/tokens", name="ci", scope="deploy", life="30d")
     token = re.search(r"hr_api_\w+?_[\w-]{43}", answer.text)
     assert token
-    assert console.browser().post("/login", data={"token": token[0]}).status_code == 303
+    with console.browser() as browser:
+        assert browser.post("/login", data={"token": token[0]}).status_code == 303
     page = admin.get("/access")
     assert token[0] not in page
     assert "make token" in page
     token_id = token[0].split("_")[2]
     assert "is revoked" in admin.said(f"/access/tokens/{token_id}/revoke")
-    assert console.browser().post("/login", data={"token": token[0]}).status_code == 401
+    with console.browser() as browser:
+        assert browser.post("/login", data={"token": token[0]}).status_code == 401
 
 
 def test_a_trigger_that_is_not_from_a_file_cannot_be_edited_but_looked_at(store: Store, admin: Person) -> None:
