@@ -61,12 +61,15 @@ class Refusal(UserError):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """A problem document: `title` names the status, `detail` says what is wrong, `hint` how to mend it."""
+    """A problem document: `title` names the status, `detail` says what is wrong, `hint` how to mend it. `problems` are
+    the mistakes in the files of a workspace, each with file, line and key.
+    """
 
     title: str
     status: int
     detail: str
     hint: str = ""
+    problems: list[Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 def bad_request(message: str) -> Refusal:
@@ -127,7 +130,7 @@ def on_error(request: Request[Any, Any, Any], error: HeadraceError) -> Response[
     if status == HTTP_500_INTERNAL_SERVER_ERROR:
         emit("request.failed", method=request.method, path=request.url.path, error=error)
         return _answer(request, status, f"Internal: {error}")
-    return _answer(request, status, error.message, error.hint)
+    return _answer(request, status, error.message, error.hint, problems=error.fields.get("problems"))
 
 
 def _status_of(error: HeadraceError, *, is_ours: bool) -> int:
@@ -140,6 +143,8 @@ def _status_of(error: HeadraceError, *, is_ours: bool) -> int:
             status = HTTP_409_CONFLICT
         case WorkspaceError() if is_ours:
             status = HTTP_422_UNPROCESSABLE_ENTITY
+        case SecretError() if is_ours:
+            status = HTTP_409_CONFLICT
         case UserError() if not isinstance(error, SecretError):
             status = HTTP_400_BAD_REQUEST
         case _:
@@ -175,11 +180,17 @@ def _problem(found: object) -> str:
 
 
 def _answer(
-    request: Request[Any, Any, Any], status: int, message: str, hint: str = "", headers: dict[str, str] | None = None
+    request: Request[Any, Any, Any],
+    status: int,
+    message: str,
+    hint: str = "",
+    headers: dict[str, str] | None = None,
+    problems: object = None,
 ) -> Response[Any]:
     path = request.url.path
     if _OURS.match(path):
-        problem = msgspec.json.encode(Problem(_title(status), status, message, hint))
+        mistakes = problems if isinstance(problems, list) else msgspec.UNSET
+        problem = msgspec.json.encode(Problem(_title(status), status, message, hint, mistakes))
         return Response(problem, status_code=status, media_type=PROBLEM, headers=headers)
     if path.startswith("/api"):
         beginning = _BEGINNINGS.get(status)

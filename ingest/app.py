@@ -41,7 +41,7 @@ async def _run(settings: Settings) -> None:
     tools = Tools(store, watch, Leases(store, process, settings.ingest.lease_ttl_ms), settings)
     try:
         ready = asyncio.create_task(_announce(store, watch, process))
-        asked = asyncio.create_task(Asked(settings).run())
+        asked = asyncio.create_task(Asked(settings, process).run())
         asked.add_done_callback(_report)
         await Service(tools).run(stop)
         ready.cancel()

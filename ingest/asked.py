@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from contextlib import aclosing, suppress
 from typing import Any, Final
@@ -17,11 +16,13 @@ from shared.asking import Ask
 from shared.config import Settings
 from shared.errors import HeadraceError, ScriptError, StoreUnavailable
 from shared.events import emit
+from shared.scripts.dispatch import retire_consumers
 from shared.store import AsyncStore, Store
 
 AT_ONCE: Final = 8
 LONGEST_S: Final = 600.0
 _BLOCK_MS: Final = 10_000
+_RETIRE_IDLE_MS: Final = 60_000
 _PAUSE_S: Final = 1.0
 _LOOK_EVERY_S: Final = 2.0
 
@@ -29,10 +30,10 @@ _LOOK_EVERY_S: Final = 2.0
 class Asked:
     """Reads asks and carries out a few at a time; more than that are refused, so that sessions never suffer."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, process: str) -> None:
         self._settings = settings
+        self._name = process
         self._store = AsyncStore.connect(settings.redis_url)  # its own: it waits in Redis most of the time
-        self._name = secrets.token_hex(4)
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_group_there = False
 
@@ -55,6 +56,7 @@ class Asked:
         if not self._is_group_there:
             with suppress(ScriptError):  # it is there already
                 await self._store.command("XGROUP", "CREATE", keys.ASKS, asking.GROUP, "$", "MKSTREAM")
+            await self._store.run(retire_consumers(_RETIRE_IDLE_MS, keys.ASKS, asking.GROUP))
             self._is_group_there = True
         reply = await self._store.command(
             "XREADGROUP", "GROUP", asking.GROUP, self._name, "COUNT", AT_ONCE, "BLOCK", _BLOCK_MS, "NOACK",

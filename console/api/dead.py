@@ -36,6 +36,11 @@ class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ids: Annotated[list[str], msgspec.Meta(max_length=AT_ONCE)] | None = None
     filter: DeadFilter | None = None
+
+
+class RetryChoice(Choice, frozen=True, forbid_unknown_fields=True):
+    """The same; `latest`: runs take the version that is deployed now, not that of then."""
+
     latest: bool = False
 
 
@@ -118,7 +123,7 @@ async def drop_one(dead_id: str, work: Blocking, note: Note) -> None:
 
 
 @post("/dead/retry", opt=needs("operate"), status_code=200)
-async def retry_many(data: Choice, work: Blocking, settings: Settings, note: Note) -> Redriven:
+async def retry_many(data: RetryChoice, work: Blocking, settings: Settings, note: Note) -> Redriven:
     """Run dead letters again, the oldest first, at most a thousand at a time."""
     timeout_s = settings.worker.default_timeout_s if data.latest else None
 

@@ -19,7 +19,7 @@ State = Literal[
 ]  # fmt: skip
 Reason = Literal["failed", "interrupted", "oversized", "invalid", "unrouted", "poisoned", "unsent", "unreadable"]
 LIMIT_MAX = 250
-SCAN = 20_000
+SCAN = 10_000
 """Runs that are looked at for one page: what is not found among them, the next page goes on to look for."""
 
 Text = Annotated[str, Parameter(max_length=1000)]

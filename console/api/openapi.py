@@ -94,5 +94,20 @@ _PROBLEM_SCHEMA: Final = {
         "status": {"type": "integer"},
         "detail": {"type": "string", "description": "What is wrong."},
         "hint": {"type": "string", "description": "How to mend it, where that is known."},
+        "problems": {
+            "type": "array",
+            "description": "Each mistake in the files of a workspace.",
+            "items": {
+                "type": "object",
+                "required": ["file", "line", "key", "message", "hint"],
+                "properties": {
+                    "file": {"type": "string"},
+                    "line": {"type": "integer", "description": "Counted from 1; 0: the whole file."},
+                    "key": {"type": "string"},
+                    "message": {"type": "string"},
+                    "hint": {"type": "string"},
+                },
+            },
+        },
     },
 }

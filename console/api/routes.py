@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import cache
+from typing import Any
 
 import msgspec
 from litestar import MediaType, Response, Router, get
@@ -22,7 +23,12 @@ _ROUTERS = [
 @cache
 def document(workspace: str) -> bytes:
     """The description in OpenAPI 3.1, as JSON; made once."""
-    return msgspec.json.encode(make_document(_ROUTERS, workspace))
+    return msgspec.json.encode(describe(workspace))
+
+
+def describe(workspace: str) -> dict[str, Any]:
+    """The same as an object."""
+    return make_document(_ROUTERS, workspace)
 
 
 @get("/openapi.json", opt=needs("nothing", any_host=True), include_in_schema=False)

@@ -18,6 +18,7 @@ from shared.config import Settings
 from shared.doctor import Check, examine
 from shared.errors import NotThere, UserError
 from shared.left import Wish
+from shared.processes import Process, list_processes
 from shared.samples import Point
 from shared.sessions import SessionRow, ask, forget, list_sessions
 from shared.status import Identity, SessionStatus, Status, WorkerStatus, read_status
@@ -95,6 +96,12 @@ async def workers(work: Blocking, settings: Settings) -> list[WorkerStatus]:
     return (await work(read_status, settings.redis_url)).workers
 
 
+@get("/processes", opt=needs("read"))
+async def processes(work: Blocking) -> list[Process]:
+    """The processes that Redis has heard of: ingest, dispatch and workers."""
+    return await work(list_processes)
+
+
 @get("/doctor", opt=needs("read"))
 async def doctor(work: Blocking, settings: Settings) -> list[Check]:
     """Whether the set-up is as it should be, and how to mend what is not."""
@@ -157,6 +164,7 @@ async def _ask(session: str, wish: Wish, work: Blocking, note: Note) -> Asked:
 routes = Router(
     "/",
     route_handlers=[
-        status, counters, backlog, workers, doctor, sessions, drain_session, end_session, forget_session, series,
+        status, counters, backlog, workers, processes, doctor, sessions, drain_session, end_session, forget_session,
+        series,
     ],
 )  # fmt: skip

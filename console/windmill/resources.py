@@ -55,6 +55,12 @@ async def get_value_interpolated(path: str, content: Workspace, caller: Caller) 
     return as_json((await content.current()).values.resolve(resource.value))
 
 
+@get("/exists/{path:path}", opt=needs("read", runs=True))
+async def exists_resource(path: str, content: Workspace) -> bool:
+    """Whether there is one, or a state."""
+    return await content.find_resource(path.strip("/")) is not None
+
+
 @get("/list", opt=needs("read", runs=True))
 async def list_resources(
     content: Workspace,
@@ -118,5 +124,13 @@ def _row(content: Workspace, resource: Resource) -> dict[str, Any]:
 
 routes = Router(
     "/resources",
-    route_handlers=[get_resource, get_value, get_value_interpolated, list_resources, create_resource, update_value],
+    route_handlers=[
+        get_resource,
+        get_value,
+        get_value_interpolated,
+        exists_resource,
+        list_resources,
+        create_resource,
+        update_value,
+    ],
 )

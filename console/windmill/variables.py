@@ -51,6 +51,12 @@ async def get_variable(path: str, content: Workspace, caller: Caller, *, decrypt
     return _row(content, variable, shown)
 
 
+@get("/exists/{path:path}", opt=needs("read", runs=True))
+async def exists_variable(path: str, content: Workspace) -> bool:
+    """Whether there is one."""
+    return path.strip("/") in (await content.current()).variables
+
+
 @get("/list", opt=needs("read", runs=True))
 async def list_variables(content: Workspace) -> list[dict[str, Any]]:
     """All variables, those that are secret without their value."""
@@ -100,5 +106,6 @@ def _row(content: Workspace, variable: Variable, value: str | None) -> dict[str,
 
 
 routes = Router(
-    "/variables", route_handlers=[get_value, get_variable, list_variables, create_variable, update_variable]
+    "/variables",
+    route_handlers=[get_value, get_variable, exists_variable, list_variables, create_variable, update_variable],
 )

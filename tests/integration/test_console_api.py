@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
@@ -43,6 +44,7 @@ class Plant:
     """All processes, and a client of the API."""
 
     def __init__(self, folder: Path, redis_url: str, port: int) -> None:
+        self.folder = folder
         self.console = Console(folder, redis_url)
         self.pipeline = Pipeline(folder, redis_url, HEADRACE_CONSOLE__PORT=str(self.console.port))
         self.workspace = write_workspace(folder / "workspace", port, TRIGGERS, {"good": GOOD, "bad": BAD})
@@ -136,6 +138,8 @@ def test_a_message_is_found_as_a_run_and_in_the_counters(plant: Plant) -> None:
     assert plant.get("/status")["counters"]["total"]["received"] >= 1
     assert plant.get("/backlog")["inbox_length"] == 0
     assert [worker["alive"] for worker in plant.get("/workers")] == [True]
+    processes = {each["kind"]: each["state"] for each in plant.get("/processes")}
+    assert processes == {"ingest": "alive", "dispatch": "alive", "worker": "alive"}
     assert {each["state"] for each in plant.get("/sessions")["sessions"]} == {"connected"}
     assert {check["level"] for check in plant.get("/doctor")} <= {"ok", "warn"}
 
@@ -297,6 +301,21 @@ def test_live_messages_are_captured_without_taking_any_away(plant: Plant) -> Non
     plant.ran("good", "caught")
 
 
+def test_ingest_lets_go_of_a_capture_that_nobody_looks_at_any_more(plant: Plant) -> None:
+    """Its connection ends; and an ingest process that was killed is followed by another that serves."""
+    log = plant.folder / "mosquitto" / "mosquitto.log"
+    client = re.compile(r"New client connected from \S+ as (headrace-try-\w+)")
+    with plant.api.stream("GET", "/triggers/capture/f/t/good", timeout=60) as answer:
+        assert "event: taken" in next(answer.iter_lines())
+        name = eventually(lambda: client.findall(log.read_text()), 20)[-1]
+    eventually(lambda: f"Received DISCONNECT from {name}" in log.read_text(), 20)
+
+    plant.pipeline.kill("ingest")
+    plant.pipeline.start("ingest")
+    plant.pipeline.wait_connected("f/t/good", "f/t/bad", "f/t/calm")
+    assert plant.post("/triggers/test", {"trigger": "f/t/good"})["ok"]
+
+
 def test_what_is_deployed_is_shown_without_secrets(plant: Plant) -> None:
     """Neither the plain nor the sealed value of a secret variable; who may only read sees no plain password either."""
     paths = [
@@ -339,6 +358,10 @@ def test_files_are_pushed_edited_and_rolled_back(plant: Plant) -> None:
     assert (pushed["applied"], pushed["deployment"]) == (True, before + 1)
     edited = plant.post("/deployments/edit", {"files": {"f/t/new.py": BAD}})
     assert [change["action"] for change in edited["changes"]] == ["changed"]
+    stale = {"files": {"f/t/new.py": GOOD}, "made_from": {"f/t/new.py": "0" * 16}}
+    assert "changed meanwhile" in plant.post("/deployments/edit", stale, 409)["detail"]
+    fresh = {"f/t/new.py": plant.get("/files/f/t/new.py")["version"]}
+    assert plant.post("/deployments/edit", {"files": {"f/t/new.py": BAD}, "made_from": fresh})["applied"] is False
     shown = plant.get(f"/deployments/{edited['deployment']}")
     assert "-import time" in shown["files"][0]["diff"]
     plant.post("/deployments/edit", {"files": {"f/t/new.py": None}})
@@ -349,7 +372,7 @@ def test_files_are_pushed_edited_and_rolled_back(plant: Plant) -> None:
     plant.post(f"/deployments/{before}/rollback")
     assert plant.audited(f"roll back to {before}")["before"] == {"deployment": back["deployment"]}
     wrong = plant.post("/deployments", {"files": {"f/t/x.mqtt_trigger.yaml": "script_path: f/t/none\n"}}, 422)
-    assert "f/t/x.mqtt_trigger.yaml" in wrong["detail"]
+    assert {problem["file"] for problem in wrong["problems"]} == {"f/t/x.mqtt_trigger.yaml"}
     plant.post("/deployments/edit", {"files": {"../x.py": "1"}}, 400)
     plant.post("/deployments/edit", {"files": {"readme.txt": "1"}}, 422)
     plant.post("/deployments", {"files": {}}, 422)

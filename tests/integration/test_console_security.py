@@ -272,6 +272,15 @@ def test_a_session_ends_with_its_token_and_in_time(console: Console, store: Stor
     assert browser.get("/").status_code == 303
 
 
+def test_all_browsers_are_logged_out_by_a_command(console: Console, browser: httpx.Client) -> None:
+    """Whatever they logged in with; tokens stay good."""
+    assert browser.get("/").status_code == 200
+    done = subprocess.run([*COMMAND, "token", "revoke", "--browsers"], env=headrace_env(console.env),
+                          capture_output=True, text=True, check=True, cwd=console.settings.data.parent)  # fmt: skip
+    assert "logged out" in done.stdout
+    assert browser.get("/").status_code == 303
+
+
 def test_the_cookie_is_kept_from_scripts_and_other_sites(console: Console) -> None:
     """And a login begins a session of its own, whatever cookie was there before."""
     with console.browser() as browser:
