@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import packages_distributions
 from typing import Final, Literal
 
 import msgspec
 
+from shared.definitions import Trigger
 from shared.doctor_runs import differences
+from shared.doctor_triggers import losing
 from shared.errors import HeadraceError, StoreUnavailable
+from shared.modes import read_triggers
 from shared.status import RedisStatus, SessionStatus, Status, read_status
 from shared.status_page import identity_text
 from shared.store import Store
@@ -45,8 +48,14 @@ def examine(store: Store, url: str) -> list[Check]:
     except HeadraceError as error:
         fix = f"Headrace needs Redis {OLDEST_REDIS[0]}.{OLDEST_REDIS[1]} or Valkey, with Lua scripts allowed"
         return [*checks, Check("fail", "redis", error.message, fix)]
+    return [*checks, *examine_running(store, status)]
+
+
+def examine_running(store: Store, status: Status) -> list[Check]:
+    """All checks but those of this installation and of whether Redis answers."""
     sound = check_status(status)
-    return [*checks, *sound, check_registries(store)]
+    triggers = read_triggers(store, []).values()
+    return [*sound, *check_losses(triggers), check_registries(store)]
 
 
 def check_status(status: Status) -> list[Check]:
@@ -118,6 +127,12 @@ def check_session(session: SessionStatus) -> Check:
         topics = ", ".join(f"{topic} ({code})" for topic, code in session.refused.items())
         return Check("fail", name, f"the broker refuses {topics}", "allow the user to subscribe, in the broker's ACL")
     return Check("ok", name, f"connected with MQTT {session.protocol}, epoch {session.epoch}")
+
+
+def check_losses(triggers: Iterable[Trigger]) -> list[Check]:
+    """Triggers whose settings lose messages."""
+    found = [(trigger.path, losing(trigger)) for trigger in triggers]
+    return [Check("warn", f"session {path}", *loss) for path, loss in found if loss is not None]
 
 
 def check_backlog(status: Status) -> Check:

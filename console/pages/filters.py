@@ -16,10 +16,11 @@ from shared.status_page import identity_text
 from shared.tables import duration, number, printable, printable_lines, size
 
 TONES: Final[Mapping[str, str]] = {
-    "succeeded": "ok", "connected": "ok", "enabled": "ok", "idle": "ok", "full": "ok", "ok": "ok",
+    "succeeded": "ok", "connected": "ok", "enabled": "ok",  "idle": "ok", "full": "ok", "ok": "ok",
     "running": "busy turning", "busy": "busy turning", "connecting": "busy turning", "starting": "busy turning",
     "queued": "busy hollow", "draining": "busy hollow", "ending": "busy hollow", "scheduled": "hold hollow",
     "suspended": "hold", "reconnecting": "warn", "waiting": "warn", "reduced": "warn", "warn": "warn",
+    "alive": "ok", "left": "warn", "silent": "bad",
     "failed": "bad", "lost": "bad", "interrupted": "bad", "refused": "bad", "taken over": "bad", "dead": "bad",
     "fail": "bad", "poisoned": "bad", "oversized": "bad", "invalid": "bad", "unrouted": "bad", "unreadable": "bad",
 }  # fmt: skip

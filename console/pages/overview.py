@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections import Counter
+from collections.abc import Sequence
+from typing import cast, get_args
 
 import msgspec
 from litestar import Router
-from litestar.response import Template
+from litestar.response import Redirect, Template
 
+from console.auditing import Note
 from console.blocking import Blocking
-from console.pages.forms import page
+from console.pages.forms import Asked, action, page, text
 from console.view import View
-from shared import keys, samples
+from shared import samples
 from shared.config import Settings
-from shared.doctor import Check, check_registries, check_status
-from shared.scripts.call import Arg
+from shared.doctor import Check, examine_running
+from shared.errors import HeadraceError
+from shared.left import Wish
+from shared.processes import Process, list_processes
+from shared.sessions import SessionRow, ask, list_sessions
 from shared.status import SessionStatus, Status, read_status
 from shared.store import Store
 
 
-class Process(msgspec.Struct, frozen=True):
-    """A process that holds sessions or places messages. `does` says what it has in hand; `idle_ms` since when it was
-    last heard of, where that is known.
-    """
+class Row(msgspec.Struct, frozen=True):
+    """A process, what it does, and since when it was last heard of (None: it holds its lease)."""
 
     kind: str
     name: str
     does: str
+    state: str
     idle_ms: int | None = None
 
 
@@ -44,16 +49,32 @@ class Overview(msgspec.Struct, frozen=True):
 
     status: Status
     wrong: list[Check]
-    processes: list[Process]
+    processes: list[Row]
+    left: list[SessionRow]
     rates: Rates
 
 
 def read_overview(store: Store, url: str) -> Overview:
     """Ask Redis. Raises StoreUnavailable."""
     status = read_status(store, url)
-    checks = [*check_status(status), check_registries(store)]
-    found = [*_holders(status.sessions), *_consumers(store)]
-    return Overview(status, [check for check in checks if check.level != "ok"], found, read_rates(store))
+    wrong = [check for check in examine_running(store, status) if check.level != "ok"]
+    left = [row for row in list_sessions(store) if row.left_at is not None]
+    return Overview(status, wrong, process_rows(status.sessions, list_processes(store)), left, read_rates(store))
+
+
+def process_rows(sessions: Sequence[SessionStatus], processes: Sequence[Process]) -> list[Row]:
+    """All but the workers. An ingest process is known by the sessions that it holds; one that holds none stands by."""
+    held = Counter(session.holder for session in sessions if session.holder)
+    rows = [Row("ingest", name, f"holds {count} sessions", "alive") for name, count in sorted(held.items())]
+    alive = sum(process.kind == "ingest" and process.state == "alive" for process in processes)
+    if alive > len(held):
+        rows.append(Row("ingest", "", f"{alive - len(held)} more stand by", "alive"))
+    rows += [
+        Row("dispatch", process.name, f"{process.doing} messages in hand", process.state, process.idle_ms)
+        for process in processes
+        if process.kind == "dispatch"
+    ]
+    return rows
 
 
 def read_rates(store: Store) -> Rates:
@@ -77,29 +98,19 @@ async def overview(view: View, work: Blocking, settings: Settings) -> Template:
     return view.page("overview.html", section="overview", page=found, rates=found.rates, dead_count=found.status.dead)
 
 
-def _holders(sessions: list[SessionStatus]) -> list[Process]:
-    held: dict[str, list[str]] = {}
-    for session in sessions:
-        if session.holder:
-            held.setdefault(session.holder, []).append(session.trigger)
-    return [Process("ingest", name, f"holds {len(triggers)} sessions") for name, triggers in sorted(held.items())]
+@action("/sessions/{session:str}", "operate")
+async def settle_session(session: str, request: Asked, view: View, work: Blocking, note: Note) -> Redirect:
+    """Drain or end a session that was left behind."""
+    wish = text(await request.form(), "do")
+    if wish not in get_args(Wish):
+        return view.redirect("/", f"{wish!r} is nothing that can be done to a session.", "bad")
+    try:
+        await work(ask, session, cast("Wish", wish))
+    except HeadraceError as error:
+        return view.redirect("/", error.message, "bad", error.hint)
+    note.tell(f"{wish} session", session)
+    said = "What waits there is run, then the session is ended" if wish == "drain" else "The session is being ended"
+    return view.redirect("/", f"{said}: an ingest process does it.")
 
 
-def _consumers(store: Store) -> list[Process]:
-    """Dispatchers, as the inbox knows them."""
-    command: tuple[Arg, ...] = ("XINFO", "CONSUMERS", keys.INBOX, keys.GROUP)
-    if not store.command("EXISTS", keys.INBOX):
-        return []
-    found = [_fields(each) for each in store.command(*command)]
-    return [
-        Process("dispatch", each["name"].decode(), f"{each['pending']} messages in hand", int(each["idle"]))
-        for each in found
-    ]
-
-
-def _fields(reply: Any) -> dict[str, Any]:
-    pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
-    return {(name.decode() if isinstance(name, bytes) else name): value for name, value in pairs}
-
-
-routes = Router("/", route_handlers=[overview])
+routes = Router("/", route_handlers=[overview, settle_session])
