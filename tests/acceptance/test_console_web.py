@@ -53,8 +53,8 @@ class Lab:
         workspace = write_workspace(folder / "workspace", self.broker.port, TRIGGERS, {"level": LEVEL})
         self.pipeline.push(workspace)
         self.pipeline.start("ingest", "dispatch", "worker")
-        self.console.process.start().wait_ready()
-        self.pipeline.wait_connected("f/t/level", "f/t/calm")
+        self.console.process.start().wait_ready(60)
+        self.pipeline.wait_connected("f/t/level", "f/t/calm", timeout_s=60)
         self.publisher = Publisher(self.broker.port)
         self.token = self.console.token("admin", "the boss")
 
