@@ -146,10 +146,12 @@ class _Pen:
             )
             ends.append((middle, self.sequence(modules, middle, top, None)))
             left += width + ASIDE
-        bottom = max((end for _, end in ends), default=top) + GAP
+        lowest = max((end for _, end in ends), default=top)
         for middle, end in ends:
-            self._edge(middle, end, x, bottom)
-        return bottom
+            if end < lowest:  # straight down beside the others, so that no edge crosses a box
+                self.edges.append(f"M{middle:g} {end:g}V{lowest:g}")
+            self._edge(middle, lowest, x, lowest + GAP)
+        return lowest + GAP
 
     def _edge(self, x: float, y: float, to_x: float, to_y: float) -> None:
         half = (to_y - y) / 2

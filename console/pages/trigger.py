@@ -18,9 +18,10 @@ from shared import keys, suspended
 from shared.config import Settings
 from shared.definitions import Broker, encode_definition
 from shared.deploy import read_all, read_now
+from shared.deployments import Deployment, read_newest
 from shared.errors import HeadraceError
 from shared.history import read_runs
-from shared.run_record import Run
+from shared.run_record import Run, iso_ms
 from shared.status import Identity, check_identities
 from shared.store import Store
 from shared.tables import number
@@ -28,6 +29,8 @@ from shared.trigger_list import TriggerDetails, read_details
 
 LATEST: Final = 10
 WAITING: Final = 100
+LOOKED_AT: Final = 50
+"""Deployments that are looked at for the one that changed the trigger last."""
 
 
 class TriggerView(msgspec.Struct, frozen=True):
@@ -43,6 +46,8 @@ class TriggerView(msgspec.Struct, frozen=True):
     waiting: list[Run]
     books: list[Identity]
     has_file: bool
+    changed: Deployment | None
+    changed_at: str | None
     dead: int
 
 
@@ -62,6 +67,7 @@ def read_trigger(store: Store, path: str) -> TriggerView:
         ]
     )
     (bars,) = hourly(store, [path], int(now[0]))
+    changed = next((each for each in read_newest(store, LOOKED_AT) if f"trigger:{path}" in each.changed), None)
     return TriggerView(
         details=details,
         version=encode_definition(details.definition)[0],
@@ -72,6 +78,8 @@ def read_trigger(store: Store, path: str) -> TriggerView:
         suspended=suspended.count(store, path),
         waiting=list(read_runs(store, waiting)),
         books=check_identities(path, details.counters),
+        changed=changed,
+        changed_at=None if changed is None else iso_ms(changed.at),
         has_file=f"{path}.mqtt_trigger.yaml" in deployed.of_kind("file"),
         dead=dead,
     )
