@@ -16,7 +16,9 @@ from shared import browser_sessions, keys, run_tokens, tokens
 from shared.config import Settings
 from shared.store import AsyncStore
 
-_SCHEME: Final = "Bearer "
+BY_HEADER: Final = "header"
+"""How a caller was known who brought a token with the request: no browser does that by itself."""
+_SCHEME: Final = "bearer"
 _USE_NOTED_EVERY_MS: Final = 60_000
 
 
@@ -86,14 +88,12 @@ class Authentication(AbstractAuthenticationMiddleware):
 
     async def authenticate_request(self, connection: ASGIConnection[Any, Any, Any, Any]) -> AuthenticationResult:
         """The caller. Raises Refusal (401), StoreUnavailable."""
-        header = connection.headers.get("authorization", "")
-        if header.startswith(_SCHEME):
-            caller = await self._authenticator.by_token(header.removeprefix(_SCHEME).strip())
-        elif secret := connection.cookies.get(self._authenticator.cookie, ""):
-            caller = await self._authenticator.by_cookie(secret) or Nobody()
-        else:
-            caller = Nobody()
-        return AuthenticationResult(user=caller, auth=None)
+        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == _SCHEME:  # what a proxy in front may have asked for (Basic) is no matter of ours
+            return AuthenticationResult(user=await self._authenticator.by_token(token.strip()), auth=BY_HEADER)
+        secret = connection.cookies.get(self._authenticator.cookie, "")
+        person = await self._authenticator.by_cookie(secret) if secret else None
+        return AuthenticationResult(user=person or Nobody(), auth=None)
 
 
 def is_secure(settings: Settings) -> bool:
