@@ -14,8 +14,9 @@ function keeps(old, fresh) {
   if (old instanceof HTMLDetailsElement && fresh instanceof HTMLDetailsElement) fresh.open = old.open;
   if (old instanceof HTMLInputElement && fresh instanceof HTMLInputElement) {
     if (old.type === "checkbox" || old.type === "radio") fresh.toggleAttribute("checked", old.checked);
-    else if (old === document.activeElement) fresh.value = old.value;
-  }
+    else if (old.value !== old.defaultValue) fresh.value = old.value;
+  } else if (old instanceof HTMLTextAreaElement && old.value !== old.defaultValue) fresh.value = old.value;
+  else if (old instanceof HTMLSelectElement) fresh.value = old.value;
   return true;
 }
 
