@@ -11,13 +11,9 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.support.browser import PHONE, WIDE, Theme, Visitor, chromium
-from tests.support.burst import Publisher
-from tests.support.console import Console
 from tests.support.eventually import eventually
-from tests.support.mosquitto import Mosquitto
-from tests.support.pipeline import Pipeline
-from tests.support.valkey import ValkeyServer
-from tests.support.workspaces import trigger_yaml, write_workspace
+from tests.support.web_lab import WebLab
+from tests.support.workspaces import trigger_yaml
 
 LEVEL = """\
 import json
@@ -42,40 +38,10 @@ TRIGGERS = {
 }
 
 
-class Lab:
-    """All processes on servers of their own, and somebody who publishes."""
-
-    def __init__(self, folder: Path) -> None:
-        self.valkey = ValkeyServer(folder / "valkey").start()
-        self.broker = Mosquitto(folder / "broker").start()
-        self.console = Console(folder, self.valkey.url)
-        self.pipeline = Pipeline(folder, self.valkey.url)
-        workspace = write_workspace(folder / "workspace", self.broker.port, TRIGGERS, {"level": LEVEL})
-        self.pipeline.push(workspace)
-        self.pipeline.start("ingest", "dispatch", "worker")
-        self.console.process.start().wait_ready(60)
-        self.pipeline.wait_connected("f/t/level", "f/t/calm", timeout_s=60)
-        self.publisher = Publisher(self.broker.port)
-        self.token = self.console.token("admin", "the boss")
-
-    def publish(self, topic: str, reading: object, qos: int = 2) -> None:
-        """One message."""
-        text = reading if isinstance(reading, str) else json.dumps(reading)
-        self.publisher.publish(topic, [text], qos)
-
-    def close(self) -> None:
-        """End everything."""
-        self.publisher.close()
-        self.console.process.close()
-        self.pipeline.close()
-        self.broker.close()
-        self.valkey.close()
-
-
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebLab]:
     """One for all tests of this file; each has topics or triggers of its own."""
-    lab = Lab(tmp_path_factory.mktemp("lab"))
+    lab = WebLab(tmp_path_factory.mktemp("lab"), TRIGGERS, {"level": LEVEL})
     yield lab
     lab.close()
 
@@ -88,7 +54,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visitor(lab: Lab, browser: Browser) -> Iterator[Visitor]:
+def visitor(lab: WebLab, browser: Browser) -> Iterator[Visitor]:
     """Somebody who is logged in. Whatever the browser complains about fails the test."""
     visitor = Visitor(browser, lab.console.url)
     visitor.log_in(lab.token)
@@ -98,7 +64,7 @@ def visitor(lab: Lab, browser: Browser) -> Iterator[Visitor]:
 
 
 def test_a_trigger_is_made_in_the_editor_and_its_first_message_appears_while_one_looks(
-    lab: Lab, visitor: Visitor
+    lab: WebLab, visitor: Visitor
 ) -> None:
     """With a script to start from; the check says what would change before anything does."""
     page = visitor.open("/triggers/new")
@@ -141,7 +107,7 @@ def test_what_is_wrong_with_a_trigger_is_said_with_how_to_mend_it_and_nothing_is
     expect(visitor.open("/triggers/f/t/level").locator("#trigger-now")).to_contain_text("t/{tank}/level")
 
 
-def test_a_run_that_failed_is_found_among_the_dead_letters_and_retried(lab: Lab, visitor: Visitor) -> None:
+def test_a_run_that_failed_is_found_among_the_dead_letters_and_retried(lab: WebLab, visitor: Visitor) -> None:
     """Under the same id; then it is dropped."""
     lab.publish("t/9/level", {"litres": -5})
     page = visitor.open("/dead")
@@ -164,7 +130,7 @@ def test_a_run_that_failed_is_found_among_the_dead_letters_and_retried(lab: Lab,
     expect(page.get_by_label(f"Pick {run_id}")).to_have_count(0)
 
 
-def test_a_suspended_trigger_keeps_runs_until_they_are_resumed(lab: Lab, visitor: Visitor) -> None:
+def test_a_suspended_trigger_keeps_runs_until_they_are_resumed(lab: WebLab, visitor: Visitor) -> None:
     """One is discarded, the others run when the trigger is enabled again."""
     page = visitor.open("/triggers/f/t/calm")
     page.get_by_role("button", name="Suspend").click()
@@ -188,7 +154,7 @@ def test_a_suspended_trigger_keeps_runs_until_they_are_resumed(lab: Lab, visitor
     assert len(states) == 3
 
 
-def test_a_log_is_seen_while_it_grows_and_the_run_can_be_cancelled(lab: Lab, visitor: Visitor) -> None:
+def test_a_log_is_seen_while_it_grows_and_the_run_can_be_cancelled(lab: WebLab, visitor: Visitor) -> None:
     """Without loading the page again."""
     lab.publish("t/slow/level", {"litres": 1, "steps": 100})
     page = visitor.open("/runs?state=running")
@@ -199,7 +165,7 @@ def test_a_log_is_seen_while_it_grows_and_the_run_can_be_cancelled(lab: Lab, vis
     expect(page.locator("#run-head")).to_contain_text("cancelled")
 
 
-def test_a_run_is_made_again_with_edited_arguments(lab: Lab, visitor: Visitor) -> None:
+def test_a_run_is_made_again_with_edited_arguments(lab: WebLab, visitor: Visitor) -> None:
     """The new one points at the old one."""
     lab.publish("t/again/level", {"litres": 950})
     page = visitor.open("/runs?topic=t/again/level")
@@ -214,7 +180,7 @@ def test_a_run_is_made_again_with_edited_arguments(lab: Lab, visitor: Visitor) -
     expect(page.locator("#run")).to_contain_text(f"run {first} again")
 
 
-def test_a_broker_is_asked_what_it_grants_and_a_captured_message_is_run(lab: Lab, visitor: Visitor) -> None:
+def test_a_broker_is_asked_what_it_grants_and_a_captured_message_is_run(lab: WebLab, visitor: Visitor) -> None:
     """Beside the deployed session."""
     page = visitor.open("/triggers/f/t/level")
     page.get_by_role("button", name="Test connection").click()
@@ -238,7 +204,7 @@ def test_a_broker_is_asked_what_it_grants_and_a_captured_message_is_run(lab: Lab
     expect(page.locator("#run-head")).to_contain_text("succeeded")
 
 
-def test_what_messages_say_is_shown_and_never_obeyed(lab: Lab, visitor: Visitor) -> None:
+def test_what_messages_say_is_shown_and_never_obeyed(lab: WebLab, visitor: Visitor) -> None:
     """Topics and payloads are anybody's."""
     lab.publish(HOSTILE_TOPIC, json.dumps({"litres": 1, HOSTILE: HOSTILE}))
     page = visitor.open("/runs?topic=t/%2B/level")
@@ -270,7 +236,7 @@ def test_what_is_deployed_can_be_looked_at_and_gone_back_to(visitor: Visitor) ->
     assert f"Deployment {number + 1} equals {number - 1}" in visitor.said()
 
 
-def test_keys_reach_rows_search_and_pages(lab: Lab, visitor: Visitor) -> None:
+def test_keys_reach_rows_search_and_pages(lab: WebLab, visitor: Visitor) -> None:
     """And the first thing that Tab reaches leads past the navigation."""
     lab.publish("t/keys/level", {"litres": 1})
     page = visitor.open("/runs")
@@ -294,7 +260,7 @@ def test_keys_reach_rows_search_and_pages(lab: Lab, visitor: Visitor) -> None:
     expect(page.get_by_role("heading", name="Keys")).to_be_visible()
 
 
-def test_everything_but_what_is_live_works_without_scripts(lab: Lab, browser: Browser) -> None:
+def test_everything_but_what_is_live_works_without_scripts(lab: WebLab, browser: Browser) -> None:
     """Forms are forms, and links are links."""
     lab.publish("t/plain/level", {"litres": -1})
     context = browser.new_context(java_script_enabled=False, base_url=lab.console.url)
@@ -352,7 +318,7 @@ CHECKS = """() => {
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", [WIDE, PHONE, (320, 640)], ids=["wide", "phone", "small"])
 def test_every_page_fits_its_screen_and_is_named_for_those_who_do_not_see_it(
-    lab: Lab, browser: Browser, size: tuple[int, int], theme: Theme
+    lab: WebLab, browser: Browser, size: tuple[int, int], theme: Theme
 ) -> None:
     """Nothing to scroll sideways, every field has a label, every control a name. Pictures are kept."""
     visitor = Visitor(browser, lab.console.url, size, theme)
@@ -370,7 +336,7 @@ def test_every_page_fits_its_screen_and_is_named_for_those_who_do_not_see_it(
     assert visitor.complaints == []
 
 
-def test_the_login_page_is_all_that_a_stranger_sees(lab: Lab, browser: Browser) -> None:
+def test_the_login_page_is_all_that_a_stranger_sees(lab: WebLab, browser: Browser) -> None:
     """Every other page leads there, and back to where he wanted to go."""
     stranger = Visitor(browser, lab.console.url)
     page = stranger.open("/triggers/f/t/level")
@@ -385,7 +351,7 @@ def test_the_login_page_is_all_that_a_stranger_sees(lab: Lab, browser: Browser) 
     assert stranger.complaints == []
 
 
-def test_who_may_only_read_is_offered_nothing_to_do(lab: Lab, browser: Browser) -> None:
+def test_who_may_only_read_is_offered_nothing_to_do(lab: WebLab, browser: Browser) -> None:
     """Buttons that would be refused are not there."""
     reader = Visitor(browser, lab.console.url)
     reader.log_in(lab.console.token("read"))
