@@ -10,6 +10,7 @@ from typing import Final, Literal
 import msgspec
 
 from shared.definitions import Trigger
+from shared.doctor_brokers import BrokerCheck, check_brokers
 from shared.doctor_runs import differences
 from shared.doctor_triggers import losing
 from shared.errors import HeadraceError, StoreUnavailable
@@ -54,8 +55,9 @@ def examine(store: Store, url: str) -> list[Check]:
 def examine_running(store: Store, status: Status) -> list[Check]:
     """All checks but those of this installation and of whether Redis answers."""
     sound = check_status(status)
+    brokers = [check for found in check_brokers(store) for check in broker_checks(found)]
     triggers = read_triggers(store, []).values()
-    return [*sound, *check_losses(triggers), check_registries(store)]
+    return [*sound, *brokers, *check_losses(triggers), check_registries(store)]
 
 
 def check_status(status: Status) -> list[Check]:
@@ -133,6 +135,13 @@ def check_losses(triggers: Iterable[Trigger]) -> list[Check]:
     """Triggers whose settings lose messages."""
     found = [(trigger.path, losing(trigger)) for trigger in triggers]
     return [Check("warn", f"session {path}", *loss) for path, loss in found if loss is not None]
+
+
+def broker_checks(found: BrokerCheck) -> list[Check]:
+    """What a broker can do, or each thing that it cannot."""
+    name = f"broker of {found.trigger}"
+    short = [Check(each.level, name, each.what, each.fix) for each in found.shortfalls]
+    return short or [Check("ok", name, f"{found.told}; how much it queues while we are away, brokers do not tell")]
 
 
 def check_backlog(status: Status) -> Check:

@@ -255,7 +255,7 @@ def _subscription(topic: str) -> str:
 
 
 def oldest_age_ms(found: Snapshot) -> int | None:
-    """Milliseconds since the oldest message came or run was queued that waits; None: nothing does."""
+    """For how long the oldest message of the inbox, or the head of the queue, has waited; None: nothing waits."""
     now_ms = found.now_us // 1000
     starts = []
     if found.inbox_oldest:

@@ -17,8 +17,10 @@ from console.runs import Found, Runs
 from console.windmill import job_objects
 from console.workspace import Workspace
 from shared.config import Settings
-from shared.create_runs import Origin, make_run
+from shared.create_runs import Family, Origin, make_run
 from shared.definitions import Script
+from shared.tracing.context import parse
+from shared.tracing.runs import carried
 
 PER_PAGE = 100
 _UNSUPPORTED = ("scheduled_for", "scheduled_in_secs", "retry", "job_id")
@@ -174,7 +176,10 @@ async def _queue(
     arguments = await content.referring(_arguments(await request.body()))
     timeout_s = math.ceil(script.timeout_s or settings.worker.default_timeout_s)
     family = await runs.family(request.user)
-    origin: Origin = "child" if family else "api"
+    said = parse(request.headers.get("traceparent", ""), request.headers.get("tracestate", ""))
+    if said is not None:  # of a client that records spans itself
+        family = msgspec.structs.replace(family or Family("", ""), trace=carried(said))
+    origin: Origin = "child" if family and family.parent else "api"
     run = make_run(script.path, version, timeout_s, arguments, origin, family)
     await runs.create(run)
     return created(run.id)
