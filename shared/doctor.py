@@ -15,6 +15,7 @@ from shared.doctor_runs import differences
 from shared.doctor_triggers import losing
 from shared.errors import HeadraceError, StoreUnavailable
 from shared.modes import read_triggers
+from shared.processes import Process, list_processes
 from shared.status import RedisStatus, SessionStatus, Status, read_status
 from shared.status_page import identity_text
 from shared.store import Store
@@ -57,7 +58,8 @@ def examine_running(store: Store, status: Status) -> list[Check]:
     sound = check_status(status)
     brokers = [check for found in check_brokers(store) for check in broker_checks(found)]
     triggers = read_triggers(store, []).values()
-    return [*sound, *brokers, *check_losses(triggers), check_registries(store)]
+    losses, stalled = check_losses(triggers), check_consumers(list_processes(store))
+    return [*sound, *brokers, *losses, *stalled, check_registries(store)]
 
 
 def check_status(status: Status) -> list[Check]:
@@ -135,6 +137,20 @@ def check_losses(triggers: Iterable[Trigger]) -> list[Check]:
     """Triggers whose settings lose messages."""
     found = [(trigger.path, losing(trigger)) for trigger in triggers]
     return [Check("warn", f"session {path}", *loss) for path, loss in found if loss is not None]
+
+
+def check_consumers(processes: Iterable[Process]) -> list[Check]:
+    """Dispatchers that hold messages and are not heard of. The others take them over; here, nobody has."""
+    return [
+        Check(
+            "warn",
+            f"dispatch {process.name}",
+            f"holds {process.doing} messages, and was last heard of {duration(process.idle_ms)} ago",
+            "start headrace dispatch: another one takes them over; if one runs, look into its log",
+        )
+        for process in processes
+        if process.kind == "dispatch" and process.state == "silent" and process.doing
+    ]
 
 
 def broker_checks(found: BrokerCheck) -> list[Check]:

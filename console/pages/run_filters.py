@@ -13,7 +13,7 @@ from shared.runs import LIVE, TERMINAL
 from shared.topics import parse_filter
 from shared.when import parse_when
 
-STATES: Final = (*LIVE, *(state for state in TERMINAL if state not in {"filtered", "expired"}))
+STATES: Final = (*LIVE, *(state for state in TERMINAL if state != "filtered"))
 """Those that have a record."""
 PER_PAGE: Final = 50
 LOOK_AT: Final = 10_000

@@ -30,13 +30,13 @@ class ChromiumMissingError(RuntimeError):
 
     def __init__(self) -> None:
         super().__init__(
-            "this test needs Chromium: install it (apt-get install chromium) or name it in HEADRACE_CHROMIUM"
+            "this test needs Chromium: install it (apt-get install chromium) or name it in CHROMIUM"
         )
 
 
 def find_chromium() -> str:
     """The program. Raises ChromiumMissingError."""
-    names = [named] if (named := os.environ.get("HEADRACE_CHROMIUM")) else NAMES
+    names = [named] if (named := os.environ.get("CHROMIUM")) else NAMES
     found = next((program for name in names if (program := shutil.which(name))), None)
     if found is None:
         raise ChromiumMissingError

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from shared.definitions import Runnable, Topic, Trigger
-from shared.doctor import check_losses
+from shared.doctor import check_consumers, check_losses
 from shared.doctor_triggers import losing
+from shared.processes import Process
 
 
 def a_trigger(qos: Any = 1, **fields: Any) -> Trigger:
@@ -44,3 +45,14 @@ def test_what_loses_messages_is_said_with_what_to_write_instead(trigger: Trigger
 def test_what_loses_nothing_that_was_promised_is_not_mentioned(trigger: Trigger) -> None:
     """QoS 0 promises nothing; a disabled trigger takes nothing."""
     assert losing(trigger) is None
+
+
+def test_a_dispatcher_that_holds_messages_and_is_silent_is_told_of() -> None:
+    """One that is busy, or idle with nothing in hand, is not."""
+    stalled = Process("dispatch", "a", "silent", 90_000, 3)
+    others = [
+        Process("dispatch", "b", "alive", 10, 3), Process("dispatch", "c", "silent", 90_000, 0),
+        Process("worker", "d", "silent", None, 2),
+    ]  # fmt: skip
+    (check,) = check_consumers([stalled, *others])
+    assert check.found == "holds 3 messages, and was last heard of 1 min 30 s ago"
