@@ -78,7 +78,7 @@ async def triggers(view: View, work: Blocking, q: str = "") -> Template:
     return view.page("triggers.html", section="triggers", lines=shown, q=q, all=len(found.lines), dead_count=found.dead)
 
 
-@action("/triggers/mode", "deploy")
+@action("/triggers/mode", "operate")
 async def change_mode(request: Asked, view: View, work: Blocking, settings: Settings, note: Note) -> Redirect:
     """Give a trigger another mode; runs that wait are resumed where that is wanted too."""
     form = await request.form()

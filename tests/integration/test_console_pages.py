@@ -180,7 +180,7 @@ def test_static_files_are_kept_by_browsers_under_an_address_that_changes_with_th
     "scope, refused",
     [
         ("read", ["/runs/q1-x-1-1/cancel", "/dead/retry", "/triggers/mode", "/triggers/deploy", "/access/tokens"]),
-        ("operate", ["/triggers/mode", "/triggers/deploy", "/triggers/delete", "/access/tokens"]),
+        ("operate", ["/triggers/deploy", "/triggers/delete", "/access/tokens"]),
         ("deploy", ["/access/tokens"]),
     ],
 )

@@ -29,9 +29,7 @@ class ChromiumMissingError(RuntimeError):
     """There is no Chromium. `make test` gets it from the system's packages where it may."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "this test needs Chromium: install it (apt-get install chromium) or name it in CHROMIUM"
-        )
+        super().__init__("this test needs Chromium: install it (apt-get install chromium) or name it in CHROMIUM")
 
 
 def find_chromium() -> str:
