@@ -11,12 +11,16 @@ from litestar import Response, Router
 from litestar.response import Template
 
 from console.blocking import Blocking
+from console.pages.flow_graph import Drawing
+from console.pages.flow_steps import StepNode, StepRow, drawing_of, step_rows
 from console.pages.forms import page
 from console.pages.payloads import Payload, as_json_text, json_view, payload_view
 from console.pages.way import Step, way_of
 from console.view import View
 from shared import keys
 from shared.again import Edits, edited
+from shared.definitions import Flow
+from shared.deployment import definition_command, read_definition
 from shared.errors import UserError
 from shared.history import RunDetails, read_runs, show
 from shared.run_page import remark
@@ -38,6 +42,8 @@ class RunView(msgspec.Struct, frozen=True):
     log: str
     edit: str
     children: list[Run]
+    steps: list[StepRow]
+    drawing: Drawing | None
     is_dead: bool
     dead: int
 
@@ -55,9 +61,26 @@ def read_run(store: Store, run_id: str) -> RunView:
         log="" if is_ended or details.run.state != "running" else beside.log,
         edit=_arguments(store, details),
         children=list(read_runs(store, beside.children)),
+        steps=step_rows(steps_of(details)),
+        drawing=_drawing(store, details),
         is_dead=beside.is_dead,
         dead=beside.dead,
     )
+
+
+def steps_of(details: RunDetails) -> Sequence[StepNode]:
+    """The steps of a run of a flow, where its details hold any."""
+    steps: Sequence[StepNode] = getattr(details, "steps", ())
+    return steps
+
+
+def _drawing(store: Store, details: RunDetails) -> Drawing | None:
+    """The flow that the run runs; None for a script, and for a part of a flow."""
+    steps = steps_of(details)
+    if not steps or not details.run.runnable_version:
+        return None
+    flow = read_definition(store.command(*definition_command(details.run.runnable_version)), Flow)
+    return None if flow is None else drawing_of(flow, steps)
 
 
 class _Beside(msgspec.Struct, frozen=True):

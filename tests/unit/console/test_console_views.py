@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
+import msgspec
 import pytest
 from litestar.datastructures import MultiDict
 
 from console.pages.flow_graph import HEIGHT, WIDTH, Drawing, StepState, draw
+from console.pages.flow_steps import states_of, step_rows
 from console.pages.payloads import hex_dump, json_view, one_line, payload_view
 from console.pages.run_filters import Filters, query_of, read_filters
 from console.pages.triggers import sparkline
@@ -179,3 +182,52 @@ def test_a_flow_without_steps_or_of_unknown_kinds_is_drawn_too() -> None:
     """As far as it can be told."""
     assert draw({}, {}).nodes == []
     assert draw({"modules": [{"id": "a", "value": {"type": "new"}}, "nonsense"]}, {}).nodes[0].kind == "new"
+
+
+class Step(msgspec.Struct, kw_only=True):
+    """A step as a run of a flow records it."""
+
+    key: str
+    state: str = ""
+    started_at: str | None = None
+    ended_at: str | None = None
+    runnable: str | None = None
+    version: str | None = None
+    starts: int = 1
+    inputs: Any = None
+    result: Any = None
+    error: dict[str, Any] | None = None
+    log: str = ""
+    run: str | None = None
+    steps: list[Step] = []
+
+
+STEPS = [
+    Step(key="a", state="succeeded", started_at=T0, ended_at=T1),
+    Step(
+        key="l",
+        steps=[
+            Step(key="l/0", steps=[Step(key="l/0/x", state="succeeded")]),
+            Step(key="l/1", steps=[Step(key="l/1/x", state="failed"), Step(key="l/1/x~1", state="succeeded")]),
+        ],
+    ),
+    Step(key="z", state="waiting"),
+]
+
+
+def test_steps_are_listed_each_before_what_stands_within_it() -> None:
+    """Iterations and attempts by number."""
+    rows = [(row.depth, row.name, row.took_ms) for row in step_rows(STEPS)]
+    assert rows == [
+        (0, "a", 1000), (0, "l", None), (1, "number 0", None), (2, "x", None), (1, "number 1", None), (2, "x", None),
+        (2, "x, attempt 2", None), (0, "z", None),
+    ]  # fmt: skip
+
+
+def test_a_step_that_ran_more_than_once_is_drawn_with_how_often_and_with_the_worst() -> None:
+    """One that ran once, with its state."""
+    assert states_of(STEPS) == {
+        "a": StepState("ok", "succeeded"),
+        "x": StepState("bad", "2 succeeded, 1 failed"),
+        "z": StepState("idle", "waiting"),
+    }
