@@ -9,8 +9,8 @@ from typing import Any, Final
 import msgspec
 
 from console.pages.payloads import one_line
-from shared.definitions import Retry
 from shared.envelope import Properties
+from shared.retry_policy import Retry
 from shared.run_page import made_by, milliseconds, property_text
 from shared.status_page import identity_text
 from shared.tables import duration, number, printable, printable_lines, size

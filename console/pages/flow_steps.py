@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
 from console.pages.flow_graph import Drawing, StepState, draw
 from shared.definitions import Flow
+from shared.flow_tree import StepNode
 from shared.run_page import milliseconds
 
 TONES: Final[Mapping[str, str]] = {
@@ -18,38 +19,14 @@ TONES: Final[Mapping[str, str]] = {
 _WORST_FIRST: Final = ("running", "failed", "cut off", "succeeded", "skipped", "waiting")
 
 
-class StepNode(Protocol):
-    """A step of a run, or an iteration or branch of one, with what stands within it. `key` tells where it stands:
-    `l/3/x` is step x in iteration 3 of l, `x~1` its second attempt. Times are ISO 8601 in UTC. `run` is the run that
-    carries it out where that is one of its own.
-    """
-
-    key: str
-    state: str
-    started_at: str | None
-    ended_at: str | None
-    runnable: str | None
-    version: str | None
-    starts: int
-    inputs: Any
-    result: Any
-    error: dict[str, Any] | None
-    log: str
-    run: str | None
-
-    @property
-    def steps(self) -> Sequence[StepNode]:
-        """What stands within it."""
-        ...
-
-
 class StepRow(msgspec.Struct, frozen=True):
-    """A step in the list, so far from the left."""
+    """A step in the list, so far from the left; `restart`: the key from which it can be begun anew, '' for none."""
 
-    node: Any
+    node: StepNode
     depth: int
     name: str
     took_ms: float | None
+    restart: str
 
 
 def step_rows(steps: Sequence[StepNode], depth: int = 0) -> list[StepRow]:
@@ -58,7 +35,8 @@ def step_rows(steps: Sequence[StepNode], depth: int = 0) -> list[StepRow]:
     for node in steps:
         took = milliseconds(node.started_at, node.ended_at)
         word = node.key.rpartition("/")[2]
-        rows.append(StepRow(node, depth, _name(word), took))
+        can_restart = node.state != "waiting" and not word.isdecimal() and "~" not in word and node.run is None
+        rows.append(StepRow(node, depth, _name(word), took, node.key if can_restart else ""))
         rows += step_rows(node.steps, depth + 1)
     return rows
 

@@ -12,7 +12,7 @@ from litestar.response import Template
 
 from console.blocking import Blocking
 from console.pages.flow_graph import Drawing
-from console.pages.flow_steps import StepNode, StepRow, drawing_of, step_rows
+from console.pages.flow_steps import StepRow, drawing_of, step_rows
 from console.pages.forms import page
 from console.pages.payloads import Payload, as_json_text, json_view, payload_view
 from console.pages.way import Step, way_of
@@ -61,26 +61,19 @@ def read_run(store: Store, run_id: str) -> RunView:
         log="" if is_ended or details.run.state != "running" else beside.log,
         edit=_arguments(store, details),
         children=list(read_runs(store, beside.children)),
-        steps=step_rows(steps_of(details)),
+        steps=step_rows(details.steps),
         drawing=_drawing(store, details),
         is_dead=beside.is_dead,
         dead=beside.dead,
     )
 
 
-def steps_of(details: RunDetails) -> Sequence[StepNode]:
-    """The steps of a run of a flow, where its details hold any."""
-    steps: Sequence[StepNode] = getattr(details, "steps", ())
-    return steps
-
-
 def _drawing(store: Store, details: RunDetails) -> Drawing | None:
     """The flow that the run runs; None for a script, and for a part of a flow."""
-    steps = steps_of(details)
-    if not steps or not details.run.runnable_version:
+    if not details.steps or not details.run.runnable_version:
         return None
     flow = read_definition(store.command(*definition_command(details.run.runnable_version)), Flow)
-    return None if flow is None else drawing_of(flow, steps)
+    return None if flow is None else drawing_of(flow, details.steps)
 
 
 class _Beside(msgspec.Struct, frozen=True):
@@ -111,7 +104,7 @@ def _beside(store: Store, run_id: str) -> _Beside:
 
 def _arguments(store: Store, details: RunDetails) -> str:
     try:
-        return as_json_text(json.loads(edited(store, details, Edits())))
+        return as_json_text(json.loads(edited(store, details, Edits(), is_flow=bool(details.steps))))
     except UserError:
         return ""
 

@@ -18,6 +18,7 @@ from shared.cancelling import cancel
 from shared.config import Settings
 from shared.dead_redrive import drop, retry
 from shared.errors import HeadraceError, UserError
+from shared.flow_restart import restart_run
 from shared.history import show
 
 
@@ -84,6 +85,18 @@ async def release_run(run_id: str, request: Asked, view: View, work: Blocking, n
     return view.redirect(f"/runs/{run_id}", "Discarded." if discards else "Resumed: it is queued now.")
 
 
+@action("/runs/{run_id:str}/restart", "operate")
+async def restart(run_id: str, request: Asked, view: View, work: Blocking, note: Note) -> Redirect:
+    """Run a flow again from one of its steps on, as a new run."""
+    step = text(await request.form(), "step")
+    try:
+        made = await work(restart_run, run_id, step, None)
+    except HeadraceError as error:
+        return view.redirect(f"/runs/{run_id}", error.message, "bad", error.hint)
+    note.tell("restart flow", run_id, after={"step": step, "run": made})
+    return view.redirect(f"/runs/{made}", f"This is {run_id} again, from step {step} on.")
+
+
 def _latest_s(form: FormMultiDict, settings: Settings) -> float | None:
     return settings.worker.default_timeout_s if text(form, "version") == "now" else None
 
@@ -101,4 +114,4 @@ def _edits(form: FormMultiDict) -> Edits:
     return Edits(whole=whole)
 
 
-routes = Router("/", route_handlers=[cancel_run, again, retry_run, drop_run, release_run])
+routes = Router("/", route_handlers=[cancel_run, again, retry_run, drop_run, release_run, restart])

@@ -156,7 +156,7 @@ def _kind(text: str) -> Kind:
 
 def _queue(store: Store, path: str, is_flow: bool, arguments: bytes, settings: Settings) -> str:  # noqa: FBT001
     version = latest(store, path, settings.worker.default_timeout_s, is_flow=is_flow)
-    run = make_run(path, version.version, version.timeout_s, arguments, "api")
+    run = make_run(path, version.version, version.timeout_s, arguments, "api", is_flow=is_flow)
     now_ns = time.time_ns()
     store.run(create_runs([run], iso_utc(now_ns), now_ns // 1000))
     return run.id

@@ -18,7 +18,7 @@ from console.windmill import job_objects
 from console.workspace import Workspace
 from shared.config import Settings
 from shared.create_runs import Family, Origin, make_run
-from shared.definitions import Script
+from shared.definitions import Flow, Script
 from shared.tracing.context import parse
 from shared.tracing.runs import carried
 
@@ -57,9 +57,12 @@ async def run_by_hash(
 
 
 @post("/jobs/run/f/{path:path}", opt=needs("operate", runs=True))
-async def run_flow(path: str) -> Response[str]:
-    """Flows are kept, and not executed yet."""
-    raise bad_request(f"{path.strip('/')} cannot be run: flows are not executed yet")
+async def run_flow(
+    path: str, request: Request[Caller, None, Any], content: Workspace, runs: Runs, settings: Settings
+) -> Response[str]:
+    """Queue a run of the version of a flow that is deployed now; answers with its id."""
+    version, flow = await content.flow(path.strip("/"))
+    return await _queue(version, flow, request, content, runs, settings)
 
 
 @get("/jobs/list", opt=needs("read", runs=True))
@@ -165,7 +168,7 @@ async def get_progress(run_id: str, runs: Runs, caller: Caller) -> Response[byte
 
 async def _queue(
     version: str,
-    script: Script,
+    runnable: Script | Flow,
     request: Request[Caller, None, Any],
     content: Workspace,
     runs: Runs,
@@ -174,13 +177,14 @@ async def _queue(
     if unsupported := [name for name in _UNSUPPORTED if name in request.query_params]:
         raise bad_request(f"{unsupported[0]} is not supported yet: a run is queued at once, and tried once")
     arguments = await content.referring(_arguments(await request.body()))
-    timeout_s = math.ceil(script.timeout_s or settings.worker.default_timeout_s)
+    timeout_s = math.ceil(runnable.timeout_s or settings.worker.default_timeout_s)
     family = await runs.family(request.user)
     said = parse(request.headers.get("traceparent", ""), request.headers.get("tracestate", ""))
     if said is not None:  # of a client that records spans itself
         family = msgspec.structs.replace(family or Family("", ""), trace=carried(said))
     origin: Origin = "child" if family and family.parent else "api"
-    run = make_run(script.path, version, timeout_s, arguments, origin, family)
+    is_flow = isinstance(runnable, Flow)
+    run = make_run(runnable.path, version, timeout_s, arguments, origin, family, is_flow=is_flow)
     await runs.create(run)
     return created(run.id)
 

@@ -36,6 +36,7 @@ PEOPLE = {
     "POST /runs/{run_id}/drop": "operate",
     "GET /runs/{run_id}/payload": "read",
     "POST /runs/{run_id}/release": "operate",
+    "POST /runs/{run_id}/restart": "operate",
     "POST /runs/{run_id}/retry": "operate",
     "POST /sessions/{session}": "operate",
     "GET /triggers": "read",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
-import msgspec
 import pytest
 from litestar.datastructures import MultiDict
 
@@ -16,6 +14,7 @@ from console.pages.run_filters import Filters, query_of, read_filters
 from console.pages.triggers import sparkline
 from console.pages.way import way_of
 from shared.errors import UserError
+from shared.flow_tree import StepNode
 from shared.history import RunDetails
 from shared.run_record import Attempt, Run
 
@@ -184,34 +183,19 @@ def test_a_flow_without_steps_or_of_unknown_kinds_is_drawn_too() -> None:
     assert draw({"modules": [{"id": "a", "value": {"type": "new"}}, "nonsense"]}, {}).nodes[0].kind == "new"
 
 
-class Step(msgspec.Struct, kw_only=True):
-    """A step as a run of a flow records it."""
-
-    key: str
-    state: str = ""
-    started_at: str | None = None
-    ended_at: str | None = None
-    runnable: str | None = None
-    version: str | None = None
-    starts: int = 1
-    inputs: Any = None
-    result: Any = None
-    error: dict[str, Any] | None = None
-    log: str = ""
-    run: str | None = None
-    steps: list[Step] = []
-
-
+FAILED = StepNode(key="l/1/x", state="failed")
 STEPS = [
-    Step(key="a", state="succeeded", started_at=T0, ended_at=T1),
-    Step(
+    StepNode(key="a", state="succeeded", started_at=T0, ended_at=T1),
+    StepNode(
         key="l",
         steps=[
-            Step(key="l/0", steps=[Step(key="l/0/x", state="succeeded")]),
-            Step(key="l/1", steps=[Step(key="l/1/x", state="failed"), Step(key="l/1/x~1", state="succeeded")]),
+            StepNode(key="l/0", steps=[StepNode(key="l/0/x", state="succeeded")]),
+            StepNode(
+                key="l/1", steps=[StepNode(key="l/1/x", state="failed"), StepNode(key="l/1/x~1", state="succeeded")]
+            ),
         ],
     ),
-    Step(key="z", state="waiting"),
+    StepNode(key="z", state="waiting"),
 ]
 
 
