@@ -6,16 +6,15 @@ import msgspec
 
 from shared import keys
 from shared.flow_tree import all_logs
-from shared.history import RunDetails, show
+from shared.history import show
 from shared.run_record import Attempt
 from shared.runs import LIVE
 from shared.store import Store
 
 
 class LogPart(msgspec.Struct, frozen=True):
-    """The next text of an attempt (counted from 1). `is_first`: nothing of this attempt came before. `state` is
-    `running`, or the outcome of the attempt. `step` is the key of the step of a flow that has printed it, all of it at
-    once when the step has ended.
+    """The next text of an attempt (counted from 1), or of a `step` of a flow that has ended. `is_first`: nothing of it
+    came before. `state` is `running`, or the outcome of the attempt.
     """
 
     attempt: int
@@ -39,9 +38,13 @@ class LogTail:
         execution, text = self._read_live(store)
         details = show(store, self._run_id)
         run = details.run
-        if details.steps:
-            return self._of_steps(details), run.state in LIVE
         parts: list[LogPart] = []
+        for key, log in all_logs(details.steps):
+            if key not in self._ended:
+                self._ended.add(key)
+                parts.append(LogPart(run.attempts, "ended", log, is_first=True, step=key))
+        if details.steps:
+            return parts, run.state in LIVE
         before = run.attempts - (run.state == "running") - len(details.attempts)
         for number, attempt in enumerate(details.attempts, start=before + 1):
             if attempt.execution_id not in self._ended:
@@ -54,12 +57,6 @@ class LogTail:
             parts.append(LogPart(run.attempts, "running", text[len(self._shown) :], is_first))
             self._shown = text
         return [part for part in parts if part.text or part.is_first], run.state in LIVE
-
-    def _of_steps(self, details: RunDetails) -> list[LogPart]:
-        """The logs of steps that have ended since."""
-        new = [(key, log) for key, log in all_logs(details.steps) if key not in self._ended]
-        self._ended |= {key for key, _ in new}
-        return [LogPart(details.run.attempts, details.run.state, log, is_first=True, step=key) for key, log in new]
 
     def _ended_part(self, number: int, attempt: Attempt) -> LogPart:
         """The log of an attempt as it is recorded: all of it, or what is left where it was followed."""
