@@ -10,6 +10,8 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from shared import keys
+from shared.dead import DeadLetter, encode_letter
 from shared.definitions import Runnable, Trigger, Variable
 from shared.definitions import Topic as Filter
 from shared.store import Store
@@ -230,6 +232,26 @@ def test_a_script_is_run_with_arguments_that_have_to_be_an_object(store: Store, 
         assert "arguments are no JSON" in admin.said("/workspace/run", kind="script", path="f/t/script", args=wrong)
     assert "Queued: f/t/script" in admin.said("/workspace/run", kind="script", path="f/t/script", args='{"x": 1}')
     assert admin.get("/runs").count('data-open href="/runs/q2-api-') == 1
+
+
+def test_a_message_that_never_became_a_run_is_shown_handed_out_and_dropped(store: Store, admin: Person) -> None:
+    """With why; grouped with its like."""
+    letter = DeadLetter(
+        1, "oversized", "f/t/x", HOSTILE, 1, HOSTILE.encode(), 99_000, "00ff", None, 1_700_000_000_000, "99000 bytes"
+    )
+    store.command("HSET", keys.DEAD_LETTERS, "m-1", encode_letter(letter))
+    store.command("ZADD", keys.DEAD, letter.at, "m-1")
+    page, listed = admin.get("/dead/m-1"), admin.get("/dead")
+    assert "<script>alert" not in page + listed
+    assert "99000 bytes" in page
+    assert "a message that never became a run" in listed
+    group = re.search(r'href="(/dead\?group=\w+)"', listed)
+    assert group
+    assert "/dead/m-1" in admin.get(group[1])
+    assert admin.client.get("/dead/m-1/payload").content == HOSTILE.encode()
+    assert "left alone" in admin.said("/dead/retry", which="picked", id="m-1")
+    assert admin.said("/dead/drop", which="all", reason="oversized").startswith("1 dropped")
+    admin.get("/dead/m-1", 404)
 
 
 def test_secrets_are_shown_to_nobody(store: Store, admin: Person) -> None:
