@@ -72,10 +72,16 @@ def example_topic(topic: str) -> str:
     return "/".join("a" if level in {"+", "#"} or level.startswith("{") else level for level in levels)
 
 
+def many(count: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number(count)} {noun}" if count == 1 else f"{number(count)} {noun}s"
+
+
 FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "tone": tone,
     "utc": utc,
     "number": number,
+    "many": many,
     "size": size,
     "duration": duration,
     "identity": identity_text,

@@ -13,6 +13,7 @@ from litestar.response import Redirect, Template
 
 from console.auditing import Note
 from console.blocking import Blocking
+from console.pages.filters import many
 from console.pages.forms import Asked, action, page, text
 from console.view import View
 from shared import samples
@@ -65,12 +66,12 @@ def read_overview(store: Store, url: str) -> Overview:
 def process_rows(sessions: Sequence[SessionStatus], processes: Sequence[Process]) -> list[Row]:
     """All but the workers. An ingest process is known by the sessions that it holds; one that holds none stands by."""
     held = Counter(session.holder for session in sessions if session.holder)
-    rows = [Row("ingest", name, f"holds {count} sessions", "alive") for name, count in sorted(held.items())]
+    rows = [Row("ingest", name, f"holds {many(count, 'session')}", "alive") for name, count in sorted(held.items())]
     alive = sum(process.kind == "ingest" and process.state == "alive" for process in processes)
     if alive > len(held):
         rows.append(Row("ingest", "", f"{alive - len(held)} more stand by", "alive"))
     rows += [
-        Row("dispatch", process.name, f"{process.doing} messages in hand", process.state, process.idle_ms)
+        Row("dispatch", process.name, f"{many(process.doing, 'message')} in hand", process.state, process.idle_ms)
         for process in processes
         if process.kind == "dispatch"
     ]
