@@ -43,9 +43,9 @@ class _Page:
         self._last = NEWLINE
 
     def show(self, part: LogPart) -> None:
-        """Write it, under a line that names its step or attempt; a run with one attempt has none."""
+        """Write it, under a line that names its attempt or step; a run with one attempt has none."""
+        what = f"step {part.step}" if part.step else f"attempt {part.attempt}, {part.state}"
         if part.is_first and (part.step or part.attempt > 1 or self._has_followed):
-            what = f"step {part.step}" if part.step else f"attempt {part.attempt}, {part.state}"
             click.echo(f"{'' if self._last == NEWLINE else NEWLINE}--- {what}")
             self._last = NEWLINE
         self._has_followed = self._has_followed or part.state == "running"
