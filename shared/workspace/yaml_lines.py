@@ -51,6 +51,16 @@ def _unfolds(file: str, node: yaml.MappingNode, problems: Problems) -> bool:
     return True
 
 
+def plain_document(text: str) -> dict[str, Any]:
+    """The mapping that a file holds, as JSON; empty where it holds none, or what is no JSON."""
+    try:
+        node = _compose(text)
+        document = json_of(node) if isinstance(node, yaml.MappingNode) else {}
+    except (yaml.YAMLError, UnusableNode):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
 def _compose(text: str) -> yaml.Node | None:
     """By libyaml, which is ten times as fast, where PyYAML has it; errors are told in PyYAML's own words."""
     loader = getattr(yaml, "CSafeLoader", None)
