@@ -1,4 +1,4 @@
-"""Puts the console process together: listens on a loopback address until SIGTERM or SIGINT."""
+"""Puts the console process together, and serves until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import ip_address
 
 import uvicorn
 import uvloop
 from litestar.types import ASGIApp
 
+from console.door import first_link, wait_for_tokens
+from console.hosts import is_loopback
 from console.web import make_app
 from console.workspace import Workspace
 from shared import run_tokens
 from shared.config import ConsoleSettings, Settings
 from shared.config_keys import public_url
-from shared.errors import ConfigError, HeadraceError
+from shared.errors import HeadraceError
 from shared.events import emit
 from shared.secrets import SecretBox
 from shared.store import AsyncStore
@@ -33,8 +34,11 @@ BACKLOG = 512
 def run_console(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT, then answer what is under way; a second one ends the process at once.
 
-    Returns the exit status. Raises ConfigError for an address that may not, or cannot, be listened on.
+    Returns the exit status. Raises ConfigError for an address that others reach while there are no tokens, and
+    HeadraceError for one that cannot be listened on.
     """
+    if not is_loopback(settings.console.host):
+        wait_for_tokens(settings)
     listener = _listen(settings.console)
     uvloop.run(_serve(settings, listener))
     return 0
@@ -46,7 +50,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     try:
         workspace = Workspace(store, settings, box)
         app = make_app(store, workspace, settings, box.derive(run_tokens.PURPOSE))
-        server = _Server(app, settings)
+        server = _Server(app, settings, await first_link(store, settings))
         _stop_on_signals(server)
         await server.serve([listener])
     finally:
@@ -57,7 +61,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
 class _Server(uvicorn.Server):
     """Uvicorn without its own signal handlers and log."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, login: str) -> None:
         config = uvicorn.Config(
             app,
             lifespan="off",
@@ -71,12 +75,13 @@ class _Server(uvicorn.Server):
         )
         super().__init__(config)
         self._settings = settings
+        self._login = login
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As Uvicorn's; says that the process is ready."""
         await super().startup(sockets)
         redis, url = public_url(self._settings.redis_url), self._settings.console.url
-        emit("process.ready", process="console", url=url, redis=redis)
+        emit("process.ready", process="console", url=url, login=self._login, redis=redis)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -85,11 +90,6 @@ class _Server(uvicorn.Server):
 
 
 def _listen(settings: ConsoleSettings) -> socket.socket:
-    if not _is_loopback(settings.host):
-        raise ConfigError(
-            f"console.host is {settings.host!r}, and the console does not listen beyond this machine",
-            hint="set it to 127.0.0.1 or ::1, and let a proxy that asks for a password stand in front",
-        )
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -103,13 +103,6 @@ def _listen(settings: ConsoleSettings) -> socket.socket:
         ) from error
     listener.listen(BACKLOG)
     return listener
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _stop_on_signals(server: _Server) -> None:

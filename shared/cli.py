@@ -36,7 +36,7 @@ COMMANDS = {
     "ingest": Entry(_PROCESSES, "ingest.cli:ingest", "Hold the MQTT sessions; store each message before its ack."),
     "dispatch": Entry(_PROCESSES, "dispatch.cli:dispatch", "Turn stored messages into runs."),
     "worker": Entry(_PROCESSES, "worker.cli:worker", "Run the code, record what came of it."),
-    "console": Entry(_PROCESSES, "console.cli:console", "Serve HTTP: what scripts' wmill client speaks to."),
+    "console": Entry(_PROCESSES, "console.cli:console", "Serve the web console and the HTTP API."),
     "redis": Entry(_PROCESSES, "shared.cli_services:redis", "Serve an embedded Redis (Valkey) from the data folder."),
     "broker": Entry(_PROCESSES, "shared.cli_services:broker", "Serve an MQTT broker on this machine."),
     "init": Entry(_WORKSPACE, "shared.cli_init:init", "Write a workspace folder to start from."),
@@ -52,6 +52,9 @@ COMMANDS = {
     "dead": Entry(_RUNS, "shared.cli_dead:dead", "Find dead letters; show one, run it again, drop it."),
     "trigger": Entry(_OPERATE, "shared.cli_trigger:trigger", "List triggers; suspend, resume, disable, test one."),
     "sessions": Entry(_OPERATE, "shared.cli_sessions:sessions", "List MQTT sessions; drain or end one left behind."),
+    "token": Entry(_OPERATE, "shared.cli_token:token", "Make, list and revoke tokens for console and API."),
+    "login": Entry(_OPERATE, "shared.cli_token:login", "Print an address that logs a browser in, once."),
+    "audit": Entry(_OPERATE, "shared.cli_audit:audit", "List who changed what through the console."),
     "status": Entry(_OPERATE, "shared.cli_status:status", "Show sessions, queues, workers and every counter."),
     "doctor": Entry(_OPERATE, "shared.cli_status:doctor", "Check the set-up, and say how to mend what is wrong."),
 }

@@ -22,6 +22,12 @@
 | `headrace:definitions` | hash version → JSON | push | all | for ever (immutable) |
 | `headrace:deployments` | list of deployment records, newest first | push | history | `deployments_max` |
 | `headrace:state` | hash path → JSON: resources that scripts write (`set_state`) | console | console, worker | until deleted |
+| `headrace:tokens` | hash token id → JSON: name, scope, digest, expiry | token, console | console | until revoked |
+| `headrace:tokens:used` | hash token id → epoch ms | console | token | as the token |
+| `headrace:browser:<digest>` | string, expiring: a browser that is logged in | console | console | `console.session_s` |
+| `headrace:link:<digest>` | string, expiring: a link that logs a browser in, once | login, console | console | 10 min; the first 24 h |
+| `headrace:tries:<address>` | string, expiring: logins that failed | console | console | 1 min |
+| `headrace:audit` | stream of changes: who, what, before, after | console, token | audit | `audit_max` |
 | `headrace:runs` | zset run id → queued at (epoch µs) | place, create_runs | runs | retention |
 | `headrace:runs:<trigger>` | the same per trigger | place, create_runs | runs | retention |
 | `headrace:suspended:<trigger>` | zset run id → placed at (epoch µs): runs that wait to be resumed | place | resume, discard, trigger | until resumed, discarded or cancelled |
@@ -53,6 +59,9 @@ DEPLOYMENTS = PREFIX + "deployments"
 OUTBOXES = PREFIX + "outboxes"
 RUNS = PREFIX + "runs"
 STATE = PREFIX + "state"
+TOKENS = PREFIX + "tokens"
+TOKENS_USED = PREFIX + "tokens:used"
+AUDIT = PREFIX + "audit"
 WORKERS = PREFIX + "workers"
 
 RQ_QUEUES = "rq:queues"
@@ -122,6 +131,21 @@ def children(run_id: str) -> str:
 def live_log(run_id: str) -> str:
     """What a run that takes long has printed so far."""
     return f"{PREFIX}log:{run_id}"
+
+
+def browser_session(digest: str) -> str:
+    """A browser that is logged in to the console."""
+    return f"{PREFIX}browser:{digest}"
+
+
+def login_link(digest: str) -> str:
+    """A link that logs a browser in."""
+    return f"{PREFIX}link:{digest}"
+
+
+def login_tries(address: str) -> str:
+    """How many logins from an address have failed lately."""
+    return f"{PREFIX}tries:{address}"
 
 
 def worker(name: str) -> str:

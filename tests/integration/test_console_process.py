@@ -31,11 +31,12 @@ def test_the_ready_line_names_its_address_and_sigterm_ends_it(console: Console) 
     assert "headrace console stopped" in console.process.output
 
 
-def test_an_address_that_others_can_reach_is_refused(tmp_path: Path, redis_url: str) -> None:
+def test_an_address_that_others_can_reach_is_refused_without_a_token(tmp_path: Path, redis_url: str) -> None:
     """It says so before it listens, as a wrong setting."""
     with Console(tmp_path, redis_url, HEADRACE_CONSOLE__HOST="0.0.0.0").process as process:  # noqa: S104 - refused
         assert process.start().wait() == 2
         assert "error: console.host is '0.0.0.0'" in process.output
+        assert "headrace token create" in process.output
 
 
 def test_a_port_that_is_taken_is_said_with_what_to_do(tmp_path: Path, redis_url: str) -> None:
