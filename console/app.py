@@ -13,9 +13,10 @@ import uvicorn
 import uvloop
 from litestar.types import ASGIApp
 
+from console.blocking import Blocking
 from console.door import first_link, wait_for_tokens
 from console.hosts import is_loopback
-from console.web import make_app
+from console.web import Tools, make_app
 from console.workspace import Workspace
 from shared import run_tokens
 from shared.config import ConsoleSettings, Settings
@@ -46,14 +47,15 @@ def run_console(settings: Settings) -> int:
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
     box = SecretBox.load(settings, create=True)
-    store = AsyncStore.connect(settings.redis_url)
+    store, work = AsyncStore.connect(settings.redis_url), Blocking(settings.redis_url)
     try:
-        workspace = Workspace(store, settings, box)
-        app = make_app(store, workspace, settings, box.derive(run_tokens.PURPOSE))
+        tools = Tools(store, work, Workspace(store, work, settings, box))
+        app = make_app(tools, settings, box.derive(run_tokens.PURPOSE))
         server = _Server(app, settings, await first_link(store, settings))
         _stop_on_signals(server)
         await server.serve([listener])
     finally:
+        work.close()
         await store.close()
     emit("process.stopped", process="console")
 

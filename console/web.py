@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from litestar import Litestar, Router
 from litestar.connection import ASGIConnection
 from litestar.datastructures import CacheControlHeader
@@ -16,6 +17,7 @@ from litestar.static_files import create_static_files_router
 from console.access import make_guard
 from console.auditing import Auditing, provide_note
 from console.authentication import Authentication, Authenticator
+from console.blocking import Blocking
 from console.callers import provide_caller
 from console.errors import not_found, on_defect, on_error, on_http_error
 from console.headers import SecurityHeaders
@@ -33,11 +35,20 @@ BODY_MAX = 16 * MIB
 _YEAR_S = 365 * 24 * 3600
 
 
-def make_app(store: AsyncStore, content: Workspace, settings: Settings, token_key: bytes) -> Litestar:
+class Tools(msgspec.Struct, frozen=True):
+    """What handlers stand on, of one process."""
+
+    store: AsyncStore
+    work: Blocking
+    content: Workspace
+
+
+def make_app(tools: Tools, settings: Settings, token_key: bytes) -> Litestar:
     """All that the console serves. `token_key` is what runs' tokens are signed with.
 
     Raises InternalError for a route that does not say what it needs.
     """
+    store, content = tools.store, tools.content
     authenticator = Authenticator(store, settings, token_key)
 
     def in_our_workspace(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
@@ -62,6 +73,7 @@ def make_app(store: AsyncStore, content: Workspace, settings: Settings, token_ke
             "settings": Provide(lambda: settings, sync_to_thread=False),
             "store": Provide(lambda: store, sync_to_thread=False),
             "view": Provide(provide_view, sync_to_thread=False),
+            "work": Provide(lambda: tools.work, sync_to_thread=False),
         },
         middleware=[DefineMiddleware(Authentication, authenticator=authenticator)],
         before_send=[SecurityHeaders(settings), Auditing(store, settings.retention.audit_max)],
