@@ -23,9 +23,10 @@ from console.errors import not_found, on_defect, on_error, on_http_error
 from console.headers import SecurityHeaders
 from console.needs import needs, needs_of
 from console.pages import home, login
+from console.paging import provide_paging
 from console.runs import Runs
 from console.view import STATIC, make_templates, provide_view
-from console.windmill import jobs, resources, users, variables
+from console.windmill import jobs, resource_types, resources, trigger_family, triggers, users, variables
 from console.workspace import Workspace
 from shared.config import MIB, Settings
 from shared.errors import HeadraceError, InternalError
@@ -57,7 +58,15 @@ def make_app(tools: Tools, settings: Settings, token_key: bytes) -> Litestar:
 
     in_workspace = Router(
         "/w/{workspace:str}",
-        route_handlers=[variables.routes, resources.routes, jobs.routes, users.routes],
+        route_handlers=[
+            variables.routes,
+            resources.routes,
+            resource_types.routes,
+            triggers.routes,
+            trigger_family.routes,
+            jobs.routes,
+            users.routes,
+        ],
         guards=[in_our_workspace],
     )
     api = Router("/api", route_handlers=[users.server_routes, in_workspace])
@@ -68,6 +77,7 @@ def make_app(tools: Tools, settings: Settings, token_key: bytes) -> Litestar:
             "authenticator": Provide(lambda: authenticator, sync_to_thread=False),
             "caller": Provide(provide_caller, sync_to_thread=False),
             "content": Provide(lambda: content, sync_to_thread=False),
+            "paging": Provide(provide_paging, sync_to_thread=False),
             "note": Provide(provide_note, sync_to_thread=False),
             "runs": Provide(lambda: Runs(store), sync_to_thread=False),
             "settings": Provide(lambda: settings, sync_to_thread=False),

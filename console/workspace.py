@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
-from console.edits import deploy_one
+from console.blocking import Blocking
 from console.errors import not_found
 from shared import keys
 from shared.config import Settings
-from shared.definitions import Resource, Script, Variable
+from shared.definitions import File, Resource, Script, Variable
+from shared.deploy import Editor, Edits, Pushed, edit
 from shared.deployment import NUMBER, TABLE, Deployed, definition_command, read_all_async, read_deployed
+from shared.deployments import Deployment
 from shared.errors import InternalError, SecretError
 from shared.secrets import SecretBox
 from shared.store import AsyncStore
@@ -41,6 +43,20 @@ class Current(msgspec.Struct, frozen=True):
     values: Values
 
 
+class Change(msgspec.Struct, frozen=True):
+    """Who deployed something, and when (epoch ms)."""
+
+    author: str = ""
+    at: int = 0
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """For each `<kind>:<path>`, the newest change of it in the list of deployments, and the oldest there."""
+
+    newest: Mapping[str, Change]
+    oldest: Mapping[str, Change]
+
+
 class Workspace:
     """Reads through Redis at each request, and keeps what belongs to the number of a deployment.
 
@@ -48,12 +64,15 @@ class Workspace:
     written at once, and the last one to write wins.
     """
 
-    def __init__(self, store: AsyncStore, settings: Settings, box: SecretBox) -> None:
+    def __init__(self, store: AsyncStore, work: Blocking, settings: Settings, box: SecretBox) -> None:
         self.name = settings.workspace
         self._store = store
+        self._work = work
         self._settings = settings
         self._box = box
         self._current: Current | None = None
+        self._texts: tuple[tuple[bytes | None, ...], Mapping[str, str]] | None = None
+        self._changes: tuple[tuple[bytes | None, ...], Changes] | None = None
         self._editing = asyncio.Lock()
 
     async def current(self) -> Current:
@@ -111,13 +130,34 @@ class Workspace:
         state = State(value, time.time_ns() // 1_000_000, description)
         await self._store.command("HSET", keys.STATE, path, msgspec.json.encode(state))
 
-    async def put(self, item: Variable | Resource, author: str) -> None:
-        """Deploy a variable (the value of a secret one is plain here) or a resource, one at a time.
+    async def forget_state(self, path: str) -> None:
+        """Nothing is kept there any more."""
+        await self._store.command("HDEL", keys.STATE, path)
 
-        Raises WorkspaceError, SecretError, StoreUnavailable.
+    async def texts(self) -> Mapping[str, str]:
+        """The deployed files, by path; values of secrets are not in them."""
+        current = await self.current()
+        if self._texts is None or self._texts[0] != current.identity:
+            files = await read_all_async(self._store, current.deployed.of_kind("file"), File)
+            self._texts = current.identity, {path: file.text for path, file in files.items()}
+        return self._texts[1]
+
+    async def changes(self) -> Changes:
+        """Who changed what, as far as the list of deployments goes back."""
+        current = await self.current()
+        if self._changes is None or self._changes[0] != current.identity:
+            entries = await self._store.command("LRANGE", keys.DEPLOYMENTS, 0, -1)
+            deployments = [msgspec.json.decode(entry, type=Deployment) for entry in entries]
+            self._changes = current.identity, _changes(deployments)
+        return self._changes[1]
+
+    async def edit(self, edits: Edits | Editor, author: str, message: str = "") -> Pushed:
+        """Deploy files that are changed, one change at a time.
+
+        Raises WorkspaceError, UserError (which an editor raises), SecretError, StoreUnavailable.
         """
         async with self._editing:
-            await asyncio.to_thread(deploy_one, self._settings, item, author)
+            return await self._work(edit, self._settings, edits, author, message)
 
     def opened(self, variable: Variable) -> str:
         """Its plain value. Raises SecretError."""
@@ -138,6 +178,16 @@ class Workspace:
         variables = await read_all_async(self._store, deployed.of_kind("variable"), Variable)
         resources = await read_all_async(self._store, deployed.of_kind("resource"), Resource)
         return Current(identity, deployed, variables, resources, Values(variables, resources, self._box))
+
+
+def _changes(deployments: Iterable[Deployment]) -> Changes:
+    newest: dict[str, Change] = {}
+    oldest: dict[str, Change] = {}
+    for deployment in deployments:
+        for name in deployment.changed:
+            oldest[name] = Change(deployment.author, deployment.at)
+            newest.setdefault(name, oldest[name])
+    return Changes(newest, oldest)
 
 
 def _as_resource(path: str, blob: bytes) -> Resource:
