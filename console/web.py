@@ -26,7 +26,21 @@ from console.pages import home, login
 from console.paging import provide_paging
 from console.runs import Runs
 from console.view import STATIC, make_templates, provide_view
-from console.windmill import jobs, resource_types, resources, trigger_family, triggers, users, variables
+from console.windmill import (
+    job_actions,
+    job_lists,
+    job_updates,
+    jobs,
+    resource_types,
+    resources,
+    starting,
+    trigger_family,
+    triggers,
+    users,
+    variables,
+)
+from console.windmill.job_updates import provide_wanted
+from console.windmill.starting import provide_starter
 from console.workspace import Workspace
 from shared.config import MIB, Settings
 from shared.errors import HeadraceError, InternalError
@@ -65,6 +79,10 @@ def make_app(tools: Tools, settings: Settings, token_key: bytes) -> Litestar:
             triggers.routes,
             trigger_family.routes,
             jobs.routes,
+            starting.routes,
+            job_lists.routes,
+            job_actions.routes,
+            job_updates.routes,
             users.routes,
         ],
         guards=[in_our_workspace],
@@ -81,8 +99,10 @@ def make_app(tools: Tools, settings: Settings, token_key: bytes) -> Litestar:
             "note": Provide(provide_note, sync_to_thread=False),
             "runs": Provide(lambda: Runs(store), sync_to_thread=False),
             "settings": Provide(lambda: settings, sync_to_thread=False),
+            "starter": Provide(provide_starter, sync_to_thread=False),
             "store": Provide(lambda: store, sync_to_thread=False),
             "view": Provide(provide_view, sync_to_thread=False),
+            "wanted": Provide(provide_wanted, sync_to_thread=False),
             "work": Provide(lambda: tools.work, sync_to_thread=False),
         },
         middleware=[DefineMiddleware(Authentication, authenticator=authenticator)],

@@ -11,7 +11,7 @@ from shared.definitions import Runnable
 from shared.runs import RunSpec, encode_job
 from shared.scripts.operate import MadeRun
 
-Origin = Literal["api", "child"]
+Origin = Literal["api", "child", "preview"]
 DESCRIPTION_LENGTH = 120
 HANDLER_ORIGIN = "handler"
 
@@ -25,13 +25,19 @@ class Family(msgspec.Struct, frozen=True):
 
 
 def make_run(
-    runnable: str, version: str, timeout_s: int, args: bytes, origin: Origin, family: Family | None = None
+    runnable: str,
+    version: str,
+    timeout_s: int,
+    args: bytes,
+    origin: Origin,
+    family: Family | None = None,
+    key: str = "",
 ) -> MadeRun:
     """A run of this script version, for `create_runs`; `args` is a JSON object, the arguments of `main`.
 
-    Its id says QoS 2: a crash never starts it again on its own.
+    Its id says QoS 2: a crash never starts it again on its own. `key`: what it is to be known by, '' for a new one.
     """
-    key = f"api-{secrets.token_hex(16)}"
+    key = key or f"api-{secrets.token_hex(16)}"
     run_id = f"q2-{key}"
     parent, root, cause = (family.parent, family.root, family.cause) if family else (None, None, "")
     spec = RunSpec("", runnable, version, key, {}, b"", args=args, origin=origin, parent=parent, root=root, cause=cause)

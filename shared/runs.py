@@ -26,7 +26,14 @@ _WRITTEN_OFF: Final = {
 
 # state → {what happens: next state}. `claim` keeps `queued`: a claim is not a start.
 TRANSITIONS: Final[dict[str, dict[str, str]]] = {
-    "new": {"place": "queued", "suspend": "suspended", "filter": "filtered", "create": "queued", "handle": "queued"},
+    "new": {
+        "place": "queued",
+        "suspend": "suspended",
+        "filter": "filtered",
+        "create": "queued",
+        "create for later": "scheduled",
+        "handle": "queued",
+    },
     "queued": {"claim": "queued", "start": "running", "sweep QoS 0": "lost", "cancel": "cancelled"},
     "scheduled": {"promote": "queued", "cancel": "cancelled"},
     "suspended": {"resume": "queued", "discard": "cancelled", "cancel": "cancelled"},
@@ -64,6 +71,7 @@ CAUSES: Final = {
     "suspend": Cause("dispatch", ("place",), "the same, and the trigger is suspended at that moment"),
     "filter": Cause("dispatch", ("place",), "the trigger's filters refuse the message; there is no record"),
     "create": Cause("console", ("create_runs",), "somebody, or another run, asks for it"),
+    "create for later": Cause("console", ("create_runs",), "the same, not before a time"),
     "handle": Cause("any worker", ("create_handler",), "a run with an error handler has ended badly"),
     "claim": Cause("worker", ("claim",), "it takes runs from the queue"),
     "start": Cause("worker", ("start",), "the code is about to begin"),
