@@ -24,12 +24,15 @@ EVERY_S: Final = 0.1
 SLOWER_S: Final = 0.5
 """From SLOWER_AFTER_S on."""
 SLOWER_AFTER_S: Final = 5.0
+HELD_S: Final = 1.0
 PING_S: Final = 5.0
 LONGEST_S: Final = 600.0
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What somebody knows already: whether it was running, how much of the log (characters)."""
+    """What somebody knows already: whether it was running, how much of the log (in units of UTF-16: JavaScript counts
+    so).
+    """
 
     running: bool = False
     log_offset: int = 0
@@ -51,8 +54,13 @@ def provide_wanted(
 
 @get("/jobs_u/getupdate/{run_id:str}", opt=needs("read", runs=True))
 async def get_update(run_id: str, runs: Runs, caller: Caller, wanted: Wanted) -> Response[bytes]:
-    """What is new."""
-    return as_json(await _update(await runs.get(run_id, caller), runs, wanted))
+    """What is new, as soon as anything is, or after a second: there are clients that ask again at once."""
+    begun = time.monotonic()
+    while True:
+        update = await _update(await runs.get(run_id, caller), runs, wanted)
+        if update.keys() - {"log_offset", "progress"} or time.monotonic() - begun > HELD_S:
+            return as_json(update)
+        await asyncio.sleep(EVERY_S)
 
 
 @get("/jobs_u/getupdate_sse/{run_id:str}", opt=needs("read", runs=True))
@@ -71,10 +79,10 @@ async def _update(found: Found, runs: Runs, wanted: Wanted) -> dict[str, Any]:
     elif (state == "running") != wanted.running:
         update["running"] = state == "running"
     if not (wanted.no_logs or wanted.only_result):
-        log = await runs.log(found)
-        if len(log) > wanted.log_offset:
-            update["new_logs"] = log[wanted.log_offset :]
-        update["log_offset"] = max(len(log), wanted.log_offset)
+        log = (await runs.log(found)).encode("utf-16-le")
+        if new := log[2 * wanted.log_offset :]:
+            update["new_logs"] = new.decode("utf-16-le", "replace")
+        update["log_offset"] = max(len(log) // 2, wanted.log_offset)
     if wanted.get_progress and found.progress is not None:
         update["progress"] = found.progress
     return update
