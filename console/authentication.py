@@ -16,6 +16,8 @@ from shared import browser_sessions, keys, run_tokens, tokens
 from shared.config import Settings
 from shared.store import AsyncStore
 
+WINDMILLS_COOKIE: Final = "token"
+"""In which `wmill` sends an API token now and then. Nothing here sets it, so no browser has it."""
 _SCHEME: Final = "Bearer "
 _USE_NOTED_EVERY_MS: Final = 60_000
 
@@ -91,6 +93,8 @@ class Authentication(AbstractAuthenticationMiddleware):
             caller = await self._authenticator.by_token(header.removeprefix(_SCHEME).strip())
         elif secret := connection.cookies.get(self._authenticator.cookie, ""):
             caller = await self._authenticator.by_cookie(secret) or Nobody()
+        elif (token := connection.cookies.get(WINDMILLS_COOKIE, "")).startswith(tokens.PREFIX):
+            caller = await self._authenticator.by_token(token)
         else:
             caller = Nobody()
         return AuthenticationResult(user=caller, auth=None)

@@ -27,17 +27,24 @@ from console.paging import provide_paging
 from console.runs import Runs
 from console.view import STATIC, make_templates, provide_view
 from console.windmill import (
+    audit_log,
+    folders,
     job_actions,
     job_lists,
     job_updates,
     jobs,
+    lock_requests,
     resource_types,
     resources,
+    scripts,
+    server,
     starting,
+    tokens,
     trigger_family,
     triggers,
     users,
     variables,
+    workspaces,
 )
 from console.windmill.job_updates import provide_wanted
 from console.windmill.starting import provide_starter
@@ -84,10 +91,24 @@ def make_app(tools: Tools, settings: Settings, token_key: bytes) -> Litestar:
             job_actions.routes,
             job_updates.routes,
             users.routes,
+            scripts.routes,
+            folders.routes,
+            workspaces.routes,
+            audit_log.routes,
+            lock_requests.routes,
         ],
         guards=[in_our_workspace],
     )
-    api = Router("/api", route_handlers=[users.server_routes, in_workspace])
+    api = Router(
+        "/api",
+        route_handlers=[
+            server.server_routes,
+            users.server_routes,
+            tokens.server_routes,
+            workspaces.server_routes,
+            in_workspace,
+        ],
+    )
     app = Litestar(
         [api, home.routes, login.routes, _static_files()],
         guards=[make_guard(settings.console)],

@@ -50,6 +50,13 @@ class Change(msgspec.Struct, frozen=True):
     at: int = 0
 
 
+class OldVersion(msgspec.Struct, frozen=True):
+    """A version that was deployed, and why."""
+
+    version: str
+    message: str
+
+
 class Changes(msgspec.Struct, frozen=True):
     """For each `<kind>:<path>`, the newest change of it in the list of deployments, and the oldest there."""
 
@@ -150,6 +157,12 @@ class Workspace:
             deployments = [msgspec.json.decode(entry, type=Deployment) for entry in entries]
             self._changes = current.identity, _changes(deployments)
         return self._changes[1]
+
+    async def versions_of(self, name: str) -> list[OldVersion]:
+        """What was deployed under `<kind>:<path>`, newest first, as far as the list of deployments goes back."""
+        entries = await self._store.command("LRANGE", keys.DEPLOYMENTS, 0, -1)
+        deployments = [msgspec.json.decode(entry, type=Deployment) for entry in entries]
+        return [OldVersion(each.changed[name], each.message) for each in deployments if name in each.changed]
 
     async def edit(self, edits: Edits | Editor, author: str, message: str = "") -> Pushed:
         """Deploy files that are changed, one change at a time.

@@ -27,6 +27,7 @@
 | `headrace:browser:<digest>` | string, expiring: a browser that is logged in | console | console | `console.session_s` |
 | `headrace:link:<digest>` | string, expiring: a link that logs a browser in, once | login, console | console | 10 min; the first 24 h |
 | `headrace:tries:<address>` | string, expiring: logins that failed | console | console | 1 min |
+| `headrace:lock_answer:<id>` | string, expiring: the packages of a script that `wmill` has asked for | console | console | 10 min |
 | `headrace:audit` | stream of changes: who, what, before, after | console, token | audit | `audit_max` |
 | `headrace:runs` | zset run id → queued at (epoch µs) | place, create_runs | runs | retention |
 | `headrace:runs:<trigger>` | the same per trigger | place, create_runs | runs | retention |
@@ -146,6 +147,11 @@ def login_link(digest: str) -> str:
 def login_tries(address: str) -> str:
     """How many logins from an address have failed lately."""
     return f"{PREFIX}tries:{address}"
+
+
+def lock_answer(lock_id: str) -> str:
+    """The packages of a script, as long as somebody waits for them."""
+    return f"{PREFIX}lock_answer:{lock_id}"
 
 
 def worker(name: str) -> str:

@@ -9,13 +9,15 @@ from litestar import Response, Router, get, post
 
 from console.answers import as_json, as_text
 from console.blocking import Blocking
-from console.callers import Caller, as_run
+from console.callers import Caller, Person, as_run
 from console.errors import bad_request, forbidden, not_found
 from console.needs import needs
 from console.runs import Found, Runs
 from console.windmill import job_objects
 from console.windmill.filtering import languages_of
+from console.windmill.lock_requests import read_lock
 from console.workspace import Workspace
+from shared.store import AsyncStore
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -74,8 +76,10 @@ async def get_result(run_id: str, runs: Runs, caller: Caller) -> Response[bytes]
 
 
 @get("/jobs_u/completed/get_result_maybe/{run_id:str}", opt=needs("read", runs=True))
-async def get_result_maybe(run_id: str, runs: Runs, caller: Caller) -> job_objects.ResultMaybe:
+async def get_result_maybe(run_id: str, runs: Runs, caller: Caller, store: AsyncStore) -> job_objects.ResultMaybe:
     """Whether a run has ended, and with what."""
+    if isinstance(caller, Person) and (lock := await read_lock(store, run_id)) is not None:
+        return lock
     return job_objects.result_maybe(await runs.get(run_id, caller))
 
 

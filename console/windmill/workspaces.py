@@ -1,0 +1,93 @@
+"""The one workspace that there is: its name, its archive, what its clients ask of it before they do anything."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from litestar import Response, Router, get, post
+
+from console.callers import Caller
+from console.errors import bad_request, forbidden
+from console.needs import needs
+from console.windmill.exporting import Wanted, make_zip
+from console.windmill.identity import email_of, username_of
+from console.workspace import Workspace
+
+
+class WorkspaceId(msgspec.Struct, frozen=True):
+    """Body of exists and create."""
+
+    id: str
+    name: str = ""
+
+
+@get("/list", opt=needs("read"))
+async def list_workspaces(content: Workspace) -> list[dict[str, Any]]:
+    """The only one."""
+    return [{"id": content.name, "name": content.name, "owner": "headrace"}]
+
+
+@get("/users", opt=needs("read"))
+async def user_workspaces(content: Workspace, caller: Caller) -> dict[str, Any]:
+    """The workspaces of who asks."""
+    one = {"id": content.name, "name": content.name, "username": username_of(caller.name), "color": ""}
+    return {"email": email_of(caller.name), "workspaces": [one | {"disabled": False, "operator_settings": None}]}
+
+
+@post("/exists", status_code=200, opt=needs("read", audited=False))
+async def exists_workspace(data: WorkspaceId, content: Workspace) -> bool:
+    """Whether it is the only one."""
+    return data.id == content.name
+
+
+@post("/create", opt=needs("admin", audited=False))
+async def create_workspace(data: WorkspaceId, content: Workspace) -> Response[str]:
+    """Another workspace is another Headrace."""
+    raise forbidden(
+        f"workspace {data.id} cannot be created: this Headrace has the workspace {content.name} (the setting workspace)"
+    )
+
+
+@get("/workspaces/tarball", opt=needs("read"))
+async def archive(
+    content: Workspace,
+    archive_type: str = "zip",
+    *,
+    skip_variables: bool = False,
+    skip_secrets: bool = False,
+    skip_resources: bool = False,
+    skip_resource_types: bool = False,
+    include_triggers: bool = False,
+) -> Response[bytes]:
+    """All files of the workspace, as `wmill sync` wants them."""
+    if archive_type != "zip":
+        raise bad_request(f"Invalid Archive Type: {archive_type}, write zip")
+    wanted = Wanted(
+        variables=not skip_variables,
+        secrets=not skip_secrets,
+        resources=not skip_resources,
+        resource_types=not skip_resource_types,
+        triggers=include_triggers,
+    )
+    made = await asyncio.to_thread(make_zip, await content.texts(), wanted)
+    return Response(made, media_type="application/zip")
+
+
+@get("/workspaces/get_settings", opt=needs("read"))
+async def settings(content: Workspace) -> dict[str, Any]:
+    """Nothing is set."""
+    return {"workspace_id": content.name}
+
+
+@get("/workspaces/get_workspace_name", opt=needs("read"))
+async def name(content: Workspace) -> Response[str]:
+    """As a text."""
+    return Response(content.name, media_type="text/plain")
+
+
+server_routes = Router(
+    "/workspaces", route_handlers=[list_workspaces, user_workspaces, exists_workspace, create_workspace]
+)
+routes = Router("/", route_handlers=[archive, settings, name])
