@@ -1,4 +1,4 @@
-"""Locks of scripts, which `wmill` asks for before it pushes: packages are resolved at once, and told as the result of a job.
+"""Locks of scripts, which `wmill` asks for before it pushes: packages are resolved at once, and told as a job would be.
 
 The id is that of no run. The answer is kept for as long as a client waits for it.
 """
