@@ -98,11 +98,13 @@ class Workspace:
 
     async def resource(self, path: str) -> Resource:
         """A deployed resource, or else a state, as it was written. Raises Refusal (404)."""
-        current = await self.current()
-        found = current.resources.get(path) or await self.state(path)
-        if found is None:
+        if (found := await self.find_resource(path)) is None:
             raise not_found(f"Resource not found at path: {path}")
         return found
+
+    async def find_resource(self, path: str) -> Resource | None:
+        """The same; None where there is none."""
+        return (await self.current()).resources.get(path) or await self.state(path)
 
     async def state(self, path: str) -> Resource | None:
         """The state at this path as a resource."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
 from shared.definitions import Broker, Trigger, Variable
 from shared.left import Wish
 from shared.secrets import SecretBox
-from shared.values import MASKED_CHARACTERS, VARIABLE, Values
+from shared.values import MASKED_CHARACTERS, VARIABLE, Values, broker_references
 
 
 class Assignment(msgspec.Struct, frozen=True):
@@ -60,7 +60,7 @@ class Assignment(msgspec.Struct, frozen=True):
 def resolved(broker: Broker, variables: Mapping[str, Variable], box: SecretBox) -> Broker:
     """A broker with the values of its variables. Raises UnknownReference, SecretError."""
     values = Values(variables, {}, box)
-    found = {field: values.variable(path) for field, path in references(broker)}
+    found = {field: values.variable(path) for field, path in broker_references(broker)}
     return msgspec.structs.replace(broker, **found)
 
 
@@ -68,16 +68,8 @@ def hidden(text: str, broker: Broker, found: Broker) -> str:
     """A text about the broker, which was resolved to `found`, that may be logged: a value that came from a variable is
     its reference again.
     """
-    for field, path in references(broker):
+    for field, path in broker_references(broker):
         value = getattr(found, field)
         if len(value) >= MASKED_CHARACTERS or field == "host":
             text = text.replace(value, VARIABLE + path)
     return text
-
-
-def references(broker: Broker) -> Iterator[tuple[str, str]]:
-    """(field, path of the variable) for each text of a broker that is a reference."""
-    for field in broker.__struct_fields__:
-        value = getattr(broker, field)
-        if isinstance(value, str) and value.startswith(VARIABLE):
-            yield field, value.removeprefix(VARIABLE)

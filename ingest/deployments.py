@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from ingest.assignment import Assignment, references
+from ingest.assignment import Assignment
 from shared import keys
 from shared.definitions import Broker, Kind, Record, Trigger, Variable, decode_definition
 from shared.deployment import NUMBER, TABLE, Deployed, read_deployed, read_number
@@ -14,6 +14,7 @@ from shared.errors import InternalError
 from shared.events import emit
 from shared.left import LEFT, Left, address_of, decode_left
 from shared.store import AsyncStore
+from shared.values import broker_references
 
 
 class Deployments:
@@ -31,6 +32,7 @@ class Deployments:
         self._variables: dict[str, Variable] = {}
         self._left: dict[bytes, bytes] = {}
         self._versions: dict[str, str] = {}
+        self._paths: dict[str, str] = {}
         self._by_path: dict[str, Variable] = {}
 
     async def refresh(self) -> bool:
@@ -47,6 +49,7 @@ class Deployments:
         self._brokers = await self._read(deployed, "broker", Broker, self._brokers)
         self._variables = await self._read(deployed, "variable", Variable, self._variables)
         self._versions, self._by_path = deployed.of_kind("broker"), variables_by_path(deployed, self._variables)
+        self._paths = deployed.of_kind("trigger")
         kept = assignments(deployed, self._triggers, self._brokers, self._variables)
         self.assignments = await self._asked_for(_wishes(left), deployed) | kept
         self.triggers = len(kept)
@@ -57,6 +60,10 @@ class Deployments:
         """What was asked of a session that was left is done, for all that is known here."""
         if assignment.wish is not None and self.assignments.get(session) is assignment:
             del self.assignments[session]
+
+    def trigger(self, path: str) -> Trigger | None:
+        """The trigger that is deployed at this path."""
+        return self._triggers.get(self._paths.get(path, ""))
 
     def broker(self, path: str) -> tuple[Broker, dict[str, Variable]] | None:
         """The broker that is deployed at this path, and those of the variables that it names which are there."""
@@ -83,9 +90,15 @@ class Deployments:
             if newer is not None and address_of(newer) == address_of(broker):
                 broker, version = newer, brokers[broker.path]
             own = msgspec.structs.replace(trigger, session=session, client_id=left.client_id)
-            named = named_by(broker, variables)
+            named = named_by(broker, await self._of_then(left.variables) | variables)
             found[session] = Assignment(own, left.trigger_version, broker, named, version, left.wish, deployed.number)
         return found
+
+    async def _of_then(self, versions: Mapping[str, str]) -> dict[str, Variable]:
+        """Variables by path, as they were when a session was left; one that cannot be read is reported and left out."""
+        then = Deployed(0, {f"variable:{path}": version for path, version in versions.items()})
+        read = await self._read(then, "variable", Variable, self._variables)
+        return variables_by_path(then, read)
 
     async def _read(
         self, deployed: Deployed, kind: Kind, record: type[Record], known: Mapping[str, Record]
@@ -136,7 +149,7 @@ def variables_by_path(deployed: Deployed, variables: Mapping[str, Variable]) -> 
 
 def named_by(broker: Broker, variables: Mapping[str, Variable]) -> dict[str, Variable]:
     """Those variables that the broker names."""
-    return {path: variables[path] for _, path in references(broker) if path in variables}
+    return {path: variables[path] for _, path in broker_references(broker) if path in variables}
 
 
 def _wishes(left: Mapping[bytes, bytes]) -> dict[str, Left]:

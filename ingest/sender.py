@@ -7,6 +7,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -20,8 +21,9 @@ from shared.backoff import full_jitter
 from shared.config import Settings
 from shared.definitions import Trigger
 from shared.deployment import definition_command, read_definition
-from shared.errors import EnvelopeError, HeadraceError, NewerEnvelope, PeerError, UserError
+from shared.errors import EnvelopeError, HeadraceError, NewerEnvelope, PeerError, StoreUnavailable, UserError
 from shared.events import emit
+from shared.outboxes import SenderReport, State, report_command
 from shared.outgoing import Outgoing, decode_outgoing
 from shared.scripts.outgoing import Settled, outbox_settle
 from shared.secrets import SecretBox
@@ -73,6 +75,7 @@ class Sender:
                 limits = self._settings.ingest
                 wait_s = full_jitter(failures, limits.reconnect_initial_s, limits.reconnect_max_s, random.random)
                 emit("outbox.waiting", resource=self.path, error=error, attempt=failures, retry_in_s=round(wait_s, 2))
+                await self._report("waiting", error.message)
                 await asyncio.sleep(wait_s)
 
     async def _send(self) -> None:
@@ -92,11 +95,16 @@ class Sender:
                 raise PeerError(hidden(error.message, found[0], broker), hint=error.hint) from error
             self._was_connected = True
             emit("outbox.connected", resource=self.path, broker=broker_url(found[0]), client_id=client_id)
+            await self._report("connected")
             try:
                 while self._deployments.broker(self.path) == found:
                     after = await self._publish_some(publisher, after)
             finally:
                 await publisher.close()
+
+    async def _report(self, state: State, reason: str = "") -> None:
+        with suppress(StoreUnavailable):
+            await self._store.command(*report_command(self.path, SenderReport(state, _now_ms(), reason)))
 
     async def _wait_for_first(self) -> None:
         while not await self._read(_FIRST, 1):

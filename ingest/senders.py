@@ -29,7 +29,7 @@ class Senders:
         if not brokers:
             return
         ttl_ms = self._settings.ingest.lease_ttl_ms
-        held = await self._store.run_many([role_hold(_role(path), self._process, ttl_ms) for path in brokers])
+        held = await self._store.run_many([role_hold(keys.sending(path), self._process, ttl_ms) for path in brokers])
         for path, ours in zip(brokers, held, strict=True):
             task = self._tasks.get(path)
             if task is not None and task.done() and not task.cancelled() and (error := task.exception()):
@@ -49,8 +49,4 @@ class Senders:
             task.cancel()
         await asyncio.gather(*tasks.values(), return_exceptions=True)
         if tasks:
-            await self._store.run_many([role_release(_role(path), self._process) for path in tasks])
-
-
-def _role(broker: str) -> str:
-    return f"outbox:{broker}"
+            await self._store.run_many([role_release(keys.sending(path), self._process) for path in tasks])

@@ -15,6 +15,7 @@ from ingest.deployments import Deployments
 from ingest.keeper import Keeper, Tools
 from ingest.leaver import Leaver
 from ingest.senders import Senders
+from ingest.telling import Telling
 from ingest.writer import RETRY_FIRST_S, RETRY_MAX_S
 from shared.backoff import full_jitter
 from shared.errors import LeaseLost, StoreUnavailable
@@ -33,6 +34,7 @@ class Service:
         self._tools = tools
         self._deployments = Deployments(tools.store)
         self._senders = Senders(tools.store, self._deployments, tools.settings, tools.leases.process)
+        self._telling = Telling(tools.store, self._deployments)
         self._keepers: dict[str, Keeper] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._not_before: dict[str, float] = {}
@@ -42,7 +44,7 @@ class Service:
         """Work until told to stop, then hand over what is under way, for at most the time that the settings allow."""
         following = asyncio.create_task(self._repeat(self._follow, lambda: POLL_S))
         holding = asyncio.create_task(self._repeat(self._hold, self._next_round_s))
-        sending = asyncio.create_task(self._repeat(self._senders.round, lambda: POLL_S))
+        sending = asyncio.create_task(self._repeat(self._send, lambda: POLL_S))
         stopping = asyncio.create_task(stop.wait())
         try:
             working = {following, holding, sending, stopping}
@@ -92,6 +94,13 @@ class Service:
         number = self._deployments.number
         if number and number != before:
             emit("deployment.seen", process="ingest", deployment=number, triggers=self._deployments.triggers)
+
+    async def _send(self) -> None:
+        """Keep the outboxes going, and tell of dead letters."""
+        if self._deployments.number >= 0:
+            while await self._telling.round():
+                pass
+        await self._senders.round()
 
     async def _hold(self) -> None:
         """Renew what we hold, then try for what nobody does."""

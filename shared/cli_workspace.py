@@ -15,7 +15,7 @@ from shared.config_keys import public_url
 from shared.dependencies.locking import Dependencies
 from shared.deploy import Options, Pushed
 from shared.deploy import push as deploy
-from shared.errors import HeadraceError
+from shared.errors import HeadraceError, WorkspaceError
 from shared.left_page import left_lines, left_report
 from shared.plan_page import changes_table, counted, few
 from shared.secrets import SecretBox
@@ -72,6 +72,16 @@ def _keep_pushing(folder: Path, wanted: _Wanted) -> int:
 
 
 def _push(folder: Path, wanted: _Wanted) -> int:
+    try:
+        return _deploy(folder, wanted)
+    except WorkspaceError as error:
+        if wanted.json_output:
+            problems = error.fields.get("problems", [])
+            click.echo(as_json({"applied": False, "error": error.message.partition("\n")[0], "problems": problems}))
+        raise
+
+
+def _deploy(folder: Path, wanted: _Wanted) -> int:
     workspace = read_workspace(folder)
     for note in workspace.notes:
         click.echo(f"note: {note}", err=True)

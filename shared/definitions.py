@@ -99,6 +99,14 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     errors: bool = False
 
 
+class DeadTopic(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Dead letters are published to this broker, at `<prefix>/dead/<path of the trigger>`."""
+
+    broker: str
+    prefix: str = "headrace"
+    qos: Literal[0, 1] = 1
+
+
 class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
     """A trigger as deployed. `session` and `client_id` were chosen at its first deployment and stay.
 
@@ -111,7 +119,8 @@ class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
     expression: messages for which it gives the same text make one run. `payload` says in which form `main` gets it.
 
     `retry` None: as the script says. `error_handler` is the trigger's own, `default_error_handler` the workspace's at
-    the time; `handler_of` says which is called. `reply` None: results are not published.
+    the time; `handler_of` says which is called. `reply` None: results are not published. `dead_topic` is the
+    workspace's at the time.
     """
 
     path: str
@@ -138,6 +147,7 @@ class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
     default_error_handler: ErrorHandler | None = None
     suspended: bool = False
     reply: Reply | None = None
+    dead_topic: DeadTopic | None = None
 
     @property
     def mode(self) -> Mode:

@@ -23,6 +23,7 @@ import msgspec
 from shared.definitions import Broker, Trigger, encode_definition
 from shared.left import Left, LeftEntry, Why, address_of, encode_left, lasts
 from shared.scripts.operate import SessionChanges
+from shared.values import broker_references
 from shared.workspace.changes import Change
 from shared.workspace.plan import Plan
 
@@ -129,6 +130,9 @@ def _left(trigger: Trigger, why: Why, before: Before, now_ms: int) -> Left | Non
         return msgspec.structs.replace(known.left, why=why)
     if not trigger.enabled or not lasts(trigger):
         return None
+    broker = before.brokers.get(trigger.broker)
+    named = [path for _, path in broker_references(broker)] if broker else []
+    versions = {path: before.versions.get(f"variable:{path}", "") for path in named}
     return Left(
         trigger=trigger.path,
         trigger_version=before.versions[f"trigger:{trigger.path}"],
@@ -137,6 +141,7 @@ def _left(trigger: Trigger, why: Why, before: Before, now_ms: int) -> Left | Non
         epoch=before.epochs.get(trigger.session, 0),
         why=why,
         at=now_ms,
+        variables={path: version for path, version in versions.items() if version},
     )
 
 

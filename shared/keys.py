@@ -12,10 +12,12 @@
 | `headrace:counters` | set of triggers that have counters | admit | status | for ever |
 | `headrace:published:<trigger>:<digest>` | string, expiring: a publisher's own id was seen | place | place | 24 h |
 | `headrace:dead` | zset dead letter id → epoch ms | admit, place, finish, sweep | dead | `dead_max`, `dead_max_age_s` |
+| `headrace:dead:untold` | list of ids of dead letters that are to be told of by MQTT, where their trigger asks for it | admit, place, finish, sweep | ingest | 10,000 |
 | `headrace:dead:letters` | hash dead letter id → record (messages that never became a run) | admit, place | dead | as above |
 | `headrace:handlers` | list of ids of runs that ended badly and wait for their error handler | finish, sweep | worker | until it is called |
 | `headrace:outbox:<broker>` | stream `m`: messages that runs publish | finish | ingest | until the broker has acknowledged them |
 | `headrace:outboxes` | set of brokers that have or had an outbox | finish | ingest, status | for ever |
+| `headrace:outboxes:reports` | hash broker → JSON: what its sender says of itself | ingest | status | for ever |
 | `headrace:role:<name>` | string, expiring: the process that has this task | role_hold | ingest | while it is held |
 | `headrace:deployment` | hash: id, number | push | all | for ever |
 | `headrace:deployed` | hash `<kind>:<path>` → version | push | all | for ever |
@@ -52,12 +54,14 @@ LEFT = PREFIX + "left"
 COUNTERS = PREFIX + "counters"
 DEAD = PREFIX + "dead"
 DEAD_LETTERS = PREFIX + "dead:letters"
+DEAD_UNTOLD = PREFIX + "dead:untold"
 HANDLERS = PREFIX + "handlers"
 DEPLOYMENT = PREFIX + "deployment"
 DEPLOYED = PREFIX + "deployed"
 DEFINITIONS = PREFIX + "definitions"
 DEPLOYMENTS = PREFIX + "deployments"
 OUTBOXES = PREFIX + "outboxes"
+OUTBOX_REPORTS = PREFIX + "outboxes:reports"
 RUNS = PREFIX + "runs"
 STATE = PREFIX + "state"
 TOKENS = PREFIX + "tokens"
@@ -117,6 +121,11 @@ def suspended(trigger: str) -> str:
 def outbox(broker: str) -> str:
     """What is to be published to a broker, in order."""
     return f"{PREFIX}outbox:{broker}"
+
+
+def sending(broker: str) -> str:
+    """The task of sending from a broker's outbox."""
+    return f"outbox:{broker}"
 
 
 def role(name: str) -> str:

@@ -33,6 +33,7 @@ class Left(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `trigger_version` routes what is drained; `broker_version` is where the session is, unless the session's own record
     says it. `wish` is what ingest is to do with it; `admitted` how many messages had been admitted when it was made.
+    `variables` are the versions, by path, of those that the broker named: they may be deleted by the same deployment.
     """
 
     trigger: str
@@ -44,6 +45,7 @@ class Left(msgspec.Struct, frozen=True, omit_defaults=True):
     at: int
     wish: Wish | None = None
     admitted: int = 0
+    variables: dict[str, str] = {}
 
 
 class LeftEntry(msgspec.Struct, frozen=True):

@@ -39,9 +39,11 @@ def is_sealed(text: str) -> bool:
 class SecretBox:
     """Seals and opens. The key is found when it is first needed, and stays in this object."""
 
-    def __init__(self, find_key: Callable[[], bytes]) -> None:
+    def __init__(self, find_key: Callable[[], bytes], has_key: Callable[[], bool] = lambda: True) -> None:
         self.made: Path | None = None
         """The key file, if this box has made it."""
+        self.has_key = has_key
+        """Whether there is a key already. Makes none; raises SecretError for one that cannot be used."""
         self._find_key = find_key
         self._key: bytes | None = None
         self._siv: AESSIV | None = None
@@ -62,14 +64,18 @@ class SecretBox:
             box.made = path
             return _make(path)
 
-        box = cls(find_key)
+        box = cls(find_key, lambda: bool(_from_environment(env) or _from_file(path)))
         return box
 
     @classmethod
     def rehearsal(cls, settings: Settings, *, env: Mapping[str, str] = os.environ) -> SecretBox:
         """As `load`, but where there is no key, one that is forgotten with the box: nothing is written."""
         path = settings.data / settings.secret_key_file
-        return cls(lambda: _from_environment(env) or _from_file(path) or _new_key())
+
+        def given() -> bytes | None:
+            return _from_environment(env) or _from_file(path)
+
+        return cls(lambda: given() or _new_key(), lambda: bool(given()))
 
     @classmethod
     def without_key(cls) -> SecretBox:

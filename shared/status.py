@@ -14,6 +14,7 @@ from shared.deploy import read_all
 from shared.deployment import Deployed
 from shared.durability import Durability, read_durability
 from shared.errors import HeadraceError, TopicError
+from shared.outboxes import OutboxStatus, read_outboxes
 from shared.run_record import iso_ms
 from shared.runs import LIVE, TERMINAL
 from shared.scripts.operate import SessionSnapshot, Snapshot, WorkerSnapshot, snapshot
@@ -131,6 +132,7 @@ class Status(msgspec.Struct, frozen=True):
     counters: Counters
     identities: list[Identity]
     workers: list[WorkerStatus]
+    outboxes: list[OutboxStatus] = []
 
 
 class _Subscribed(msgspec.Struct):
@@ -172,6 +174,7 @@ def read_status(store: Store, url: str) -> Status:
             *[identity for path, cells in counters.triggers.items() for identity in check_identities(path, cells)],
         ],
         workers=sorted((_worker(worker) for worker in found.workers), key=lambda worker: worker.name),
+        outboxes=read_outboxes(store),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.outboxes import OutboxStatus
 from shared.run_page import local_time
 from shared.status import IDENTITIES, Identity, SessionStatus, Status
 from shared.tables import Column, duration, number, printable_lines, table
@@ -12,6 +13,7 @@ _SESSIONS = (
 )  # fmt: skip
 _COUNTS = ("received", "admitted", "runs", "queued", "running", "succeeded", "failed", "interrupted", "lost")
 _BY_COUNTS = tuple(cell for _, right in IDENTITIES.values() for cell in right if cell not in {*_COUNTS, "placed"})
+_OUTBOXES = (Column("OUTBOX", shrink=True), Column("STATE"), Column("SINCE"), Column("WAITING", "right"))
 _WORKERS = (
     Column("WORKER"), Column("STATE"), Column("CLAIMED", "right"), Column("RUNNING", "right"),
     Column("SUCCEEDED", "right"), Column("FAILED", "right"), Column("BUSY", "right"), Column("WHERE", shrink=True),
@@ -25,6 +27,8 @@ def status_page(status: Status, width: int | None) -> str:
         parts.append(_sessions(status.sessions, width))
     if status.counters.triggers:
         parts.append(_counts(status, width))
+    if status.outboxes:
+        parts.append(_outboxes(status.outboxes, width))
     parts += [_books(status.identities), _workers(status, width)]
     return printable_lines("\n\n".join(parts))
 
@@ -70,6 +74,12 @@ def _sessions(sessions: list[SessionStatus], width: int | None) -> str:
             again = f"; next try {local_time(session.next_try_at)}" if session.next_try_at else ""
             lines.append(f"  {session.trigger}: {session.reason}{again}")
     return "\n".join(lines)
+
+
+def _outboxes(outboxes: list[OutboxStatus], width: int | None) -> str:
+    rows = [(each.broker, each.state, local_time(each.since), number(each.waiting)) for each in outboxes]
+    lines = [table(_OUTBOXES, rows, width)]
+    return "\n".join([*lines, *[f"  {each.broker}: {each.reason}" for each in outboxes if each.reason]])
 
 
 def _granted(session: SessionStatus) -> str:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from shared.definitions import Resource, Variable
+from shared.definitions import Broker, Resource, Variable
 from shared.deployment import Deployed, read_all, read_all_async
 from shared.errors import UnknownReference
 from shared.secrets import SecretBox
 from shared.store import AsyncStore, Store
 
 VARIABLE, RESOURCE = "$var:", "$res:"
+SEALED = "$sealed:"
+"""What follows is a value as JSON, sealed like a secret. Only `Values.referring` writes it."""
 MAX_DEPTH = 10
 """References that may lead from one resource to the next."""
 MASKED_CHARACTERS = 4
 """A shorter secret is not masked: it would be found everywhere."""
+_ARGUMENTS = "among the arguments of a run"
 
 
 class Values:
@@ -42,7 +46,8 @@ class Values:
         return found.value
 
     def resolve(self, value: Any) -> Any:
-        """The value with every text that is a reference replaced by what it names, at any depth of lists and objects.
+        """The value with every text that is a reference replaced by what it names, at any depth of lists and objects,
+        and what `referring` has sealed opened.
 
         Raises UnknownReference for a name that is not there, a circle, and more than MAX_DEPTH references in a row;
         SecretError. Its message tells the chain of resources that led there.
@@ -55,19 +60,43 @@ class Values:
         return frozenset(text for text in plain if len(text) >= MASKED_CHARACTERS)
 
     def referring(self, value: Any) -> Any:
-        """The opposite, for secrets: every text that is one of `secrets`, at any depth, replaced by its reference.
+        """The opposite, for secrets: every text that is one of `secrets`, at any depth, replaced by its reference, and
+        what contains one sealed. The keys of the outermost object, which are names of parameters, stay.
 
         Raises SecretError.
         """
         wanted = self.secrets()
+        if not wanted:
+            return value
         paths = sorted((path for path, found in self._variables.items() if found.is_secret), reverse=True)
         names = {text: VARIABLE + path for path in paths if (text := self.variable(path)) in wanted}
-        return _replaced(value, names) if names else value
+        forms = [form for secret in wanted for form in written_forms(secret)]
+        if isinstance(value, dict):
+            return {key: self._referring(each, names, forms) for key, each in value.items()}
+        return self._referring(value, names, forms)
+
+    def _referring(self, value: Any, names: Mapping[str, str], forms: Iterable[str]) -> Any:
+        match value:
+            case str() if value in names:
+                return names[value]
+            case dict() if not any(form in key for key in value for form in forms):
+                return {key: self._referring(each, names, forms) for key, each in value.items()}
+            case list():
+                return [self._referring(each, names, forms) for each in value]
+            case dict():
+                return self._sealed(value)
+            case _:
+                return self._sealed(value) if any(form in str(value) for form in forms) else value
+
+    def _sealed(self, value: Any) -> str:
+        return SEALED + self._box.seal(_ARGUMENTS, json.dumps(value))
 
     def _resolved(self, value: Any, chain: tuple[str, ...]) -> Any:
         match value:
             case str() if value.startswith(VARIABLE):
                 return self._followed(self.variable, value.removeprefix(VARIABLE), chain)
+            case str() if value.startswith(SEALED):
+                return json.loads(self._box.open(_ARGUMENTS, value.removeprefix(SEALED)))
             case str() if value.startswith(RESOURCE):
                 path = value.removeprefix(RESOURCE)
                 if path in chain or len(chain) >= MAX_DEPTH:
@@ -100,16 +129,23 @@ async def read_values_async(store: AsyncStore, deployed: Deployed, box: SecretBo
     return Values(variables, await read_all_async(store, deployed.of_kind("resource"), Resource), box)
 
 
-def _replaced(value: Any, names: Mapping[str, str]) -> Any:
-    match value:
-        case str():
-            return names.get(value, value)
-        case dict():
-            return {key: _replaced(each, names) for key, each in value.items()}
-        case list():
-            return [_replaced(each, names) for each in value]
-        case _:
-            return value
+def broker_references(broker: Broker) -> Iterator[tuple[str, str]]:
+    """(field, path of the variable) for each text of a broker that is a reference."""
+    for field in broker.__struct_fields__:
+        value = getattr(broker, field)
+        if isinstance(value, str) and value.startswith(VARIABLE):
+            yield field, value.removeprefix(VARIABLE)
+
+
+def written_forms(secret: str) -> set[str]:
+    """What to look for: the secret as it is, and as JSON and Python write it inside of quotes."""
+    shapes = {secret, secret.strip()}
+    quoted = {write(shape)[1:-1] for shape in shapes for write in (json.dumps, repr, _plain_json)}
+    return {form for form in shapes | quoted if len(form) >= MASKED_CHARACTERS}
+
+
+def _plain_json(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _unknown(kind: str, path: str) -> UnknownReference:

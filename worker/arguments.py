@@ -14,12 +14,13 @@ from shared.errors import InternalError, UserError
 from shared.event import mqtt_event
 from shared.run_tokens import mint
 from shared.runs import RunSpec
+from shared.values import RESOURCE, SEALED, VARIABLE
 from worker.environment import run_environment
 from worker.jobs import Job
 from worker.runners.base import Form, RunCall, ScriptFiles
 
 _NS_PER_MS = NS_PER_S // 1000
-_REFERENCES = (b"$var:", b"$res:")
+_REFERENCES = tuple(mark.encode() for mark in (VARIABLE, RESOURCE, SEALED))
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 

@@ -20,6 +20,8 @@ def process_environment(url: str, workspace: str, script: str) -> dict[str, str]
         "WM_EMAIL": f"{USER}@localhost",
         "WM_USERNAME": USER,
         "WM_PERMISSIONED_AS": f"u/{USER}",
+        "WM_END_USER_EMAIL": f"{USER}@localhost",
+        "WM_WORKER_GROUP": "default",
         "WM_OBJECT_PATH": script,
         "WM_JOB_PATH": script,
     }

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
+from shared.values import written_forms
 from worker.runners.base import RunDone, RunErrorInfo, RunEvent, RunnerBroken, RunnerDied
 
 MASK = "***"
@@ -28,7 +28,7 @@ class Mask:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self.secrets = frozenset(secrets)
-        self._forms = sorted({form for secret in self.secrets for form in _forms(secret)}, key=len, reverse=True)
+        self._forms = sorted({form for secret in self.secrets for form in written_forms(secret)}, key=len, reverse=True)
         self._needles = [form.encode("utf-8", "surrogatepass") for form in self._forms]
 
     def events(self, events: list[RunEvent]) -> list[RunEvent]:
@@ -115,13 +115,3 @@ class Mask:
 def _begun(form: str, text: str) -> int:
     """How many characters at the end of a text are the beginning of a form, but not all of it."""
     return next((size for size in range(len(form) - 1, 0, -1) if text.endswith(form[:size])), 0)
-
-
-def _forms(secret: str) -> set[str]:
-    shapes = {secret, secret.strip()}
-    quoted = {write(shape)[1:-1] for shape in shapes for write in (json.dumps, repr, _plain_json)}
-    return {form for form in shapes | quoted if len(form) >= LEAST}
-
-
-def _plain_json(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)

@@ -94,8 +94,7 @@ async def list_resources(
 @get("/exists/{path:path}", opt=needs("read", runs=True))
 async def exists_resource(path: str, content: Workspace) -> bool:
     """Whether a resource is deployed, or a state is kept."""
-    found = path.strip("/")
-    return found in (await content.current()).resources or await content.state(found) is not None
+    return await content.find_resource(path.strip("/")) is not None
 
 
 @get("/file_resource_type_to_file_ext_map", opt=needs("read"))

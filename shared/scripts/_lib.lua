@@ -91,8 +91,11 @@ local function forget_run(runs_key, of_trigger_key, dead_key, letters_key, id)
   if of_trigger_key then redis.call('ZREM', of_trigger_key, id) end
 end
 
+local UNTOLD_MAX = 10000 -- nobody may be there to tell of them
 local function bury(dead_key, letters_key, id, now_ms, dead_max, trigger, letter)
-  redis.call('ZADD', dead_key, now_ms, id)
+  if redis.call('ZADD', dead_key, now_ms, id) == 1 and redis.call('RPUSH', 'headrace:dead:untold', id) > UNTOLD_MAX then
+    redis.call('LPOP', 'headrace:dead:untold')
+  end
   if letter then redis.call('HSET', letters_key, id, letter) end
   local excess = redis.call('ZCARD', dead_key) - dead_max
   if excess > 0 then

@@ -40,6 +40,15 @@ def outbox_settle(broker: str, now_ms: int, dead_max: int, messages: Sequence[Se
     return Call("outbox_settle", [keys.outbox(broker), keys.DEAD, keys.DEAD_LETTERS], args, int)
 
 
+def tell_dead(dead_id: str, broker: str = "", trigger: str = "", message: bytes = b"") -> Call[bool]:
+    """A dead letter is told of by this message, or (`broker` empty) not at all; whether it still had to be.
+
+    May be repeated.
+    """
+    args: list[Arg] = [dead_id, broker, trigger or UNKNOWN_TRIGGER, message]
+    return Call("tell_dead", [keys.DEAD_UNTOLD], args, lambda reply: reply == 1)
+
+
 def resend(dead_id: str, broker: str, trigger: str, message: bytes) -> Call[bool]:
     """Put a message among the dead letters back into its outbox; twice puts it there once."""
     names = [keys.outbox(broker), keys.OUTBOXES, keys.DEAD, keys.DEAD_LETTERS]

@@ -7,10 +7,14 @@ workspace is followed; everything else is the standard library's or the environm
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
 import msgspec
+
+_ROOTS = frozenset({"f", "u"})
+_FROM_WORKSPACE = re.compile(r"\b(?:import|from)\s+[fu]\.")
 
 
 class Module(msgspec.Struct, frozen=True):
@@ -36,6 +40,37 @@ def closure(entry: str, modules: Mapping[str, Module]) -> dict[str, str]:
         found.add(path)
         waiting |= _needs(path, entry, modules) - found
     return {path: modules[path].text for path in sorted(found)}
+
+
+def missing(path: str, modules: Mapping[str, Module]) -> Iterator[tuple[int, str]]:
+    """(line, dotted name) of what a file imports from a folder of the workspace, `f` or `u`, that is not there."""
+    module = modules[path]
+    if module.tree is None or not _FROM_WORKSPACE.search(module.text):
+        return
+    folders = {folder for file in modules for folder in _folders(file)}
+    for node in ast.walk(module.tree):
+        match node:
+            case ast.Import():
+                names = [alias.name for alias in node.names]
+            case ast.ImportFrom(level=0):
+                names = [f"{node.module}.{alias.name}".removesuffix(".*") for alias in node.names]
+            case _:
+                continue
+        for name in names:
+            parts = name.split(".")
+            if parts[0] in _ROOTS and not any(_is_there(base, parts, modules, folders) for base in (_folder(path), "")):
+                yield node.lineno, name
+
+
+def _is_there(base: str, parts: list[str], modules: Mapping[str, Module], folders: set[str]) -> bool:
+    """Whether a name may mean something: a module, a folder of some, or what is within a module."""
+    loaded = _load(base, parts, modules)
+    return bool(loaded) or _join(base, *parts) in folders
+
+
+def _folders(file: str) -> Iterator[str]:
+    while file := file.rpartition("/")[0]:
+        yield file
 
 
 def _needs(path: str, entry: str, modules: Mapping[str, Module]) -> set[str]:

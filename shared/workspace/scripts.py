@@ -14,9 +14,9 @@ import msgspec
 
 from shared.definitions import Isolation, Retry, Script
 from shared.workspace import javascript, shell
-from shared.workspace.imports import Module, closure
+from shared.workspace.imports import Module, closure, missing
 from shared.workspace.layout import LOCK, METADATA, PYTHON, Source, flow_of, source_of
-from shared.workspace.problems import Problems
+from shared.workspace.problems import Problems, did_you_mean
 from shared.workspace.retries import read_retry
 from shared.workspace.yaml_lines import Table, read_yaml
 from shared.workspace.yaml_values import INLINE
@@ -95,10 +95,18 @@ def read_scripts(texts: Mapping[str, str], problems: Problems) -> ScriptFiles:
                 memory_mib=metadata.memory_mib, output_bytes=metadata.output_bytes, parameters=code.parameters,
                 retry=metadata.retry, ws_error_handler_muted=metadata.muted,
             )  # fmt: skip
+    _warn_of_missing(python, problems)
     there = {source.path for source in sources.values()}
     beside = ((file, suffix) for file in texts for suffix in (METADATA, LOCK) if file.endswith(suffix))
     lonely = [file for file, suffix in beside if file.removesuffix(suffix) not in there and not flow_of(file)]
     return ScriptFiles(scripts, modules - scripts.keys(), broken, lonely)
+
+
+def _warn_of_missing(python: Mapping[str, Module], problems: Problems) -> None:
+    for file in python:
+        for line, name in missing(file, python):
+            known = (other.removesuffix(PYTHON).replace("/", ".") for other in python)
+            problems.warn(file, line, "", f"imports {name}, which is not in the workspace", did_you_mean(name, known))
 
 
 def _code(file: str, source: Source, texts: Mapping[str, str], python: Mapping[str, Module]) -> _Code | None:

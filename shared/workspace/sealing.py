@@ -56,13 +56,13 @@ def _check_key(workspace: Workspace, deployed: Mapping[str, Variable], box: Secr
     if not given or not secret:
         return
     witness = min(secret, key=lambda path: path in given)
+    hint = f"use the key of the machine that pushed first ({VARIABLE} or its key file), or give every secret again"
+    if not box.has_key() and witness not in given:  # else one would be made, which is of no use to anybody
+        raise SecretError(f"{witness} is deployed, and there is no key for secrets here", hint=hint)
     try:
         box.open(witness, deployed[witness].value)
     except SecretError as error:
         if witness not in given:
-            hint = (
-                f"use the key of the machine that pushed first ({VARIABLE} or its key file), or give every secret again"
-            )
             raise SecretError(f"{witness} is deployed under another key than the one here", hint=hint) from error
         file = given[witness]
         message = "all secrets were deployed under another key than the one here"

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import yaml
 
 from shared.workspace.problems import Problems, did_you_mean
-from shared.workspace.yaml_values import Text, UnusableNode, json_of, texts_of
+from shared.workspace.yaml_values import Text, UnusableNode, check_aliases, json_of, texts_of
 
 T = TypeVar("T")
 
@@ -30,10 +30,25 @@ def read_yaml(file: str, text: str, problems: Problems) -> Table | None:
     except yaml.YAMLError as error:
         problems.error(file, 0, "", f"not YAML: {' '.join(str(error).split())}")
         return None
+    except RecursionError:
+        problems.error(file, 0, "", "nested too deeply")
+        return None
     if not isinstance(node, yaml.MappingNode):
         problems.error(file, 1, "", "the file holds no keys", "write lines of the form 'key: value'")
         return None
-    return Table(file, "", node, problems)
+    return Table(file, "", node, problems) if "*" not in text or _unfolds(file, node, problems) else None
+
+
+def _unfolds(file: str, node: yaml.MappingNode, problems: Problems) -> bool:
+    """Whether what the aliases of a file stand for is of a size that can be worked with."""
+    for key, value in node.value:
+        try:
+            check_aliases(value)
+        except (UnusableNode, RecursionError) as error:
+            line, why = (error.line, error.why) if isinstance(error, UnusableNode) else (0, "nested too deeply")
+            problems.error(file, line, key.value if isinstance(key, yaml.ScalarNode) else "", why)
+            return False
+    return True
 
 
 def read_document(file: str, text: str) -> dict[str, Any]:
@@ -231,10 +246,10 @@ class Table:
 
 
 def _value(node: yaml.ScalarNode) -> object:
-    """As YAML reads the scalar; its own text where YAML cannot."""
+    """As YAML reads the scalar; its own text where YAML cannot. PyYAML checks nothing that a tag (`!!bool x`) claims."""
     try:
         return yaml.constructor.SafeConstructor().construct_object(node)
-    except (yaml.YAMLError, ValueError):
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError):
         return node.value
 
 

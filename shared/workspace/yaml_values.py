@@ -14,6 +14,8 @@ import yaml
 
 INLINE = "!inline"
 MAX_DEPTH = 100
+MAX_VALUES = 100_000
+"""That a file may stand for with its aliases: a few lines of them can stand for billions."""
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _TRUE, _FALSE = frozenset({"true", "True", "TRUE"}), frozenset({"false", "False", "FALSE"})
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -55,6 +57,26 @@ def json_of(node: yaml.Node, depth: int = 0) -> Any:
             raise UnusableNode(key, f"has the key {key.value} twice")
         found[key.value] = json_of(value, depth + 1)
     return found
+
+
+def check_aliases(root: yaml.Node) -> None:
+    """Raises UnusableNode where an alias leads back into itself, or all of them stand for more than MAX_VALUES."""
+    if _values_in(root, {}) > MAX_VALUES:
+        raise UnusableNode(root, f"its aliases stand for more than {MAX_VALUES} values")
+
+
+def _values_in(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node stands for. `known`: those of the nodes seen before, 0 while they are counted."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if (count := known.get(id(node))) is not None:
+        if count == 0:
+            raise UnusableNode(node, "has an alias that leads back into itself")
+        return count
+    known[id(node)] = 0
+    inner = (each for pair in node.value for each in pair) if isinstance(node, yaml.MappingNode) else iter(node.value)
+    known[id(node)] = 1 + sum(_values_in(each, known) for each in inner)
+    return known[id(node)]
 
 
 def scalar_of(node: yaml.ScalarNode) -> Any:

@@ -15,6 +15,7 @@ from shared.deploy import read_current
 from shared.store import Store
 from tests.support.burst import Publisher
 from tests.support.eventually import eventually
+from tests.support.listener import Listener
 from tests.support.mosquitto import Mosquitto
 from tests.support.pages import blocks, section
 from tests.support.pipeline import COMMAND_TIMEOUT_S, Pipeline
@@ -44,6 +45,7 @@ class Plant:
         port = str(free_port())
         env = {"HEADRACE_BROKER": broker.url, "HEADRACE_CONSOLE__PORT": port} | packages.environment
         self.pipeline = Pipeline(folder, valkey.url, **env)
+        self.port = broker.port
         self.client = Publisher(broker.port)
 
     def follow(self, heading: str) -> str:
@@ -131,7 +133,11 @@ def test_the_folder_without_its_secrets_is_what_is_deployed(plant: Plant) -> Non
 
 def test_a_full_tank_raises_an_alarm(plant: Plant) -> None:
     """Preprocessor, captures, a variable and an awaited child, in a process of its own; its log has no secret."""
-    plant.publish("plant/east/t1/level", {"value": 9.5, "unit": "hl", "at": AT}, qos=2)
+    with Listener(plant.port, "siren/#") as siren:
+        plant.publish("plant/east/t1/level", {"value": 9.5, "unit": "hl", "at": AT}, qos=2)
+        eventually(lambda: siren.messages, 40)
+    rings = [(ring.topic, json.loads(ring.payload)) for ring in siren.messages]
+    assert rings == [("siren/east/t1", {"since": "2026-01-02T03:04:05+00:00"})]
 
     (run,) = plant.ended("--topic", "plant/east/+/level")
     (child,) = [each for each in plant.ended("--runnable", "f/plant/raise_alarm") if each["parent"] == run["id"]]
@@ -184,8 +190,11 @@ def test_bash_and_typescript_run_on_mqtt_3(plant: Plant) -> None:
 
 
 def test_a_locked_package_reads_the_settings_of_a_gateway(plant: Plant) -> None:
-    """Bytes, a module beside the script, an environment made of the lock."""
-    plant.publish("plant/west/gateway", "[network]\nhost = gw1\n")
+    """Bytes, a module beside the script, an environment made of the lock; and the result is an answer."""
+    with Listener(plant.port, "plant/west/gateway/answer") as answers:
+        plant.publish("plant/west/gateway", "[network]\nhost = gw1\n")
+        eventually(lambda: answers.messages, 40)
+    assert json.loads(answers.messages[0].payload) == {"network": {"host": "gw1"}}
 
     assert plant.results("--topic", "plant/west/gateway") == [{"network": {"host": "gw1"}}]
 

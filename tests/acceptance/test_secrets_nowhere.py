@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -16,7 +14,7 @@ import yaml
 
 from tests.support.burst import Publisher
 from tests.support.eventually import eventually
-from tests.support.mosquitto import Mosquitto
+from tests.support.mosquitto import Mosquitto, only_with_password
 from tests.support.pipeline import Pipeline
 from tests.support.ports import HOST, free_port
 from tests.support.traces import Traces
@@ -70,7 +68,8 @@ LEAKS = """
         os.abort()
 
     def asks(secret):
-        return wmill.run_script_by_path("f/t/child", {"key": secret, "broker": "$res:f/t/broker"})
+        arguments = {"key": secret, "broker": "$res:f/t/broker", "header": {"auth": "Bearer " + secret}}
+        return wmill.run_script_by_path("f/t/child", arguments)
 
     def lingers(secret):
         for piece in (secret[:9], secret[9:], secret * 3):
@@ -95,9 +94,10 @@ LEAKS = """
         return globals()[payload.decode()](secret)
 """
 CHILD = """
-    def main(key: str, broker: dict):
-        print(key, broker)
-        return [key, broker]
+    def main(key: str, broker: dict, header: dict):
+        print(key, broker, header)
+        assert header["auth"] == "Bearer " + key
+        return [key, broker, header]
 """
 HANDLER = """
     def main(error: dict, **more):
@@ -126,15 +126,6 @@ def resource(port: int, password: str) -> str:
     credentials = {"username": "headrace", "password": f"$var:f/t/{password}"}
     value = {"broker": HOST, "port": port, "credentials": credentials}
     return yaml.safe_dump({"resource_type": "mqtt", "value": value})
-
-
-def password_file(folder: Path) -> Path:
-    """As mosquitto_passwd writes it."""
-    salt = b"twelve bytes"
-    digest = hashlib.pbkdf2_hmac("sha512", PASSWORD.encode(), salt, 101)
-    file = folder / "passwords"
-    file.write_text(f"headrace:$7$101${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}\n")
-    return file
 
 
 class Leaky:
@@ -213,7 +204,7 @@ class Leaky:
 def leaky(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Leaky]:
     """All processes, after a run for each way to give a secret away."""
     folder = tmp_path_factory.mktemp("leaky")
-    options = {"password_file": str(password_file(folder))}
+    options = only_with_password(folder, "headrace", PASSWORD) | {"allow_anonymous": "true"}  # publishers say no name
     with ValkeyServer(folder / "valkey") as valkey, Mosquitto(folder / "mosquitto", options) as broker:
         made = Leaky(folder, valkey.start(), broker.start())
         try:

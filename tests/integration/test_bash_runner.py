@@ -20,7 +20,7 @@ from tests.support.eventually import eventually
 from tests.support.processes import HeadraceProcess
 from tests.support.runners import CONTEXT, Bench, call, death, is_ready, result, until
 from tests.support.workers import FAST, SCRIPT, deploy, last_attempt, queue_runs, states
-from worker.runners.base import MIB, Form, RunCall, RunDone, Runner, RunnerLimits, RunnerSettings
+from worker.runners.base import MIB, Form, Message, RunCall, RunDone, Runner, RunnerLimits, RunnerSettings
 from worker.runners.bash import BashRunner
 
 TAKES_THREE = """
@@ -276,3 +276,31 @@ def test_a_worker_without_bash_fails_the_run_and_goes_on(
 
     error = last_attempt(store, "q2-s-1-1")["error"]
     assert error["message"].startswith("nothing was executed: there is no bash on the PATH of this worker")
+
+
+def test_lines_of_a_file_are_published(bench: Bench) -> None:
+    """Messages as in Python, an answer where a line names no topic; what cannot be published fails the run."""
+    runner = bench.start("""
+        payload="$1"
+        base64 -d <<<"$payload" >publish.jsonl
+        """)
+    lines = (
+        b'{"topic": "alarm/a", "payload": {"level": 93}, "qos": 0, "retain": true}\n\n'
+        b'{"payload": "ok"}\n{"topic": "alarm/b", "user_properties": [["a", "1"]]}'
+    )
+    asked = dict(CONTEXT) | {"response_topic": "me/answers"}
+    (done,) = bench.answers(runner, RunCall("q1-abcdefgh-1-1", lines, None, asked))
+    assert done.messages == (
+        Message("alarm/a", b'{"level":93}', 0, retain=True),
+        Message("me/answers", b"ok", 1, is_reply=True),
+        Message("alarm/b", b"", 1, user_properties=(("a", "1"),)),
+    )
+    for wrong, why in (
+        (b"nonsense", "line 1: Expecting value"),
+        (b'\n{"topic": "a/+"}', "line 2: 'a/+' is no topic to publish to"),
+        (b'{"topc": "a"}', "line 1: reply() got an unexpected keyword argument 'topc'"),
+    ):
+        (failed,) = bench.run(runner, wrong)
+        assert failed.error is not None
+        assert (failed.error.name, failed.messages) == ("MessageFault", ())
+        assert failed.error.message.startswith(f"publish.jsonl, {why}")

@@ -82,6 +82,13 @@ def test_a_payload_comes_in_the_form_that_the_trigger_names(bench: Bench) -> Non
     assert "not JSON" in failure(only(bench, runner, message(b"{", "json")))
 
 
+def test_main_may_be_the_default_export(bench: Bench) -> None:
+    """A push takes it for a script, so it runs as one."""
+    runner = bench.start("export default async function main(payload: string) { return payload; }")
+
+    assert result(only(bench, runner, message(b"hello", "text"))) == "hello"
+
+
 def test_a_preprocessor_makes_the_arguments(bench: Bench) -> None:
     """It gets Windmill's event; what it returned is kept, also when main then throws."""
     runner = bench.start("""

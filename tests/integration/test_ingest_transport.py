@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from tests.support.ingest import (
     session_field,
     session_state,
 )
-from tests.support.mosquitto import Mosquitto
+from tests.support.mosquitto import Mosquitto, only_with_password
 from tests.support.ports import HOST, free_port
 from tests.support.processes import HeadraceProcess
 
@@ -92,9 +91,7 @@ def test_a_broker_that_cannot_be_trusted_is_refused(
 
 def test_user_and_password(store: Store, redis_url: str, headrace: Start, tmp_path: Path) -> None:
     """Wrong ones are refused with the reason shown; right ones are tried as soon as they are deployed."""
-    passwords = tmp_path / "passwords"
-    subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "me", "secret"], check=True)
-    options = {"allow_anonymous": "false", "password_file": str(passwords)}
+    options = only_with_password(tmp_path, "me", "secret")
     with Mosquitto(tmp_path / "mosquitto", options) as mosquitto:
         mosquitto.start()
         deploy_trigger(store, mosquitto.port, Topic("a", 1), broker={"username": "me", "password": "wrong"})

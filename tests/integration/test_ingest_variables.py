@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from shared.store import Store
 from tests.support.eventually import eventually
 from tests.support.factories import SESSION
 from tests.support.ingest import FAST, deploy_all, deploy_trigger, inbox, is_subscribed, send, session_field
-from tests.support.mosquitto import Mosquitto
+from tests.support.mosquitto import Mosquitto, only_with_password
 from tests.support.processes import HeadraceProcess
 
 Start = Callable[..., HeadraceProcess]
@@ -35,9 +34,7 @@ def store(redis_url: str) -> Store:
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Mosquitto]:
     """A broker that lets in who has the password."""
-    passwords = tmp_path / "passwords"
-    subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "me", PASSWORD], check=True)
-    options = {"allow_anonymous": "false", "password_file": str(passwords)}
+    options = only_with_password(tmp_path, "me", PASSWORD)
     with Mosquitto(tmp_path / "broker", options) as server:
         yield server.start()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,25 @@ def test_a_folder_with_mistakes_deploys_nothing(command: CommandLine, store: Sto
     for place in ("f/t/s.py: not UTF-8", "a.mqtt_trigger.yaml:1: script_path", ":6: subscribe_topics[0]", ":8: mod"):
         assert place in err
     assert store.command("DBSIZE") == 0
+
+
+def test_mistakes_are_told_to_programs_too(command: CommandLine, folder: Path) -> None:
+    """As JSON on stdout, beside the text for people."""
+    (folder / "f/t/a.mqtt_trigger.yaml").write_text(trigger_yaml("s", ("x", 1)) + "mod: enabled\n")
+    said = command("push", folder, "--json")
+
+    assert said.status == 1
+    report = json.loads(said.out)
+    assert (report["applied"], report["error"]) == (False, f"1 problem in {folder}, nothing was deployed")
+    (problem,) = report["problems"]
+    place = {name: problem[name] for name in ("file", "line", "key", "message", "hint")}
+    assert place == {
+        "file": "f/t/a.mqtt_trigger.yaml",
+        "line": 8,
+        "key": "mod",
+        "message": "unknown key",
+        "hint": "did you mean mode?",
+    }
 
 
 def test_a_key_that_is_no_expression_is_refused(command: CommandLine, folder: Path) -> None:

@@ -157,6 +157,24 @@ def test_the_key_of_the_environment_wins_over_the_file(
         secret_of(store, settings)
 
 
+def test_a_machine_without_the_key_of_what_is_deployed_makes_none(
+    command: CommandLine, settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would only stand in the way of the right one. A key that is too short is told as such."""
+    command.text("push", folder)
+    (settings.data / "secret.key").rename(settings.data / "the.key")
+    (folder / "f/t/pw.variable.yaml").rename(folder / "f/t/another.variable.yaml")
+    (folder / "f/t/broker.resource.yaml").write_text(BROKER.format("$var:f/t/another"))
+    missing = command("push", folder)
+    monkeypatch.setenv("HEADRACE_SECRET_KEY", "short")
+    short = command("push", folder)
+
+    assert (missing.status, short.status) == (1, 1)
+    assert "f/t/pw is deployed, and there is no key for secrets here" in missing.err
+    assert "HEADRACE_SECRET_KEY holds a key of 5 characters" in short.err
+    assert [each.name for each in settings.data.iterdir()] == ["the.key"]
+
+
 def test_a_key_file_that_others_may_read_is_refused(
     command: CommandLine, store: Store, settings: Settings, folder: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -13,7 +14,10 @@ import pytest
 import wmill
 
 from shared import keys
+from shared.clock import iso_utc
+from shared.create_runs import Family, make_run
 from shared.definitions import Resource, Variable
+from shared.scripts.operate import create_runs
 from shared.secrets import SecretBox
 from shared.store import Store
 from tests.support.console import Console, deploy, executing, script
@@ -197,6 +201,16 @@ def test_runs_of_others_are_out_of_reach(store: Store, client: wmill.Windmill, r
     assert client.get_job(run_id)["running"] is True
 
 
+def test_what_its_runs_have_started_in_turn_is_in_reach(store: Store, client: wmill.Windmill, run_id: str) -> None:
+    """And is cancelled by it."""
+    made = make_run(CHILD, "v1", 60, b"{}", "child", Family("q2-api-of-the-first-generation", run_id))
+    store.run(create_runs([made], iso_utc(time.time_ns()), time.time_ns() // 1000))
+
+    assert client.get_job(made.id)["root_job"] == run_id
+    client.cancel_job(made.id)
+    assert client.get_job(made.id)["type"] == "CompletedJob"
+
+
 def test_a_run_lists_itself_and_what_it_has_started(store: Store, client: wmill.Windmill, run_id: str) -> None:
     """Newest first; `cancel_running` finds no other run of the same script that is its own."""
     deploy(store, script(CHILD, "def main(): ..."))
@@ -277,6 +291,18 @@ def test_a_resource_that_is_set_is_a_deployment_unless_it_is_state(store: Store,
         json={"path": "f/t/proxy", "value": 1, "resource_type": "x"},
     )
     assert (again.status_code, again.text) == (400, "Bad request: Resource f/t/proxy already exists")
+
+
+def test_what_is_there_is_told(client: wmill.Windmill) -> None:
+    """The client for TypeScript asks before it sets; a state is a resource too."""
+    client.set_variable("f/t/limit", "30")
+    client.set_resource({"port": 1}, "f/t/proxy", "proxy")
+    client.set_resource(1, "f/t/script/user", "state")
+
+    there = ["variables/exists/f/t/limit", "resources/exists/f/t/proxy", "resources/exists/f/t/script/user"]
+    gone = ["variables/exists/f/t/proxy", "resources/exists/f/t/limit"]
+    answers = [client.get(f"/w/headrace/{route}").json() for route in there + gone]
+    assert answers == [True, True, True, False, False]
 
 
 def test_a_body_that_is_not_as_it_should_be_is_refused(client: wmill.Windmill) -> None:

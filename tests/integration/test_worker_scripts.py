@@ -191,12 +191,15 @@ def test_the_trigger_says_in_which_form_main_gets_the_payload(store: Store, work
     assert worker.running
 
 
-def test_a_fresh_script_gets_a_process_for_each_run(store: Store, worker: HeadraceProcess) -> None:
-    """Also in a batch; a crash harms only its own run."""
-    source = """
+def test_a_fresh_script_gets_a_process_for_each_run(store: Store, worker: HeadraceProcess, tmp_path: Path) -> None:
+    """Also in a batch, and nothing is begun in a process that ends; a crash harms only its own run."""
+    begun = tmp_path / "begun"
+    source = f"""
         import os
         runs = []
         def main(payload: bytes):
+            with open({str(begun)!r}, "a") as file:
+                file.write("one more\\n")
             runs.append(payload)
             if payload == b"crash":
                 os._exit(1)
@@ -212,6 +215,7 @@ def test_a_fresh_script_gets_a_process_for_each_run(store: Store, worker: Headra
     assert [count for count, _ in results] == [1] * 5
     assert len({pid for _, pid in results}) == 5
     eventually(lambda: states(store, "q0-s-2-1") == ["lost"])
+    assert len(begun.read_text().splitlines()) == 6
     assert worker.running
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import subprocess
 from collections.abc import Mapping
@@ -32,6 +34,16 @@ class MosquittoMissingError(RuntimeError):
         super().__init__(
             "this test needs Mosquitto: install it (apt-get install mosquitto) or name it in HEADRACE_MOSQUITTO"
         )
+
+
+def only_with_password(folder: Path, user: str, password: str) -> dict[str, str]:
+    """Options of a broker that lets in this user alone. The file is as `mosquitto_passwd` writes it."""
+    salt = b"twelve bytes"
+    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 101)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "passwords"
+    file.write_text(f"{user}:$7$101${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}\n")
+    return {"allow_anonymous": "false", "password_file": str(file)}
 
 
 class Mosquitto(Child):

@@ -71,6 +71,16 @@ def test_a_deleted_trigger_leaves_its_session() -> None:
     }
 
 
+def test_the_record_has_the_variables_that_the_broker_named() -> None:
+    """The same deployment may delete them."""
+    broker = structs.replace(HERE, username="me", password="$var:f/demo/password")
+    versions = {f"trigger:{OLD.path}": "tv", f"broker:{HERE.path}": "bv", "variable:f/demo/password": "pv"}
+    before = Before({OLD.path: OLD}, {HERE.path: broker}, versions, {}, {}, {})
+    plan = settle_sessions(Plan(1, [], [], [], [], {}, {}, []), before, After({}, {}), NOW_MS, lambda: "new")
+
+    assert plan.left[OLD.session].variables == {"f/demo/password": "pv"}
+
+
 @pytest.mark.parametrize(
     "trigger",
     [

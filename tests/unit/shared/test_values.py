@@ -119,11 +119,35 @@ def test_secrets_are_known_for_masking_but_for_short_ones() -> None:
 
 
 def test_a_text_that_is_a_secret_is_replaced_by_its_reference_and_comes_back() -> None:
-    """Not one that only holds it, nor a key, nor what is no secret or a short one."""
+    """Not what is no secret or a short one, nor the name of a parameter."""
     secrets = {"f/a": "long", "f/b": "abc", "f/d": "long"}
     variables = {path: Variable(path, BOX.seal(path, text), is_secret=True) for path, text in secrets.items()}
     found = Values(variables | {"f/c": Variable("f/c", "plain")}, {}, BOX)
-    value = {"long": ["long", "plain", "abc", 1, None, {"x": "so long"}]}
+    value = {"long": ["long", "plain", "abc", 1, None, True, {"x": "lon"}]}
 
-    assert found.referring(value) == {"long": ["$var:f/a", "plain", "abc", 1, None, {"x": "so long"}]}
+    assert found.referring(value) == {"long": ["$var:f/a", "plain", "abc", 1, None, True, {"x": "lon"}]}
     assert found.resolve(found.referring(value)) == value
+
+
+@pytest.mark.parametrize(
+    "held",
+    ['Bearer 12-s3"cret', {"body": '{"key": "12-s3\\"cret"}'}, [1, {"x": {'12-s3"cret': 1}}], 4711, [{"n": 4711.5}]],
+)
+def test_what_holds_a_secret_is_sealed_and_comes_back(held: Any) -> None:
+    """A part of a text, the name of a field, a number: nothing of it can be read where arguments are kept."""
+    secrets = {"f/a": '12-s3"cret', "f/b": "4711"}
+    found = Values(
+        {path: Variable(path, BOX.seal(path, text), is_secret=True) for path, text in secrets.items()}, {}, BOX
+    )
+    kept = found.referring({"x": held})
+
+    assert "s3" not in str(kept)
+    assert "4711" not in str(kept)
+    assert "$sealed:hr1:" in str(kept)
+    assert found.resolve(kept) == {"x": held}
+
+
+def test_what_others_have_sealed_is_not_opened() -> None:
+    """A variable's own sealed text is not an argument."""
+    with pytest.raises(SecretError, match="the secret among the arguments of a run cannot be opened"):
+        values().resolve(f"$sealed:{BOX.seal('f/a', 'the secret')}")

@@ -144,6 +144,8 @@ MISTAKES = [
     ("is_flow: [\n", 8, "", "not YAML", ""),
     ("- x\n", 7, "", "not YAML", ""),
     ("? [a]\n: b\n", 7, "?", "unknown key", ""),
+    ("keep_alive: !!timestamp x\n", 7, "keep_alive", "is 'x'", ""),
+    ("enabled: !!bool maybe\n", 7, "enabled", "is 'maybe'", ""),
 ]
 
 

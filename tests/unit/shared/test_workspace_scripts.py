@@ -73,6 +73,31 @@ def test_a_script_takes_along_what_it_imports(source: str, files: dict[str, str]
     assert [path for path in modules_of(source, files) if path != "f/a/s.py"] == needed
 
 
+@pytest.mark.parametrize(
+    "source, told",
+    [
+        ("import f.lib.mod\nfrom f.lib import mod\nfrom f.lib.mod import x\nimport f.lib\nfrom f.lib import *", []),
+        ("from f.pack import anything, at_all", []),
+        ("import json\nimport f.lib.mode", [(2, "f.lib.mode", "did you mean f.lib.mod?")]),
+        ("def g():\n  from f.lib import gone", [(2, "f.lib.gone", "did you mean f.lib.mod?")]),
+        ("from u.zoe.helpers import x", [(1, "u.zoe.helpers.x", "")]),
+        ("from f.zzzzzzzz import *", [(1, "f.zzzzzzzz", "")]),
+        ("import fs.lib\nfrom .f.gone import x\n'import f.'", []),
+    ],
+)
+def test_an_import_from_the_workspace_that_is_not_there_is_warned_about(
+    source: str, told: list[tuple[int, str, str]]
+) -> None:
+    """No package is looked for under such a name, so it would fail when a message comes."""
+    files = {"f/a/s.py": f"{source}\n{MAIN}", "f/lib/mod.py": "", "f/pack/__init__.py": ""}
+    problems = Problems()
+    read_scripts(files, problems)
+
+    assert [(each.line, each.message, each.hint) for each in problems.warnings] == [
+        (line, f"imports {name}, which is not in the workspace", hint) for line, name, hint in told
+    ]
+
+
 def test_a_script_with_its_own_shared_module_takes_its_own() -> None:
     """User code never meets our packages."""
     assert modules_of("import shared, worker", {"f/a/shared": "", "worker": ""}) == [

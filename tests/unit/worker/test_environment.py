@@ -18,6 +18,8 @@ def test_a_process_knows_where_the_console_is_and_what_it_executes() -> None:
     assert variables["BASE_INTERNAL_URL"] == variables["WM_BASE_URL"] == "http://127.0.0.1:18080"
     assert variables["WM_JOB_PATH"] == variables["WM_OBJECT_PATH"] == "f/iot/on_temp"
     assert (variables["WM_WORKSPACE"], variables["WM_PERMISSIONED_AS"]) == ("plant", "u/headrace")
+    assert variables["WM_END_USER_EMAIL"] == variables["WM_EMAIL"] == "headrace@localhost"
+    assert variables["WM_WORKER_GROUP"] == "default"
 
 
 def test_each_trigger_of_a_script_has_a_state_of_its_own() -> None:

@@ -28,6 +28,21 @@ def test_an_undeclared_payload_is_base64_text() -> None:
     assert payload_call(typed)(PAYLOAD) == TEXT
 
 
+def test_an_argument_that_is_marked_as_not_given_takes_its_default() -> None:
+    """Windmill's mark for a value that was to be computed; elsewhere the text is a text."""
+
+    def main(limit: int = 30, must: Any = "must", **rest: Any) -> Any:
+        return limit, must, rest
+
+    def bare(must: Any) -> Any:
+        return must
+
+    marked = "<function call>"
+    given = {"limit": marked, "must": [marked], "more": marked, "kept": 1}
+    assert arguments_call(main)(given) == (30, [marked], {"kept": 1})
+    assert arguments_call(bare)({"must": marked}) is None
+
+
 def bytes_as_text(payload: "bytes") -> bytes:  # noqa: UP037, D103
     return payload
 

@@ -34,6 +34,8 @@ NAME = Path(__file__).name
         ({"a": b"\x00\xff"}, '{"a":"AP8="}'),
         ({"at": datetime(2026, 1, 2, tzinfo=UTC)}, '{"at":"2026-01-02 00:00:00+00:00"}'),
         ([float("nan"), float("inf"), -float("inf"), 1.5], "[null,null,null,1.5]"),
+        ({"x": float("inf")}, '{"x":null}'),
+        ({"x": float("nan")}, '{"x":null}'),
         ("a\0b", '"ab"'),
         ({"k\0": ["\0"]}, '{"k":[""]}'),
         ("a backslash and u0000: \\u0000", '"a backslash and u0000: \\\\u0000"'),

@@ -10,6 +10,7 @@ const connection = await Deno.connect({ transport: "unix", path: Deno.args[0] })
 const exit = Deno.exit;
 const settings = {};
 let script = {};
+let main;
 let clients = [];
 let fail = null; // ends the run that executes
 
@@ -87,7 +88,8 @@ async function load(given) {
   Object.assign(settings, given);
   limit(settings.max_result_bytes);
   script = await import(settings.entry);
-  if (typeof script.main !== "function") {
+  main = script.main ?? script.default;
+  if (typeof main !== "function") {
     throw new TypeError("the script exports no function main: add `export async function main(payload) { ... }`");
   }
   const modules = await Promise.all(settings.clients.map((name) => import(name)));
@@ -96,7 +98,7 @@ async function load(given) {
 }
 
 async function execute(call) {
-  if (!call.event) return { result: plain(await script.main(...positions(settings.parameters, call.args))) };
+  if (!call.event) return { result: plain(await main(...positions(settings.parameters, call.args))) };
   if (typeof script.preprocessor !== "function") {
     throw new TypeError("the script exports no function preprocessor: add it, or deploy the script again");
   }
@@ -106,7 +108,7 @@ async function execute(call) {
   }
   const said = { args: plain(args) };
   try {
-    said.result = plain(await script.main(...positions(settings.parameters, args)));
+    said.result = plain(await main(...positions(settings.parameters, args)));
   } catch (error) {
     said.error = describe(error);
   }

@@ -13,11 +13,13 @@ def main() -> None:
     """Become the child: load the script, serve."""
     settings = json.loads(sys.argv[1])
     sys.path.insert(0, settings["helper"])
-    from headrace_child import bash, deno, keeper, serve  # type: ignore[import-not-found]  # noqa: PLC0415 - found by way of the line above
+    import headrace  # type: ignore[import-not-found]  # noqa: PLC0415 - found by way of the line above
+    from headrace_child import bash, deno, keeper, serve  # type: ignore[import-not-found]  # noqa: PLC0415 - as above
 
     keeper.keep(settings["parent"])
     loaders = {"bash": bash.BashScript, "deno": deno.DenoScript}
-    serve.serve(settings, lambda _context: [], loaders[settings["language"]])
+    headrace._limit(settings["max_result_bytes"])  # noqa: SLF001 - the runner's own
+    serve.serve(settings, headrace._enter, loaders[settings["language"]])  # noqa: SLF001 - as above
 
 
 if __name__ == "__main__":

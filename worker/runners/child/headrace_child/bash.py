@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import headrace  # type: ignore[import-not-found]  # beside this package, on the path that the process begins with
+
 from . import binding, keeper, outcome, program
 from .capture import RunArea
 
@@ -21,6 +23,7 @@ set -- "${{HEADRACE_ARGUMENTS[@]}}"
 unset -v HEADRACE_ARGUMENTS
 . "$0"
 """
+_MESSAGES = "publish.jsonl"
 _SAID_LINES = 20
 _SAID_BYTES = 4096
 _ABOUT = ("id", "idempotency_key", "attempt", "origin", "parent", "root", "trigger", "topic", "qos")
@@ -36,6 +39,10 @@ class ArgumentFault(outcome.ScriptFault):
 
 class ResultFault(outcome.ScriptFault):
     """What the script left as its result is none."""
+
+
+class MessageFault(outcome.ScriptFault):
+    """What the script wants published cannot be."""
 
 
 class BashScript:
@@ -71,6 +78,7 @@ class BashScript:
                 keeper.end_like(status)
             if status:
                 raise outcome.Told(self._failure(status, said.stderr()))
+            self._publish(folder)
             return self._result(folder, said)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -133,6 +141,17 @@ class BashScript:
         if (text := self._read(folder, "result.out")) is not None:
             return _decoded(text.removesuffix(b"\n"))
         return said.last_line()
+
+    def _publish(self, folder: str) -> None:
+        """Each line of `publish.jsonl` is a message; one without a topic answers that of the run."""
+        for number, line in enumerate((self._read(folder, _MESSAGES) or b"").splitlines(), start=1):
+            if not line.strip():
+                continue
+            try:
+                message = json.loads(line)
+                (headrace.publish if "topic" in message else headrace.reply)(**message)
+            except (ValueError, TypeError, RuntimeError, RecursionError) as error:
+                raise MessageFault(f"{_MESSAGES}, line {number}: {error}") from None
 
     def _read(self, folder: str, name: str) -> bytes | None:
         path = os.path.join(folder, name)
