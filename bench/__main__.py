@@ -1,4 +1,6 @@
-"""`python -m bench [admit place run end_to_end push idle]`: measures, prints one table. All but `memory` by default."""
+"""`python -m bench [admit place run end_to_end push console idle]`: measures, prints one table. By default all but
+`memory`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from bench.lab import Lab
 from bench.machine import busy_percent, describe
 from bench.table import Missing, Row, render
 
-QUESTIONS = ("admit", "place", "run", "end_to_end", "push", "idle")
+QUESTIONS = ("admit", "place", "run", "end_to_end", "push", "console", "idle")
 LONG = ("memory",)
 
 

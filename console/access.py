@@ -44,7 +44,7 @@ def make_guard(settings: ConsoleSettings) -> Guard:
         host = header("host", "")
         if not (wanted.any_host or by_token or is_our_host(host, settings)):
             raise misdirected(f"{host!r} is not a name of this console: it is served as {settings.url} (console.url)")
-        check(wanted, connection.user)
+        check(wanted, connection.scope.get("user") or Nobody())
         if method not in READING and not by_token:
             if not is_our_page(header("origin", ""), header("sec-fetch-site", ""), host, settings):
                 raise forbidden("the request comes from a page that is not the console's")
@@ -67,7 +67,7 @@ def check(wanted: Needs, caller: Caller) -> None:
 
 
 async def _check_csrf(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
-    caller = connection.user
+    caller = connection.scope.get("user")
     if not isinstance(caller, Person):
         return
     given = connection.headers.get(CSRF_HEADER, "")

@@ -16,6 +16,8 @@ from litestar.types import ASGIApp
 from console.blocking import Blocking
 from console.door import first_link, wait_for_tokens
 from console.hosts import is_loopback
+from console.live import Live
+from console.sampling import take_samples
 from console.web import Tools, make_app
 from console.workspace import Workspace
 from shared import run_tokens
@@ -30,6 +32,8 @@ DRAIN_S = 10
 KEEP_ALIVE_S = 75
 """Clients that ask now and then need not connect anew each time."""
 BACKLOG = 512
+CONNECTIONS_MAX = 1000
+"""More than that are answered with 503."""
 
 
 def run_console(settings: Settings) -> int:
@@ -48,13 +52,18 @@ def run_console(settings: Settings) -> int:
 async def _serve(settings: Settings, listener: socket.socket) -> None:
     box = SecretBox.load(settings, create=True)
     store, work = AsyncStore.connect(settings.redis_url), Blocking(settings.redis_url)
+    live = Live(work, settings)
     try:
-        tools = Tools(store, work, Workspace(store, work, settings, box))
+        tools = Tools(store, work, Workspace(store, work, settings, box), live)
         app = make_app(tools, settings, box.derive(run_tokens.PURPOSE))
         server = _Server(app, settings, await first_link(store, settings))
-        _stop_on_signals(server)
+        _stop_on_signals(server, live)
+        sampling = asyncio.create_task(take_samples(work, settings))
         await server.serve([listener])
+        sampling.cancel()
+        await asyncio.gather(sampling, return_exceptions=True)
     finally:
+        live.close()
         work.close()
         await store.close()
     emit("process.stopped", process="console")
@@ -72,6 +81,7 @@ class _Server(uvicorn.Server):
             proxy_headers=False,
             server_header=False,
             ws="none",
+            limit_concurrency=CONNECTIONS_MAX,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=DRAIN_S,
         )
@@ -107,12 +117,13 @@ def _listen(settings: ConsoleSettings) -> socket.socket:
     return listener
 
 
-def _stop_on_signals(server: _Server) -> None:
+def _stop_on_signals(server: _Server, live: Live) -> None:
     def on_signal(number: signal.Signals) -> None:
         if server.should_exit:
             os._exit(128 + number)
         emit("process.stopping", process="console", reason=number.name)
         server.should_exit = True
+        live.close()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

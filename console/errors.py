@@ -30,7 +30,15 @@ from litestar.status_codes import (
     HTTP_503_SERVICE_UNAVAILABLE,
 )
 
-from shared.errors import HeadraceError, SecretError, StoreUnavailable, UserError
+from shared.errors import (
+    HeadraceError,
+    NotThere,
+    Overtaken,
+    SecretError,
+    StoreUnavailable,
+    UserError,
+    WorkspaceError,
+)
 from shared.events import emit
 
 PROBLEM: Final = "application/problem+json"
@@ -53,12 +61,16 @@ class Refusal(UserError):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """A problem document: `title` names the status, `detail` says what is wrong, `hint` how to mend it."""
+    """A problem document: `title` names the status, `detail` says what is wrong, `hint` how to mend it.
+
+    `problems` tells of each mistake in the files of a workspace, with file, line and key.
+    """
 
     title: str
     status: int
     detail: str
     hint: str = ""
+    problems: list[Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 def bad_request(message: str) -> Refusal:
@@ -113,15 +125,32 @@ def unavailable(message: str) -> Refusal:
 
 def on_error(request: Request[Any, Any, Any], error: HeadraceError) -> Response[Any]:
     """Errors of ours."""
+    if isinstance(error, Refusal):
+        return _answer(request, error.status, error.message, error.hint, error.headers)
+    status = _status_of(error, is_ours=_OURS.match(request.url.path) is not None)
+    if status == HTTP_500_INTERNAL_SERVER_ERROR:
+        emit("request.failed", method=request.method, path=request.url.path, error=error)
+        return _answer(request, status, f"Internal: {error}")
+    return _answer(request, status, error.message, error.hint, problems=error.fields.get("problems"))
+
+
+def _status_of(error: HeadraceError, *, is_ours: bool) -> int:
     match error:
-        case Refusal():
-            return _answer(request, error.status, error.message, error.hint, error.headers)
         case StoreUnavailable():
-            return _answer(request, HTTP_503_SERVICE_UNAVAILABLE, error.message)
+            status = HTTP_503_SERVICE_UNAVAILABLE
+        case NotThere():
+            status = HTTP_404_NOT_FOUND
+        case Overtaken():
+            status = HTTP_409_CONFLICT
+        case WorkspaceError() if is_ours:
+            status = HTTP_422_UNPROCESSABLE_ENTITY
+        case SecretError() if is_ours:
+            status = HTTP_409_CONFLICT
         case UserError() if not isinstance(error, SecretError):
-            return _answer(request, HTTP_400_BAD_REQUEST, error.message, error.hint)
+            status = HTTP_400_BAD_REQUEST
         case _:
-            return _answer(request, HTTP_500_INTERNAL_SERVER_ERROR, f"Internal: {error}")
+            status = HTTP_500_INTERNAL_SERVER_ERROR
+    return status
 
 
 def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
@@ -152,21 +181,29 @@ def _problem(found: object) -> str:
 
 
 def _answer(
-    request: Request[Any, Any, Any], status: int, message: str, hint: str = "", headers: dict[str, str] | None = None
+    request: Request[Any, Any, Any],
+    status: int,
+    message: str,
+    hint: str = "",
+    headers: dict[str, str] | None = None,
+    problems: object = None,
 ) -> Response[Any]:
     path = request.url.path
     if _OURS.match(path):
-        problem = msgspec.json.encode(Problem(_title(status), status, message, hint))
+        mistakes = problems if isinstance(problems, list) else msgspec.UNSET
+        problem = msgspec.json.encode(Problem(_title(status), status, message, hint, mistakes))
         return Response(problem, status_code=status, media_type=PROBLEM, headers=headers)
     if path.startswith("/api"):
         beginning = _BEGINNINGS.get(status)
         said = f"{message}\n  hint: {hint}" if hint else message
         text = f"{beginning}: {said}" if beginning else said
         return Response(text, status_code=status, media_type=MediaType.TEXT, headers=headers)
-    return _page(request, status, message, hint)
+    return _page(request, status, message, hint, headers)
 
 
-def _page(request: Request[Any, Any, Any], status: int, message: str, hint: str) -> Response[Any]:
+def _page(
+    request: Request[Any, Any, Any], status: int, message: str, hint: str, headers: dict[str, str] | None
+) -> Response[Any]:
     asks_in_place = "hx-request" in request.headers
     if status == HTTP_401_UNAUTHORIZED:
         login = f"/login?next={quote(request.url.path)}"
@@ -174,7 +211,7 @@ def _page(request: Request[Any, Any, Any], status: int, message: str, hint: str)
             return Response(b"", status_code=status, headers={"HX-Redirect": login})
         return Redirect(login, status_code=HTTP_303_SEE_OTHER)
     context = {"title": _title(status), "status": status, "message": message, "hint": hint}
-    return Template("error.html", context=context, status_code=status, media_type=MediaType.HTML)
+    return Template("error.html", context=context, status_code=status, media_type=MediaType.HTML, headers=headers)
 
 
 def _title(status: int) -> str:

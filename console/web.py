@@ -15,37 +15,20 @@ from litestar.middleware import DefineMiddleware
 from litestar.static_files import create_static_files_router
 
 from console.access import make_guard
+from console.api import routes as api
 from console.auditing import Auditing, provide_note
 from console.authentication import Authentication, Authenticator
 from console.blocking import Blocking
 from console.callers import provide_caller
 from console.errors import not_found, on_defect, on_error, on_http_error
 from console.headers import SecurityHeaders
+from console.live import Live
 from console.needs import needs, needs_of
 from console.pages import home, login
 from console.paging import provide_paging
 from console.runs import Runs
 from console.view import STATIC, make_templates, provide_view
-from console.windmill import (
-    audit_log,
-    folders,
-    job_actions,
-    job_lists,
-    job_updates,
-    jobs,
-    lock_requests,
-    resource_types,
-    resources,
-    scripts,
-    server,
-    starting,
-    tokens,
-    trigger_family,
-    triggers,
-    users,
-    variables,
-    workspaces,
-)
+from console.windmill import routes as windmill
 from console.windmill.job_updates import provide_wanted
 from console.windmill.starting import provide_starter
 from console.workspace import Workspace
@@ -63,6 +46,7 @@ class Tools(msgspec.Struct, frozen=True):
     store: AsyncStore
     work: Blocking
     content: Workspace
+    live: Live
 
 
 def make_app(tools: Tools, settings: Settings, token_key: bytes) -> Litestar:
@@ -79,44 +63,19 @@ def make_app(tools: Tools, settings: Settings, token_key: bytes) -> Litestar:
 
     in_workspace = Router(
         "/w/{workspace:str}",
-        route_handlers=[
-            variables.routes,
-            resources.routes,
-            resource_types.routes,
-            triggers.routes,
-            trigger_family.routes,
-            jobs.routes,
-            starting.routes,
-            job_lists.routes,
-            job_actions.routes,
-            job_updates.routes,
-            users.routes,
-            scripts.routes,
-            folders.routes,
-            workspaces.routes,
-            audit_log.routes,
-            lock_requests.routes,
-        ],
+        route_handlers=[*windmill.in_workspace, api.routes],
         guards=[in_our_workspace],
     )
-    api = Router(
-        "/api",
-        route_handlers=[
-            server.server_routes,
-            users.server_routes,
-            tokens.server_routes,
-            workspaces.server_routes,
-            in_workspace,
-        ],
-    )
+    below_api = Router("/api", route_handlers=[*windmill.of_server, in_workspace])
     app = Litestar(
-        [api, home.routes, login.routes, _static_files()],
+        [below_api, home.routes, login.routes, _static_files()],
         guards=[make_guard(settings.console)],
         dependencies={
             "authenticator": Provide(lambda: authenticator, sync_to_thread=False),
             "caller": Provide(provide_caller, sync_to_thread=False),
             "content": Provide(lambda: content, sync_to_thread=False),
             "paging": Provide(provide_paging, sync_to_thread=False),
+            "live": Provide(lambda: tools.live, sync_to_thread=False),
             "note": Provide(provide_note, sync_to_thread=False),
             "runs": Provide(lambda: Runs(store), sync_to_thread=False),
             "settings": Provide(lambda: settings, sync_to_thread=False),

@@ -8,6 +8,7 @@ import signal
 
 import uvloop
 
+from ingest.asked import Asked
 from ingest.keeper import Tools
 from ingest.leases import Leases, new_holder
 from ingest.service import Service
@@ -40,8 +41,12 @@ async def _run(settings: Settings) -> None:
     tools = Tools(store, watch, Leases(store, process, settings.ingest.lease_ttl_ms), settings)
     try:
         ready = asyncio.create_task(_announce(store, watch, process))
+        asked = asyncio.create_task(Asked(settings, process).run())
+        asked.add_done_callback(_report)
         await Service(tools).run(stop)
         ready.cancel()
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
     finally:
         await store.close()
     emit("process.stopped", process="ingest")
@@ -63,6 +68,12 @@ async def _announce(store: AsyncStore, watch: StoreWatch, process: str) -> None:
     if durability.level == "reduced":
         emit("durability.reduced", what="; ".join(durability.reasons), fix=_FIX, redis=watch.url)
     emit("process.ready", process="ingest", name=process, redis=watch.url, durability=durability.level)
+
+
+def _report(ended: asyncio.Task[None]) -> None:
+    """What people ask beside the sessions does not end the process, whatever happens to it."""
+    if not ended.cancelled() and (error := ended.exception()) is not None:
+        emit("library.error", logger="ingest", text="tests and captures are not served any more", error=error)
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

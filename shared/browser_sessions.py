@@ -64,6 +64,16 @@ def end_command(secret: str) -> tuple[Arg, ...]:
     return ("DEL", keys.browser_session(_digest(secret)))
 
 
+def end_all(store: Store) -> int:
+    """End all sessions; how many there were."""
+    count, cursor = 0, "0"
+    while True:
+        cursor, names = store.command("SCAN", cursor, "MATCH", keys.browser_session("*"), "COUNT", 1000)
+        count += store.command("DEL", *names) if names else 0
+        if int(cursor) == 0:
+            return count
+
+
 def read_session(blob: bytes | None) -> BrowserSession | None:
     """The answer to `session_command`; None: it has ended."""
     return None if blob is None else _decode(blob, BrowserSession)

@@ -9,7 +9,7 @@ import msgspec
 
 from shared import tokens
 from shared.audit import AuditEntry, record
-from shared.browser_sessions import LINK_LIFE_S, Link, make_link
+from shared.browser_sessions import LINK_LIFE_S, Link, end_all, make_link
 from shared.cli_common import as_json, connected, screen_width, settings
 from shared.cli_filters import person
 from shared.run_page import local_time
@@ -74,11 +74,21 @@ def list_command(*, json_output: bool) -> None:
 
 
 @token.command("revoke")
-@click.argument("wanted", metavar="ID|NAME")
-def revoke_token(wanted: str) -> None:
+@click.argument("wanted", metavar="[ID|NAME]", required=False)
+@click.option("--browsers", is_flag=True, help="Log all browsers out instead, whatever they logged in with.")
+def revoke_token(wanted: str | None, *, browsers: bool) -> None:
     """End a token at once, and the browser sessions that began with it."""
+    if browsers == bool(wanted):
+        raise click.UsageError("give either a token or --browsers")
     given = settings()
     with connected(given.redis_url) as store:
+        if wanted is None:
+            count = end_all(store)
+            record(
+                store, AuditEntry(person(), "log out all browsers", after={"count": count}), given.retention.audit_max
+            )
+            click.echo(f"{count} browsers are logged out")
+            return
         found = tokens.find(store, wanted)
         tokens.revoke(store, found.id)
         ended = AuditEntry(person(), "revoke token", found.id, before={"name": found.name, "scope": found.scope})

@@ -30,6 +30,11 @@
 | `headrace:link:<digest>` | string, expiring: a link that logs a browser in, once | login, console | console | 10 min; the first 24 h |
 | `headrace:tries:<address>` | string, expiring: logins that failed | console | console | 1 min |
 | `headrace:lock_answer:<id>` | string, expiring: the packages of a script that `wmill` has asked for | console | console | 10 min |
+| `headrace:asks` | stream of what the console asks of ingest; group `ingest` | console | ingest | about 1000 entries |
+| `headrace:ask:<id>` | stream of answers, expiring | ingest | console | 1 min after the last |
+| `headrace:ask:<id>:wanted` | string, expiring: somebody waits for the answers | console | ingest | 15 s |
+| `headrace:samples` | stream of the totals, each five seconds | console | console | one day |
+| `headrace:sampler` | string, expiring: the process that takes the samples | console | console | 15 s |
 | `headrace:audit` | stream of changes: who, what, before, after | console, token | audit | `audit_max` |
 | `headrace:runs` | zset run id → queued at (epoch µs) | place, create_runs | runs | retention |
 | `headrace:runs:<trigger>` | the same per trigger | place, create_runs | runs | retention |
@@ -67,6 +72,9 @@ STATE = PREFIX + "state"
 TOKENS = PREFIX + "tokens"
 TOKENS_USED = PREFIX + "tokens:used"
 AUDIT = PREFIX + "audit"
+ASKS = PREFIX + "asks"
+SAMPLES = PREFIX + "samples"
+SAMPLER = PREFIX + "sampler"
 WORKERS = PREFIX + "workers"
 
 RQ_QUEUES = "rq:queues"
@@ -161,6 +169,16 @@ def login_tries(address: str) -> str:
 def lock_answer(lock_id: str) -> str:
     """The packages of a script, as long as somebody waits for them."""
     return f"{PREFIX}lock_answer:{lock_id}"
+
+
+def answers(ask_id: str) -> str:
+    """What ingest answers to something that it was asked."""
+    return f"{PREFIX}ask:{ask_id}"
+
+
+def wanted(ask_id: str) -> str:
+    """There while somebody waits for the answers."""
+    return f"{PREFIX}ask:{ask_id}:wanted"
 
 
 def worker(name: str) -> str:

@@ -16,7 +16,7 @@ from typing import Final, Literal
 import msgspec
 
 from shared import keys
-from shared.errors import InternalError, UserError
+from shared.errors import InternalError, NotThere, UserError
 from shared.scripts.call import Arg
 from shared.store import Store
 
@@ -142,7 +142,7 @@ def find(store: Store, wanted: str) -> Token:
         return found[0]
     if found:
         raise UserError(f"{len(found)} tokens have the name {wanted!r}", hint="name one of them by its id")
-    raise UserError(f"there is no token {wanted}", hint="headrace token list shows them", token=wanted)
+    raise NotThere(f"there is no token {wanted}", hint="headrace token list shows them", token=wanted)
 
 
 def revoke(store: Store, token_id: str) -> bool:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from shared.docs import commands, configuration, events, keys, run_states, session_states, verbs
+from shared.docs import commands, configuration, console_api, events, keys, run_states, session_states, verbs
 from shared.docs.page import COMMAND
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
@@ -17,6 +17,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
 PAGES: list[tuple[Path, Callable[[], str]]] = [
     (FOLDER / "commands.md", commands.render),
     (FOLDER / "configuration.md", configuration.render),
+    (FOLDER / "console-api.md", console_api.render),
     (FOLDER / "events.md", events.render),
     (FOLDER / "keys.md", keys.render),
     (FOLDER / "run-states.md", run_states.render),

@@ -90,6 +90,35 @@ def test_while_redis_is_away_requests_are_answered_with_503_and_then_again(
         eventually(lambda: console.request("GET", "/w/headrace/users/whoami", token).status_code == 200)
 
 
+def test_open_streams_do_not_hold_up_its_end(console: Console) -> None:
+    """They end with it, in good order; nobody has to wait for them."""
+    with console.api("read") as api, api.stream("GET", "/events") as events, api.stream("GET", "/events") as others:
+        lines = events.iter_lines()
+        assert next(lines) == ": listening"
+        assert console.process.sigterm(timeout_s=8) == 0
+        assert all(not line.startswith("data") or line for line in lines)
+        others.read()
+    assert "headrace console stopped" in console.process.output
+
+
+def test_without_ingest_a_test_says_so_and_what_is_static_needs_no_redis(
+    tmp_path: Path, own_valkey: ValkeyServer
+) -> None:
+    """The first with 503 and why; the second is served to whoever is logged in, too."""
+    console = Console(tmp_path, own_valkey.url)
+    with console.process, console.browser() as browser:
+        console.process.start().wait_ready()
+        with console.api("deploy") as api:
+            answer = api.post("/triggers/test", json={"draft": {"resource": "f/t/broker"}})
+            assert (answer.status_code, "no ingest process" in answer.json()["detail"]) == (503, True)
+        browser.get(console.link)
+        own_valkey.kill9()
+        assert browser.get("/static/headrace.css").status_code == 200
+        assert browser.get("/").status_code == 503
+        own_valkey.start()
+        eventually(lambda: browser.get("/").status_code == 200)
+
+
 def test_it_starts_while_redis_is_away(tmp_path: Path, own_valkey: ValkeyServer) -> None:
     """Processes come up in any order."""
     own_valkey.kill9()
