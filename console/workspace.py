@@ -51,9 +51,10 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class OldVersion(msgspec.Struct, frozen=True):
-    """A version that was deployed, and why."""
+    """A version that was deployed, when (epoch ms), and why."""
 
     version: str
+    at: int
     message: str
 
 
@@ -164,7 +165,7 @@ class Workspace:
         """What was deployed under `<kind>:<path>`, newest first, as far as the list of deployments goes back."""
         entries = await self._store.command("LRANGE", keys.DEPLOYMENTS, 0, -1)
         deployments = [msgspec.json.decode(entry, type=Deployment) for entry in entries]
-        return [OldVersion(each.changed[name], each.message) for each in deployments if name in each.changed]
+        return [OldVersion(each.changed[name], each.at, each.message) for each in deployments if name in each.changed]
 
     async def edit(self, edits: Edits | Editor, author: str, message: str = "") -> Pushed:
         """Deploy files that are changed, one change at a time.

@@ -159,8 +159,14 @@ def _script(texts: Mapping[str, str], file: str) -> ScriptFile:
 
 
 def _metadata(fields: Mapping[str, Any], lock: str | None, path: str) -> dict[str, Any]:
-    """In the order in which Windmill's tools write them."""
+    """In the order in which Windmill's tools write them.
+
+    They send an empty summary and description where a file has none. What they have written has a kind; where that is
+    absent the file was written by hand, and stays as short as it was.
+    """
     pointer = f"{INLINE} {path}{LOCK}" if lock else lock
-    first = given(summary=fields.get("summary"), description=fields.get("description"), lock=pointer)
+    by_hand = fields.get("kind") is None
+    texts = {key: fields.get(key) for key in ("summary", "description")}
+    first = given(**{key: None if by_hand and not text else text for key, text in texts.items()}, lock=pointer)
     rest = {key: value for key, value in without(fields, _NOT_IN_FILES).items() if value is not None}
-    return first | {key: value for key, value in rest.items() if key not in first}
+    return first | {key: value for key, value in rest.items() if key not in {*first, *texts}}
