@@ -50,16 +50,26 @@ class LockRequest(msgspec.Struct, frozen=True):
     entrypoint: str = ""
 
 
+class FlowLockRequest(msgspec.Struct, frozen=True):
+    """The same for a flow."""
+
+    flow_value: dict[str, Any]
+    path: str = ""
+
+
 @post("/jobs/run/dependencies_async", opt=needs("deploy", audited=False))
 async def ask_for_lock(
     data: LockRequest, content: Workspace, work: Blocking, store: AsyncStore, settings: Settings
 ) -> Response[str]:
     """Resolve the packages of a script; answers with an id, whose result is the lock."""
-    lock_id = f"lock-{secrets.token_hex(16)}"
     result, is_good = await _resolve(data, content, work, settings)
-    answer = msgspec.json.encode(ResultMaybe(completed=True, result=result, success=is_good, started=True))
-    await store.command("SET", keys.lock_answer(lock_id), answer, "EX", KEPT_S)
-    return created(lock_id)
+    return created(await _keep(store, result, is_good=is_good))
+
+
+@post("/jobs/run/flow_dependencies_async", opt=needs("deploy", audited=False))
+async def ask_for_flow_lock(data: FlowLockRequest, store: AsyncStore) -> Response[str]:
+    """Packages of a flow's steps are resolved when it is deployed: the flow comes back as it is."""
+    return created(await _keep(store, {"updated_flow_value": data.flow_value}, is_good=True))
 
 
 async def read_lock(store: AsyncStore, lock_id: str) -> ResultMaybe | None:
@@ -68,6 +78,13 @@ async def read_lock(store: AsyncStore, lock_id: str) -> ResultMaybe | None:
         return None
     blob = await store.command("GET", keys.lock_answer(lock_id))
     return None if blob is None else msgspec.json.decode(blob, type=ResultMaybe)
+
+
+async def _keep(store: AsyncStore, result: dict[str, Any], *, is_good: bool) -> str:
+    lock_id = f"lock-{secrets.token_hex(16)}"
+    answer = msgspec.json.encode(ResultMaybe(completed=True, result=result, success=is_good, started=True))
+    await store.command("SET", keys.lock_answer(lock_id), answer, "EX", KEPT_S)
+    return lock_id
 
 
 async def _resolve(
@@ -94,4 +111,4 @@ def _lock(store: Store, settings: Settings, script: RawScript, texts: Mapping[st
     return Dependencies.of(settings, keeps=True).lock(alone, deployed).scripts[path].lock
 
 
-routes = Router("/", route_handlers=[ask_for_lock])
+routes = Router("/", route_handlers=[ask_for_lock, ask_for_flow_lock])

@@ -22,6 +22,9 @@ from tests.support.wheels import PackageFolder
 from tests.support.windmill import TIMEOUT_S, token_of
 from tests.support.workspaces import write_workspace
 
+READY_S = 60
+"""All processes start at once."""
+
 
 class WindmillPlant:
     """Processes of a Headrace, `client` with a token that may do everything, and a client of the broker."""
@@ -35,7 +38,7 @@ class WindmillPlant:
         self.pipeline = Pipeline(folder, redis_url, HEADRACE_CONSOLE__PORT=str(port), **packages.environment)
         self.pipeline.push(write_workspace(folder / "workspace", broker.port, {}, scripts))
         self.pipeline.start("ingest", "dispatch", "worker-1", "worker-2", "console")
-        self.pipeline.processes["console"].wait_ready()
+        self.pipeline.processes["console"].wait_ready(READY_S)
         self.token = token_of(self.store, "admin", "alice@plant.example")
         self.client = AuthenticatedClient(base_url=f"{self.url}/api", token=self.token, timeout=TIMEOUT_S)  # type: ignore[arg-type]
         self.broker = broker

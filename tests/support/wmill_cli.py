@@ -12,6 +12,7 @@ from tests.support.processes import ROOT
 
 VERSION = "1.819.0"
 PLACE = ROOT / ".venv" / "wmill"
+PROGRAM = PLACE / VERSION / "node_modules" / "windmill-cli" / "esm" / "main.js"
 TIMEOUT_S = 90
 
 
@@ -27,9 +28,8 @@ class Wmill:
 
     def __init__(self, folder: Path, url: str, token: str) -> None:
         self.folder = folder
-        self._program = PLACE / VERSION / "node_modules" / "windmill-cli" / "esm" / "main.js"
-        if not self._program.exists():
-            raise WmillMissingError(f"{self._program} is not there")
+        if not PROGRAM.exists():
+            raise WmillMissingError(f"{PROGRAM} is not there")
         node = shutil.which("node", path=f"{os.environ['PATH']}:{PLACE / 'bin'}")
         if node is None:
             raise WmillMissingError("there is no node on the PATH")
@@ -45,7 +45,7 @@ class Wmill:
             "NO_COLOR": "1", "CI": "1",
         }  # fmt: skip
         done = subprocess.run(
-            [self._node, str(self._program), *arguments, *self._reach, "--config-dir", str(self._config)],
+            [self._node, str(PROGRAM), *arguments, *self._reach, "--config-dir", str(self._config)],
             cwd=self.folder, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
