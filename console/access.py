@@ -14,6 +14,7 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
+from console.authentication import BY_HEADER
 from console.callers import Caller, Nobody, Person, RunCaller
 from console.errors import forbidden, misdirected, unauthorized
 from console.hosts import is_our_host, is_our_page
@@ -40,7 +41,7 @@ def make_guard(settings: ConsoleSettings) -> Guard:
         if wanted is None:
             raise InternalError(f"the route {handler} does not say what it needs")
         header = connection.headers.get
-        by_token = "authorization" in connection.headers
+        by_token = connection.scope.get("auth") == BY_HEADER
         host = header("host", "")
         if not (wanted.any_host or by_token or is_our_host(host, settings)):
             raise misdirected(f"{host!r} is not a name of this console: it is served as {settings.url} (console.url)")

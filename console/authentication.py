@@ -18,7 +18,9 @@ from shared.store import AsyncStore
 
 WINDMILLS_COOKIE: Final = "token"
 """In which `wmill` sends an API token now and then. Nothing here sets it, so no browser has it."""
-_SCHEME: Final = "Bearer "
+BY_HEADER: Final = "header"
+"""How a caller was known who brought a token with the request: no browser does that by itself."""
+_SCHEME: Final = "bearer"
 _USE_NOTED_EVERY_MS: Final = 60_000
 
 
@@ -88,16 +90,15 @@ class Authentication(AbstractAuthenticationMiddleware):
 
     async def authenticate_request(self, connection: ASGIConnection[Any, Any, Any, Any]) -> AuthenticationResult:
         """The caller. Raises Refusal (401), StoreUnavailable."""
-        header = connection.headers.get("authorization", "")
-        if header.startswith(_SCHEME):
-            caller = await self._authenticator.by_token(header.removeprefix(_SCHEME).strip())
-        elif secret := connection.cookies.get(self._authenticator.cookie, ""):
-            caller = await self._authenticator.by_cookie(secret) or Nobody()
-        elif (token := connection.cookies.get(WINDMILLS_COOKIE, "")).startswith(tokens.PREFIX):
-            caller = await self._authenticator.by_token(token)
-        else:
-            caller = Nobody()
-        return AuthenticationResult(user=caller, auth=None)
+        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == _SCHEME:  # what a proxy in front may have asked for (Basic) is no matter of ours
+            return AuthenticationResult(user=await self._authenticator.by_token(token.strip()), auth=BY_HEADER)
+        secret = connection.cookies.get(self._authenticator.cookie, "")
+        person: Caller | None = await self._authenticator.by_cookie(secret) if secret else None
+        given = connection.cookies.get(WINDMILLS_COOKIE, "")
+        if person is None and given.startswith(tokens.PREFIX):
+            person = await self._authenticator.by_token(given)
+        return AuthenticationResult(user=person or Nobody(), auth=None)
 
 
 def is_secure(settings: Settings) -> bool:

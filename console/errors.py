@@ -61,9 +61,8 @@ class Refusal(UserError):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """A problem document: `title` names the status, `detail` says what is wrong, `hint` how to mend it.
-
-    `problems` tells of each mistake in the files of a workspace, with file, line and key.
+    """A problem document: `title` names the status, `detail` says what is wrong, `hint` how to mend it. `problems` are
+    the mistakes in the files of a workspace, each with file, line and key.
     """
 
     title: str

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Router, get
+from litestar.params import Parameter
 
+from console.api.filters import Text
 from console.blocking import Blocking
 from console.callers import Caller
 from console.errors import not_found
@@ -18,6 +21,9 @@ from shared.deploy import read_all, read_now
 from shared.deployment_document import MASK
 from shared.modes import read_triggers
 from shared.store import Store
+
+Many = Annotated[int, Parameter(ge=1, le=1000, description="At most so many.")]
+After = Annotated[str, Parameter(max_length=1000, description="`next` of the page before.")]
 
 
 class ScriptItem(msgspec.Struct, frozen=True):
@@ -64,11 +70,46 @@ class VariableItem(msgspec.Struct, frozen=True):
     description: str
 
 
+class ScriptItems(msgspec.Struct, frozen=True):
+    """Scripts by path; `next`: the cursor of the page after, None where there is none."""
+
+    items: list[ScriptItem]
+    next: str | None
+
+
+class FlowItems(msgspec.Struct, frozen=True):
+    """Flows, as scripts."""
+
+    items: list[FlowItem]
+    next: str | None
+
+
+class ResourceItems(msgspec.Struct, frozen=True):
+    """Resources, as scripts."""
+
+    items: list[Resource]
+    next: str | None
+
+
+class VariableItems(msgspec.Struct, frozen=True):
+    """Variables, as scripts."""
+
+    items: list[VariableItem]
+    next: str | None
+
+
 class FileItem(msgspec.Struct, frozen=True):
     """A file of the workspace folder as it is deployed."""
 
     path: str
     version: str
+
+
+class FileItems(msgspec.Struct, frozen=True):
+    """Files, as scripts."""
+
+    items: list[FileItem]
+    next: str | None
 
 
 class FileText(msgspec.Struct, frozen=True):
@@ -81,16 +122,18 @@ class FileText(msgspec.Struct, frozen=True):
 
 
 @get("/scripts", opt=needs("read"))
-async def scripts(work: Blocking) -> list[ScriptItem]:
-    """All scripts, by path."""
+async def scripts(work: Blocking, path_start: Text = "", limit: Many = 250, cursor: After = "") -> ScriptItems:
+    """Scripts by path, page by page."""
 
-    def read(store: Store) -> list[ScriptItem]:
+    def read(store: Store) -> ScriptItems:
         versions, users = read_now(store).of_kind("script"), _users(store)
-        found = read_all(store, versions, Script)
-        return [
+        paths, more = _page(versions, path_start, limit, cursor)
+        found = read_all(store, {path: versions[path] for path in paths}, Script)
+        items = [
             ScriptItem(path, versions[path], each.language, each.has_preprocessor, users.get(path, []))
             for path, each in found.items()
         ]
+        return ScriptItems(items, more)
 
     return await work(read)
 
@@ -107,16 +150,18 @@ async def script(path: str, work: Blocking) -> ScriptPage:
 
 
 @get("/flows", opt=needs("read"))
-async def flows(work: Blocking) -> list[FlowItem]:
-    """All flows, by path."""
+async def flows(work: Blocking, path_start: Text = "", limit: Many = 250, cursor: After = "") -> FlowItems:
+    """Flows by path, page by page."""
 
-    def read(store: Store) -> list[FlowItem]:
+    def read(store: Store) -> FlowItems:
         versions, users = read_now(store).of_kind("flow"), _users(store)
-        found = read_all(store, versions, Flow)
-        return [
+        paths, more = _page(versions, path_start, limit, cursor)
+        found = read_all(store, {path: versions[path] for path in paths}, Flow)
+        items = [
             FlowItem(path, versions[path], len(each.value.get("modules") or []), users.get(path, []))
             for path, each in found.items()
         ]
+        return FlowItems(items, more)
 
     return await work(read)
 
@@ -133,9 +178,13 @@ async def flow(path: str, work: Blocking) -> FlowPage:
 
 
 @get("/resources", opt=needs("read"))
-async def resources(content: Workspace, caller: Caller) -> list[Resource]:
-    """All resources and states, by path; plain passwords are masked for those who may not deploy."""
-    return [_shown(each, caller) for each in await content.resources()]
+async def resources(
+    content: Workspace, caller: Caller, path_start: Text = "", limit: Many = 250, cursor: After = ""
+) -> ResourceItems:
+    """Resources and states by path, page by page; plain passwords are masked for those who may not deploy."""
+    found = {each.path: each for each in await content.resources()}
+    paths, more = _page(found, path_start, limit, cursor)
+    return ResourceItems([_shown(found[path], caller) for path in paths], more)
 
 
 @get("/resources/{path:path}", opt=needs("read"))
@@ -145,10 +194,11 @@ async def resource(path: str, content: Workspace, caller: Caller) -> Resource:
 
 
 @get("/variables", opt=needs("read"))
-async def variables(content: Workspace) -> list[VariableItem]:
-    """All variables, by path."""
+async def variables(content: Workspace, path_start: Text = "", limit: Many = 250, cursor: After = "") -> VariableItems:
+    """Variables by path, page by page; values of secret ones are masked."""
     found = (await content.current()).variables
-    return [_variable(found[path]) for path in sorted(found)]
+    paths, more = _page(found, path_start, limit, cursor)
+    return VariableItems([_variable(found[path]) for path in paths], more)
 
 
 @get("/variables/{path:path}", opt=needs("read"))
@@ -158,13 +208,11 @@ async def variable(path: str, content: Workspace) -> VariableItem:
 
 
 @get("/files", opt=needs("read"))
-async def files(work: Blocking) -> list[FileItem]:
-    """The files of the workspace folder that are deployed."""
-
-    def read(store: Store) -> list[FileItem]:
-        return [FileItem(path, version) for path, version in read_now(store).of_kind("file").items()]
-
-    return await work(read)
+async def files(work: Blocking, path_start: Text = "", limit: Many = 250, cursor: After = "") -> FileItems:
+    """The files of the workspace folder that are deployed, by path, page by page."""
+    versions = (await work(read_now)).of_kind("file")
+    paths, more = _page(versions, path_start, limit, cursor)
+    return FileItems([FileItem(path, versions[path]) for path in paths], more)
 
 
 @get("/files/{path:path}", opt=needs("read"))
@@ -178,6 +226,13 @@ async def file(path: str, work: Blocking, caller: Caller) -> FileText:
         return FileText(found.path, version, text, text != found.text)
 
     return await work(read)
+
+
+def _page(known: Iterable[str], path_start: str, limit: int, after: str) -> tuple[list[str], str | None]:
+    """The paths of one page, and the cursor of the next: the last path of this one."""
+    fitting = sorted(path for path in known if path.startswith(path_start) and path > after)
+    paths = fitting[:limit]
+    return paths, paths[-1] if len(fitting) > limit else None
 
 
 def _one(store: Store, kind: Kind, path: str, record: Any) -> tuple[str, Any]:

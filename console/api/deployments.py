@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -12,13 +13,14 @@ from litestar.params import Parameter
 from console.auditing import Note
 from console.blocking import Blocking
 from console.callers import Caller
-from console.errors import bad_request, unprocessable
+from console.errors import bad_request, conflict, unprocessable
 from console.masking import hides, mask_line
 from console.needs import needs
 from shared import deploy
 from shared.config import Settings
+from shared.definitions import File, encode_definition
 from shared.dependencies.locking import Dependencies
-from shared.deploy import Options, Pushed, edit
+from shared.deploy import Editor, Options, Pushed, edit
 from shared.deployment_document import deployment_document, diff_documents, plan_document
 from shared.deployments import changes_of, diffs_of, read_kept, with_details
 from shared.errors import UserError
@@ -46,9 +48,12 @@ class Push(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Edit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Files of what is deployed: path → its new text, null deletes it. All others stay."""
+    """Files of what is deployed: path → its new text, null deletes it. All others stay. `made_from`: the version that a
+    new text was made from ('': there was none); if another has been deployed meanwhile, nothing is (409).
+    """
 
     files: Annotated[dict[_Path, str | None], msgspec.Meta(min_length=1, max_length=FILES_MAX)]
+    made_from: dict[_Path, str] = {}
     message: _Message = ""
 
 
@@ -124,7 +129,7 @@ async def edit_files(data: Edit, work: Blocking, settings: Settings, caller: Cal
             raise unprocessable(f"{path} means nothing in a workspace", "docs/reference/workspace.md tells what does")
 
     async with _deploying:
-        pushed = await work(edit, settings, data.files, f"console by {caller.name}", data.message)
+        pushed = await work(edit, settings, _editor(data), f"console by {caller.name}", data.message)
     _tell(note, "edit", pushed, data.message)
     return plan_document(pushed.plan, pushed.number, applied=pushed.applied, dry_run=False)
 
@@ -139,6 +144,21 @@ async def go_back(
     _tell(note, f"roll back to {number}", pushed, data.message)
     report = plan_document(pushed.plan, pushed.number, applied=pushed.applied, dry_run=data.dry_run)
     return report | {"back_to": number}
+
+
+def _editor(wanted: Edit) -> Editor:
+    """Gives the new texts, unless what they were made from is not what is deployed."""
+
+    def change(texts: Mapping[str, str]) -> Mapping[str, str | None]:
+        for path, version in wanted.made_from.items():
+            now = encode_definition(File(path, texts[path]))[0] if path in texts else ""
+            if now != version:
+                raise conflict(
+                    f"{path} was changed meanwhile: it is version {now or 'none'} now, not {version or 'none'}"
+                )
+        return wanted.files
+
+    return change
 
 
 def _push(store: Store, settings: Settings, wanted: Push, who: str) -> tuple[Pushed, list[str]]:

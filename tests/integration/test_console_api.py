@@ -331,11 +331,14 @@ def test_what_is_deployed_is_shown_without_secrets(plant: Plant) -> None:
             assert "hr1:" not in answer.text, path
         masked = reader.get("/resources/f/t/db").json()["value"]
     assert masked == {"host": "db", "password": "***", "user": "$var:f/t/limit"}
-    variables = {each["path"]: each["value"] for each in plant.get("/variables")}
+    variables = {each["path"]: each["value"] for each in plant.get("/variables")["items"]}
     assert variables == {"f/t/limit": "30", "f/t/password": "***"}
     assert plant.get("/scripts/f/t/good")["script"]["modules"] == {"f/t/good.py": GOOD}
-    assert [item["used_by"] for item in plant.get("/scripts")] == [["f/t/bad"], ["f/t/calm", "f/t/good"]]
+    assert [item["used_by"] for item in plant.get("/scripts")["items"]] == [["f/t/bad"], ["f/t/calm", "f/t/good"]]
     assert plant.get("/resources/f/t/db")["value"]["password"] == PASSWORD
+    page = plant.get("/files", limit=3, path_start="f/t/")
+    assert (len(page["items"]), page["next"]) == (3, page["items"][-1]["path"])
+    assert plant.get("/files", limit=3, cursor=page["next"])["items"][0]["path"] > page["next"]
     for path in ("/scripts/f/t/none", "/flows/f/t/none", "/resources/f/t/none", "/variables/f/t/none", "/files/none"):
         plant.get(path, 404)
 
@@ -358,6 +361,10 @@ def test_files_are_pushed_edited_and_rolled_back(plant: Plant) -> None:
     assert (pushed["applied"], pushed["deployment"]) == (True, before + 1)
     edited = plant.post("/deployments/edit", {"files": {"f/t/new.py": BAD}})
     assert [change["action"] for change in edited["changes"]] == ["changed"]
+    stale = {"files": {"f/t/new.py": GOOD}, "made_from": {"f/t/new.py": "0" * 16}}
+    assert "changed meanwhile" in plant.post("/deployments/edit", stale, 409)["detail"]
+    fresh = {"f/t/new.py": plant.get("/files/f/t/new.py")["version"]}
+    assert plant.post("/deployments/edit", {"files": {"f/t/new.py": BAD}, "made_from": fresh})["applied"] is False
     shown = plant.get(f"/deployments/{edited['deployment']}")
     assert "-import time" in shown["files"][0]["diff"]
     plant.post("/deployments/edit", {"files": {"f/t/new.py": None}})

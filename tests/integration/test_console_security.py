@@ -198,6 +198,14 @@ def test_a_write_by_cookie_needs_the_sessions_csrf_token(console: Console, brows
     assert browser.get("/").headers["location"] == "/login?next=/"
 
 
+@pytest.mark.parametrize("header", ["Basic YTpi", "Bearer", "x"])
+def test_another_kind_of_authorization_does_not_stand_for_the_csrf_token(header: str, browser: httpx.Client) -> None:
+    """Browsers add what a proxy in front has asked for by themselves, to any request."""
+    answer = browser.post("/api/w/headrace/headrace/dead/drop", json={"ids": []}, headers={"Authorization": header})
+    assert answer.status_code in {401, 403}
+    assert browser.get("/", headers={"Authorization": header, "Host": EVIL}).status_code in {303, 421}
+
+
 @pytest.mark.parametrize("headers", [
     {"Origin": f"http://{EVIL}"},
     {"Origin": "null"},
