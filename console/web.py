@@ -29,6 +29,7 @@ from console.paging import provide_paging
 from console.runs import Runs
 from console.view import STATIC, make_templates, provide_view
 from console.windmill import routes as windmill
+from console.windmill.captures import Captures
 from console.windmill.job_updates import provide_wanted
 from console.windmill.starting import provide_starter
 from console.workspace import Workspace
@@ -55,7 +56,7 @@ def make_app(tools: Tools, settings: Settings, token_key: bytes) -> Litestar:
     Raises InternalError for a route that does not say what it needs.
     """
     store, content = tools.store, tools.content
-    authenticator = Authenticator(store, settings, token_key)
+    authenticator, captures = Authenticator(store, settings, token_key), Captures(store)
 
     def in_our_workspace(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         if (name := connection.path_params["workspace"]) != content.name:
@@ -73,6 +74,7 @@ def make_app(tools: Tools, settings: Settings, token_key: bytes) -> Litestar:
         dependencies={
             "authenticator": Provide(lambda: authenticator, sync_to_thread=False),
             "caller": Provide(provide_caller, sync_to_thread=False),
+            "captures": Provide(lambda: captures, sync_to_thread=False),
             "content": Provide(lambda: content, sync_to_thread=False),
             "paging": Provide(provide_paging, sync_to_thread=False),
             "live": Provide(lambda: tools.live, sync_to_thread=False),

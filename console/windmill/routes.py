@@ -8,6 +8,7 @@ from litestar import Router
 
 from console.windmill import (
     audit_log,
+    capture_routes,
     flows,
     folders,
     job_actions,
@@ -34,5 +35,5 @@ of_server: Final[list[Router]] = [
 in_workspace: Final[list[Router]] = [
     variables.routes, resources.routes, resource_types.routes, triggers.routes, trigger_family.routes, jobs.routes,
     starting.routes, job_lists.routes, job_actions.routes, job_updates.routes, users.routes, scripts.routes,
-    flows.routes, folders.routes, workspaces.routes, audit_log.routes, lock_requests.routes,
+    flows.routes, folders.routes, workspaces.routes, audit_log.routes, capture_routes.routes, lock_requests.routes,
 ]  # fmt: skip

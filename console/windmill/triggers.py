@@ -10,6 +10,7 @@ import msgspec
 from litestar import Response, Router, delete, get, post
 
 from console.answers import as_text, created
+from console.api.trying import TEST_S, Report, answers_of
 from console.auditing import Note
 from console.blocking import Blocking
 from console.callers import Caller
@@ -17,11 +18,14 @@ from console.edits import document, file_of
 from console.errors import bad_request, not_found
 from console.needs import needs
 from console.paging import Paging
+from console.windmill.captures import read_draft
 from console.windmill.trigger_objects import file_document, read_body, row
 from console.workspace import Change, Workspace
+from shared import asking
 from shared.config import Settings
 from shared.definitions import Mode
 from shared.modes import set_modes
+from shared.store import AsyncStore
 from shared.trigger_list import TriggerDetails, read_details
 from shared.workspace.render import yaml_text
 
@@ -132,6 +136,27 @@ async def set_mode(
     return as_text(f"Trigger '{found}' {data.mode}")
 
 
+@post("/test", status_code=200, opt=needs("deploy", audited=False))
+async def test_connection(data: dict[str, Any], store: AsyncStore) -> Response[bytes]:
+    """Connect as a trigger would, subscribe its topics where they are given, and leave: 200, or 400 and why not.
+
+    Both bodies are read: the fields themselves, as Windmill's server wants them, and `connection`, as its client says.
+    """
+    connection = data.get("connection")
+    draft = read_draft(connection if isinstance(connection, dict) else data)
+    problem = "ingest has not answered in time"
+    async for answer in answers_of(store, asking.new_ask("test", draft=draft), TEST_S):
+        if answer.kind == "report":
+            report = msgspec.json.decode(answer.value, type=Report)
+            refused = [f"{each.topic}: {each.problem}" for each in report.topics if each.granted is None]
+            if report.ok:
+                return Response(b"", media_type="text/plain")
+            problem = report.problem or "; ".join(refused) or "the broker grants less than is asked for"
+        elif answer.kind == "error":
+            problem = msgspec.json.decode(answer.value, type=str)
+    raise bad_request(problem)
+
+
 @delete("/delete/{path:path}", status_code=200, opt=needs("deploy"))
 async def delete_trigger(path: str, content: Workspace, caller: Caller, note: Note) -> Response[str]:
     """Delete a trigger. Its session stays at the broker until it is drained or ended (`headrace sessions`)."""
@@ -168,6 +193,7 @@ async def _rows(content: Workspace, work: Blocking, *paths: str) -> list[dict[st
 routes = Router(
     "/mqtt_triggers",
     route_handlers=[
-        create_trigger, list_triggers, get_trigger, exists_trigger, update_trigger, set_mode, delete_trigger,
+        create_trigger, list_triggers, get_trigger, exists_trigger, update_trigger, set_mode, test_connection,
+        delete_trigger,
     ],
 )  # fmt: skip
