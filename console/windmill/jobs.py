@@ -102,6 +102,13 @@ async def result_by_id(run_id: str, node: str, runs: Runs, caller: Caller) -> Re
     raise bad_request(f"job {run_id} is not a flow: it has no step {node}")
 
 
+@get("/jobs/resume_urls/{run_id:str}/{nonce:int}", opt=needs("operate", runs=True))
+async def resume_urls(run_id: str, nonce: int, runs: Runs, caller: Caller) -> Response[bytes]:
+    """Only flows wait for somebody's approval."""
+    await runs.get(run_id, caller)
+    raise bad_request(f"job {run_id} is not a flow: nobody is asked to approve it ({nonce})")
+
+
 @post("/job_metrics/set_progress/{run_id:str}", status_code=200, opt=needs("operate", runs=True, people=False))
 async def set_progress(run_id: str, data: Progress, runs: Runs, caller: Caller) -> Response[bytes]:
     """Note how far the run that asks has come."""
@@ -139,6 +146,6 @@ routes = Router(
     "/",
     route_handlers=[
         worker_is_draining, get_user_state, set_user_state, get_job, get_completed, get_root_job_id, get_result,
-        get_result_maybe, get_logs, get_args, result_by_id, set_progress, get_progress,
+        get_result_maybe, get_logs, get_args, result_by_id, resume_urls, set_progress, get_progress,
     ],
 )  # fmt: skip

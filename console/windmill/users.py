@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from litestar import Response, Router, get
+from litestar import Response, Router, get, post
 
 from console.answers import as_text
 from console.callers import Caller, Person
-from console.errors import not_found
+from console.errors import bad_request, not_found
 from console.needs import needs
 from console.windmill.identity import EMAIL, USERNAME, email_of, username_of
 from console.workspace import Workspace
@@ -63,6 +63,12 @@ async def username_to_email(username: str, caller: Caller) -> Response[str]:
     return as_text(EMAIL if username == USERNAME else _email(caller))
 
 
+@post("/oidc/token/{audience:str}", opt=needs("operate", runs=True, audited=False))
+async def id_token(audience: str) -> Response[str]:
+    """Nobody would trust tokens that we have signed."""
+    raise bad_request(f"no token for {audience}: this Headrace is no OpenID provider")
+
+
 def _email(caller: Caller) -> str:
     return email_of(caller.name) if isinstance(caller, Person) else EMAIL
 
@@ -72,4 +78,4 @@ def _username(caller: Caller) -> str:
 
 
 server_routes = Router("/", route_handlers=[global_whoami, current_email])
-routes = Router("/", route_handlers=[whoami, username_to_email])
+routes = Router("/", route_handlers=[whoami, username_to_email, id_token])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from litestar import Response, Router, get, post
@@ -14,6 +14,9 @@ from console.needs import needs
 from console.windmill.exporting import Wanted, make_zip
 from console.windmill.identity import email_of, username_of
 from console.workspace import Workspace
+
+_SEEN: Final = ("runs", "triggers", "resources", "variables", "folders", "workers")
+_UNSEEN: Final = ("schedules", "assets", "audit_logs", "groups")
 
 
 class WorkspaceId(msgspec.Struct, frozen=True):
@@ -31,9 +34,26 @@ async def list_workspaces(content: Workspace) -> list[dict[str, Any]]:
 
 @get("/users", opt=needs("read"))
 async def user_workspaces(content: Workspace, caller: Caller) -> dict[str, Any]:
-    """The workspaces of who asks."""
-    one = {"id": content.name, "name": content.name, "username": username_of(caller.name), "color": ""}
-    return {"email": email_of(caller.name), "workspaces": [one | {"disabled": False, "operator_settings": None}]}
+    """The workspaces of who asks, and what he may do there."""
+    may_deploy = caller.may("deploy")
+    one = {
+        "id": content.name,
+        "name": content.name,
+        "username": username_of(caller.name),
+        "color": "",
+        "disabled": False,
+        "is_dev_workspace": False,
+        "role": "admin" if caller.may("admin") else "developer" if may_deploy else "operator",
+        "capabilities": {
+            "code": may_deploy,
+            "flows": "full" if may_deploy else "none",
+            "apps": "none",
+            "manage_schedules": False,
+            "manage_triggers": may_deploy,
+            "visibility": dict.fromkeys(_SEEN, True) | dict.fromkeys(_UNSEEN, False),
+        },
+    }
+    return {"email": email_of(caller.name), "workspaces": [one]}
 
 
 @post("/exists", status_code=200, opt=needs("read", audited=False))

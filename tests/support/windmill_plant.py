@@ -57,6 +57,11 @@ class WindmillPlant:
         assert answer.status_code == 201, answer.content
         return answer.content.decode()
 
+    def version(self, path: str) -> str:
+        """Of a script that is deployed."""
+        found: bytes = self.store.command("HGET", keys.DEPLOYED, f"script:{path}")
+        return found.decode()
+
     def job(self, job_id: str) -> dict[str, Any]:
         """The job, by the client's own models."""
         found = get_job.sync(WORKSPACE, job_id, client=self.client)
