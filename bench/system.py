@@ -65,19 +65,23 @@ class System:
         return bool(self.store.command("HEXISTS", keys.session(self.trigger.session), "subscriptions"))
 
     @contextmanager
-    def process(self, name: str, **settings: str) -> Iterator[int]:
-        """`headrace <name>` until the end of the block, stopped by SIGTERM; its process id."""
+    def process(self, name: str, *, may_end: bool = False, **settings: str) -> Iterator[int]:
+        """`headrace <name>` until the end of the block, stopped by SIGTERM; its process id.
+
+        `worker-2` is another worker. `may_end`: it is no failure if it ends by itself.
+        """
         log = self.folder / f"{name}.log"
         environment = {key: value for key, value in os.environ.items() if not key.startswith("HEADRACE_")}
         environment |= {"REDIS_URL": self.url, "HEADRACE_DATA": str(self.folder / "data"), **settings}
         with log.open("ab") as output, subprocess.Popen(
-            [sys.executable, "-m", name], cwd=_ROOT, env=environment, stderr=output
+            [sys.executable, "-m", name.partition("-")[0]], cwd=_ROOT, env=environment, stderr=output
         ) as process:  # fmt: skip
-            self._running[name] = process
+            if not may_end:
+                self._running[name] = process
             try:
                 yield process.pid
             finally:
-                del self._running[name]
+                self._running.pop(name, None)
                 process.send_signal(signal.SIGTERM)
                 try:
                     process.wait(STOP_S)

@@ -15,18 +15,20 @@ from litestar.types import ASGIApp
 
 from console.blocking import Blocking
 from console.door import first_link, wait_for_tokens
-from console.hosts import is_loopback
 from console.live import Live
 from console.sampling import take_samples
 from console.web import Tools, make_app
 from console.workspace import Workspace
 from shared import run_tokens
+from shared.alerts.watch import Watch
 from shared.config import ConsoleSettings, Settings
-from shared.config_keys import public_url
+from shared.config_keys import is_loopback, public_url
 from shared.errors import HeadraceError
 from shared.events import emit
+from shared.metrics.loop_lag import watch_lag
 from shared.secrets import SecretBox
 from shared.store import AsyncStore
+from shared.tracing import spans
 
 DRAIN_S = 10
 KEEP_ALIVE_S = 75
@@ -45,7 +47,13 @@ def run_console(settings: Settings) -> int:
     if not is_loopback(settings.console.host):
         wait_for_tokens(settings)
     listener = _listen(settings.console)
-    uvloop.run(_serve(settings, listener))
+    spans.turn_on("console")
+    alerts = Watch(settings).start()
+    try:
+        uvloop.run(_serve(settings, listener))
+    finally:
+        alerts.stop()
+        spans.turn_off()
     return 0
 
 
@@ -58,10 +66,11 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         app = make_app(tools, settings, box.derive(run_tokens.PURPOSE))
         server = _Server(app, settings, await first_link(store, settings))
         _stop_on_signals(server, live)
-        sampling = asyncio.create_task(take_samples(work, settings))
+        beside = [asyncio.create_task(each) for each in (take_samples(work, settings), watch_lag())]
         await server.serve([listener])
-        sampling.cancel()
-        await asyncio.gather(sampling, return_exceptions=True)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
     finally:
         live.close()
         work.close()

@@ -85,7 +85,7 @@ class Authentication(AbstractAuthenticationMiddleware):
     """Makes a caller of each request. Who brings nothing is nobody; who brings a token that is not good is refused."""
 
     def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
-        super().__init__(app, exclude=[r"^/static/"])
+        super().__init__(app, exclude=[r"^/static/", r"^/(metrics|healthz|readyz)$"])
         self._authenticator = authenticator
 
     async def authenticate_request(self, connection: ASGIConnection[Any, Any, Any, Any]) -> AuthenticationResult:

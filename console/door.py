@@ -8,10 +8,10 @@ import socket
 import time
 from typing import Final
 
-from console.hosts import is_loopback
 from shared import browser_sessions, keys, tokens
 from shared.browser_sessions import FIRST_LINK_LIFE_S, Link
 from shared.config import Settings
+from shared.config_keys import is_loopback
 from shared.errors import ConfigError, HeadraceError, StoreUnavailable
 from shared.store import AsyncStore, Store
 

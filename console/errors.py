@@ -1,7 +1,7 @@
 """What is answered where something cannot be done.
 
-Below `/api` Windmill's clients read a status and a text; below `/api/w/…/headrace` it is a problem document (RFC 9457);
-elsewhere it is a page, and who is not known is sent to log in.
+Below `/api` Windmill's clients read a status and a text, and so do those who ask for health and metrics; below
+`/api/w/…/headrace` it is a problem document (RFC 9457); elsewhere it is a page, and who is not known is sent to log in.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from shared.events import emit
 
 PROBLEM: Final = "application/problem+json"
 _OURS = re.compile(r"/api/w/[^/]*/headrace(/|$)")
+_MACHINES = re.compile(r"/(api(/|$)|metrics$|healthz$|readyz$)")
 _BEGINNINGS = {
     HTTP_400_BAD_REQUEST: "Bad request",
     HTTP_401_UNAUTHORIZED: "Unauthorized",
@@ -192,7 +193,7 @@ def _answer(
         mistakes = problems if isinstance(problems, list) else msgspec.UNSET
         problem = msgspec.json.encode(Problem(_title(status), status, message, hint, mistakes))
         return Response(problem, status_code=status, media_type=PROBLEM, headers=headers)
-    if path.startswith("/api"):
+    if _MACHINES.match(path):
         beginning = _BEGINNINGS.get(status)
         said = f"{message}\n  hint: {hint}" if hint else message
         text = f"{beginning}: {said}" if beginning else said

@@ -15,14 +15,6 @@ from shared.config import ConsoleSettings
 _OWN_SITE = {"", "same-origin", "none"}
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def is_our_host(header: str, settings: ConsoleSettings) -> bool:
     """Whether a `Host` header names us: in numbers, as localhost, or as the settings do."""
     name = _name(f"//{header}")

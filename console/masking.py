@@ -9,7 +9,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from console.callers import Caller
+import msgspec
+
+from console.callers import Caller, RunCaller
+from shared.definitions import Resource
 from shared.deployment_document import MASK, masked
 from shared.workspace.layout import RESOURCE
 
@@ -21,8 +24,13 @@ _LETTERS = re.compile(r"^([-+ ]?\s*)[A-Za-z0-9+/=]{40,}\s*$")
 
 
 def hides(caller: Caller) -> bool:
-    """Whether plain secrets are kept from somebody."""
-    return not caller.may("deploy")
+    """Whether plain secrets are kept from somebody. A run reads what it needs."""
+    return not (isinstance(caller, RunCaller) or caller.may("deploy"))
+
+
+def told(resource: Resource, caller: Caller) -> Resource:
+    """A resource as it may be told to somebody."""
+    return msgspec.structs.replace(resource, value=mask_value(resource.value)) if hides(caller) else resource
 
 
 def mask_value(value: Any, name: str = "") -> Any:

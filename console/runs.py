@@ -20,6 +20,7 @@ from shared.runs import LIVE
 from shared.scripts.call import Arg
 from shared.scripts.operate import MadeRun, cancel, create_runs
 from shared.store import AsyncStore, Store
+from shared.tracing.runs import TracedRun, carried, code_context
 
 LISTED_MAX = 1000
 PORTION = 50
@@ -79,9 +80,12 @@ class Runs:
         """Where a run that the caller starts will stand; None where no run starts it."""
         if not isinstance(caller, RunCaller):
             return None
-        spec, message = read_data(await self._store.command("HGET", keys.job(caller.run_id), "data"))
-        cause = spec.cause_by(message) if spec else ""
-        return Family(caller.run_id, (spec and spec.root) or caller.run_id, cause)
+        data, execution = await self._store.command("HMGET", keys.job(caller.run_id), "data", "execution")
+        spec, message = read_data(data)
+        if spec is None:
+            return Family(caller.run_id, caller.run_id)
+        trace = carried(code_context(TracedRun(caller.run_id, (execution or b"").decode(), spec, message)))
+        return Family(caller.run_id, spec.root or caller.run_id, spec.cause_by(message), trace)
 
     async def create(self, run: MadeRun) -> bool:
         """Queue a run, now or when it is due; False: there is one with this id."""

@@ -22,6 +22,7 @@ from console.blocking import Blocking
 from console.callers import provide_caller
 from console.errors import not_found, on_defect, on_error, on_http_error
 from console.headers import SecurityHeaders
+from console.health import health_routes
 from console.live import Live
 from console.needs import needs, needs_of
 from console.pages import home, login
@@ -69,7 +70,7 @@ def make_app(tools: Tools, settings: Settings, token_key: bytes) -> Litestar:
     )
     below_api = Router("/api", route_handlers=[*windmill.of_server, in_workspace])
     app = Litestar(
-        [below_api, home.routes, login.routes, _static_files()],
+        [below_api, home.routes, login.routes, _static_files(), *health_routes(store, settings)],
         guards=[make_guard(settings.console)],
         dependencies={
             "authenticator": Provide(lambda: authenticator, sync_to_thread=False),

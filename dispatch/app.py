@@ -9,11 +9,14 @@ import socket
 from types import FrameType
 
 from dispatch.dispatcher import Dispatcher
+from shared.alerts.watch import Watch
 from shared.config import Settings
 from shared.config_keys import public_url
 from shared.errors import HeadraceError
 from shared.events import emit
+from shared.metrics.listener import listen
 from shared.store import Store
+from shared.tracing import spans
 
 
 def run_dispatch(settings: Settings) -> int:
@@ -21,15 +24,20 @@ def run_dispatch(settings: Settings) -> int:
     stop = _StopSignal()
     consumer = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     store = Store.connect(settings.redis_url)
+    alerts = Watch(settings).start()
     redis = public_url(settings.redis_url)
+    spans.turn_on("dispatch")
     try:
         dispatcher = Dispatcher(store, consumer, settings, stop.requested)
-        dispatcher.run(lambda: emit("process.ready", process="dispatch", name=consumer, redis=redis))
+        url = listen(settings.metrics, "dispatch", dispatcher.not_ready)
+        dispatcher.run(lambda: emit("process.ready", process="dispatch", name=consumer, url=url, redis=redis))
     except HeadraceError as error:
         emit("process.failed", process="dispatch", error=error)
         return error.exit_status
     finally:
+        alerts.stop()
         store.close()
+        spans.turn_off()
     emit("process.stopped", process="dispatch")
     return 0
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
+from dispatch.expiry import lifetime_ms
 from dispatch.router import CompiledTrigger, Route
 from shared import keys
 from shared.dead import HEAD_BYTES, LETTER_VERSION, DeadLetter, Reason, encode_letter
@@ -36,7 +37,8 @@ class Entry(msgspec.Struct, frozen=True):
 def decide(entry: Entry, lookup: Lookup, owner: Owner, now_ms: int) -> Placement:
     """How to settle an entry. Raises NewerEnvelope, and nothing else: what cannot be read is poisoned.
 
-    The verdict goes by the trigger's version; whether it is suspended now is not asked here (`dispatch.modes`).
+    The verdict goes by the trigger's version; whether it is suspended now is not asked here (`dispatch.modes`), nor
+    whether it has expired (`place` knows the time).
     The trigger's filters come first: what they refuse is not asked where it would go.
     """
     session = None
@@ -52,8 +54,9 @@ def decide(entry: Entry, lookup: Lookup, owner: Owner, now_ms: int) -> Placement
     compiled = lookup(envelope.trigger_version)
     if compiled is None:
         return _unrouted(entry, envelope, known=False, now_ms=now_ms)
+    lifetime = lifetime_ms(compiled.trigger, envelope)
     if compiled.filter is not None and not compiled.filter.wants(envelope.payload):
-        return Placement(entry.id, envelope.trigger, "filtered")
+        return Placement(entry.id, envelope.trigger, "filtered", lifetime_ms=lifetime)
     routes = compiled.route(envelope)
     if not routes:
         return _unrouted(entry, envelope, known=True, now_ms=now_ms)
@@ -64,6 +67,7 @@ def decide(entry: Entry, lookup: Lookup, owner: Owner, now_ms: int) -> Placement
         "suspended" if compiled.trigger.suspended else "run",
         [_new_run(entry, envelope, key, own or key, index, route) for index, route in enumerate(routes)],
         published=_published(envelope.trigger, own) if own else "",
+        lifetime_ms=lifetime,
     )
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from ingest.codec import PUBACKS, PUBCOMPS, PUBRECS, OversizedPublish, Protocol, PublishPacket, QoS, publish_digest
 from ingest.inflight import Inflight
 from ingest.overlap import Copies, Verdict
+from ingest.receipts import Receipt, receive
 from ingest.routes import Route, Routes
 from ingest.subscriptions import Subscriptions, generation_of
 from shared.dead import LETTER_VERSION, DeadLetter, encode_letter
@@ -22,6 +23,7 @@ from shared.envelope import ENVELOPE_VERSION, Envelope, Properties, encode_envel
 from shared.envelope import QoS as Level
 from shared.outgoing import CAUSE
 from shared.scripts.ingest import Admission
+from shared.tracing import spans
 
 BATCH_MESSAGES = 256
 BATCH_BYTES = 4 << 20
@@ -34,13 +36,14 @@ _TWO = QoS.EXACTLY_ONCE
 class Batch:
     """What one atomic step of the store will hold, and what may be written to the broker when it has answered."""
 
-    __slots__ = ("acks", "bytes", "dead_letters", "duplicate", "envelopes", "own", "packet_ids", "skipped")
+    __slots__ = ("acks", "bytes", "dead_letters", "duplicate", "envelopes", "own", "packet_ids", "receipts", "skipped")
 
     def __init__(self) -> None:
         self.envelopes: list[bytes] = []
         self.acks: list[bytes] = []
         self.dead_letters: list[bytes] = []
         self.packet_ids: list[tuple[int, bytes]] = []
+        self.receipts: list[Receipt] = []
         self.duplicate = 0
         self.skipped = 0
         self.own = 0
@@ -74,6 +77,7 @@ class Intake:
         self.copies: Copies[tuple[PublishPacket, str]] = Copies(known=False)
         self._level = int(protocol)
         self._has_properties = protocol is Protocol.V5
+        self._traced = spans.is_on()
         self._inflight = inflight
         self._full: list[Batch] = []
         self._batch = Batch()
@@ -223,6 +227,11 @@ class Intake:
         self._admit(packet, topic, now_ms, filters, level)
 
     def _admit(self, packet: PublishPacket, topic: str, now_ms: int, filters: list[int], level: Level) -> None:
+        trace = None
+        if self._traced:
+            receipt = receive(packet, topic, level, now_ms)
+            self._batch.receipts.append(receipt)
+            trace = receipt.context.packed()
         envelope = encode_envelope(
             Envelope(
                 ENVELOPE_VERSION,
@@ -238,6 +247,7 @@ class Intake:
                 self._level,
                 filters,
                 self._properties(packet),
+                trace,
             )
         )
         self._batch.envelopes.append(envelope)

@@ -13,11 +13,16 @@ from ingest.keeper import Tools
 from ingest.leases import Leases, new_holder
 from ingest.service import Service
 from ingest.store_watch import StoreWatch
+from shared.alerts.watch import Watch
 from shared.config import Settings
 from shared.durability import CONFIG_COMMAND, Durability, judge, read_config
 from shared.errors import HeadraceError, StoreUnavailable
 from shared.events import emit
+from shared.metrics.catalogue import SESSIONS_HELD
+from shared.metrics.listener import listen
+from shared.metrics.loop_lag import watch_lag
 from shared.store import AsyncStore
+from shared.tracing import spans
 
 _RETRY_S = 0.5
 _FIX = "set appendonly yes, appendfsync always and maxmemory-policy noeviction"
@@ -28,7 +33,13 @@ def run_ingest(settings: Settings) -> int:
 
     Returns the exit status.
     """
-    uvloop.run(_run(settings))
+    spans.turn_on("ingest")
+    alerts = Watch(settings).start()
+    try:
+        uvloop.run(_run(settings))
+    finally:
+        alerts.stop()
+        spans.turn_off()
     return 0
 
 
@@ -39,20 +50,26 @@ async def _run(settings: Settings) -> None:
     store = AsyncStore.connect(settings.redis_url)
     watch = StoreWatch(settings.redis_url)
     tools = Tools(store, watch, Leases(store, process, settings.ingest.lease_ttl_ms), settings)
+    service = Service(tools)
+    SESSIONS_HELD.read_by(lambda: len(tools.leases.held))
+    url = listen(settings.metrics, "ingest", service.not_ready)
     try:
-        ready = asyncio.create_task(_announce(store, watch, process))
-        asked = asyncio.create_task(Asked(settings, process).run())
-        asked.add_done_callback(_report)
-        await Service(tools).run(stop)
-        ready.cancel()
-        asked.cancel()
-        await asyncio.gather(asked, return_exceptions=True)
+        beside = [
+            asyncio.create_task(_announce(store, watch, process, url)),
+            asyncio.create_task(watch_lag()),
+            asyncio.create_task(Asked(settings, process).run()),
+        ]
+        beside[-1].add_done_callback(_report)
+        await service.run(stop)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
     finally:
         await store.close()
     emit("process.stopped", process="ingest")
 
 
-async def _announce(store: AsyncStore, watch: StoreWatch, process: str) -> None:
+async def _announce(store: AsyncStore, watch: StoreWatch, process: str, url: str | None) -> None:
     """Say that the process is ready once Redis has answered, and how well Redis keeps what it is given."""
     while True:
         try:
@@ -67,7 +84,7 @@ async def _announce(store: AsyncStore, watch: StoreWatch, process: str) -> None:
         durability = Durability("unknown", [error.message])
     if durability.level == "reduced":
         emit("durability.reduced", what="; ".join(durability.reasons), fix=_FIX, redis=watch.url)
-    emit("process.ready", process="ingest", name=process, redis=watch.url, durability=durability.level)
+    emit("process.ready", process="ingest", name=process, url=url, redis=watch.url, durability=durability.level)
 
 
 def _report(ended: asyncio.Task[None]) -> None:

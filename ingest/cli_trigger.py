@@ -114,6 +114,10 @@ def _page(report: Report) -> Iterator[str]:
         yield f"  limit    {name.replace('_', ' ')}: {_limit(name, value)}"
     if report.limits is None:
         yield "  limits   MQTT 3.1.1 does not tell them"
+    if "version" in report.says:
+        yield f"  $SYS     {printable(report.says['version'])}"
+    if "dropped" in report.says:
+        yield f"  $SYS     {printable(report.says['dropped'])} messages dropped since it started, for any client"
 
 
 def _limit(name: str, value: object) -> str:

@@ -148,6 +148,7 @@ def limits_of(packet: ConnAckPacket, config: SessionConfig) -> Connected:
         packet.wildcard_subscription_available,
         packet.subscription_id_available,
         packet.shared_subscription_available,
+        packet.max_packet_size,
     )
 
 

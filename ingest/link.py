@@ -18,6 +18,7 @@ from ingest.session import Session
 from ingest.session_events import Closed, SessionEvent, SessionRecord
 from ingest.session_states import State
 from ingest.writer import StoreWriter
+from shared.metrics.catalogue import PAUSES
 
 TICK_S = 0.5
 _TICKS_PER_LOOK = 2
@@ -131,7 +132,10 @@ class Link(asyncio.Protocol):
     def _regulate(self) -> None:
         if self._ending or self._transport is None or self._decoder is None:
             return
-        self._pressure = pressure(self._pressure, self._session.buffered_bytes, self._writer.inbox, self._limits)
+        before = self._pressure
+        self._pressure = pressure(before, self._session.buffered_bytes, self._writer.inbox, self._limits)
+        if self._pressure is not None and self._pressure is not before:
+            PAUSES.of(self._pressure.name.lower()).add()
         free = self._pressure is None and not self._write_full
         reading = free or self._session.state is State.CONNECTING
         if reading == self._reading:

@@ -50,7 +50,7 @@ class Outbox:
         """A batch; its acknowledgements when it is stored, at once where neither it nor anything before has to be."""
         admission = batch.admission()
         if admission is not None:
-            self.request(Admit(admission, batch.bytes))
+            self.request(Admit(admission, batch.bytes, batch.receipts))
             self.admissions += 1
             self.waiting_bytes += batch.bytes
         if self._waiting:

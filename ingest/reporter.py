@@ -20,6 +20,7 @@ from ingest.transport import broker_url
 from ingest.writer import StoreWriter
 from shared.definitions import Broker, Trigger
 from shared.events import emit
+from shared.metrics.catalogue import CONNECTIONS, DISCONNECTIONS
 from shared.scripts.call import Arg
 
 VERSIONS = {Protocol.V5: "5", Protocol.V311: "3.1.1"}
@@ -53,6 +54,7 @@ class Reporter:
     def connected(self, event: Connected, step: ConnectStep, epoch: int) -> None:
         """The broker accepted us. `epoch` is that of the session that it has, if it has one."""
         self._who["protocol"] = VERSIONS[step.protocol]
+        CONNECTIONS.of(str(self._who["trigger"])).add()
         at = now_ms()
         limits = msgspec.json.encode(event).decode()
         home = {"broker": self._writer.broker} if event.session_present else {}
@@ -111,6 +113,7 @@ class Reporter:
 
     def failed(self, ending: Ending, attempt: int, retry_in_s: float) -> None:
         """The connection ended, or none came about."""
+        DISCONNECTIONS.of(str(self._who.get("trigger", "")), ending.state.replace(" ", "_")).add()
         news = (ending.state, ending.reason) != (self._state, self._reason)
         at = now_ms() + int(retry_in_s * 1000)
         self._enter(ending.state, ending.reason, attempt=attempt, next_try_at=at)

@@ -23,6 +23,8 @@ from shared.definitions import Trigger
 from shared.deployment import definition_command, read_definition
 from shared.errors import EnvelopeError, HeadraceError, NewerEnvelope, PeerError, StoreUnavailable, UserError
 from shared.events import emit
+from shared.metrics.catalogue import SEND
+from shared.metrics.instruments import NO_TRIGGER
 from shared.outboxes import SenderReport, State, report_command
 from shared.outgoing import Outgoing, decode_outgoing
 from shared.scripts.outgoing import Settled, outbox_settle
@@ -177,6 +179,8 @@ class Sender:
     def _judge(self, each: _Underway) -> Settled | None:
         """What a message came to; None: it stays in the outbox."""
         if _is_confirmed(each):
+            waited_ms = _now_ms() - int(each.entry.partition(b"-")[0])
+            SEND.of(each.outgoing.trigger or NO_TRIGGER).observe(waited_ms / 1000)
             return Settled(each.entry, each.outgoing.trigger)
         error = each.confirmed.exception() if each.confirmed.done() else None
         if not isinstance(error, Refused) or is_passing(error.fields.get("code")):

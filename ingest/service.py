@@ -64,6 +64,23 @@ class Service:
                 await self._senders.stop()
                 await self._tools.leases.release_all()
 
+    def not_ready(self) -> list[str]:
+        """Why this process cannot do its work at this moment. Any thread may ask."""
+        watch, leases = self._tools.watch, self._tools.leases
+        now, ttl_s = leases.clock(), leases.ttl_ms / 1000
+        reasons = []
+        if self._stopping:
+            reasons.append("it is stopping")
+        if watch.is_away:
+            reasons.append("Redis cannot be reached")
+        elif watch.answered_at is None or self._deployments.number < 0:
+            reasons.append("what is deployed has not been read yet")
+        elif now - watch.answered_at > ttl_s:
+            reasons.append(f"Redis has not answered for {now - watch.answered_at:.0f} s")
+        if lapsed := [session for session, lease in list(leases.held.items()) if now - lease.attempted_at > ttl_s]:
+            reasons.append(f"leases have run out: {len(lapsed)} of {len(leases.held)} sessions")
+        return reasons
+
     async def _repeat(self, step: Callable[[], Awaitable[None]], interval_s: Callable[[], float]) -> None:
         failures = 0
         while True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ingest.codec import Protocol
+from ingest.receipts import Receipt
 from ingest.subscriptions import Subscriptions, decode_subscriptions
 from shared.config import IngestSettings
 from shared.definitions import Broker, Trigger
@@ -83,10 +84,11 @@ class RecordSubscriptions(msgspec.Struct, frozen=True):
 
 
 class Admit(msgspec.Struct, frozen=True):
-    """A batch: `admit`. `size` is its bytes."""
+    """A batch: `admit`. `size` is its bytes; `receipts`: its messages, where their way is traced."""
 
     batch: Admission
     size: int
+    receipts: list[Receipt] = []
 
 
 StoreRequest = BeginEpoch | RecordSubscriptions | Admit
@@ -104,6 +106,7 @@ class Connected(msgspec.Struct, frozen=True):
     wildcards_available: bool
     identifiers_available: bool
     shared_available: bool
+    max_packet_size: int | None = None
 
 
 class SubscriptionRefused(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ import time
 from shared.config_keys import public_url
 from shared.errors import StoreUnavailable
 from shared.events import emit
+from shared.metrics.catalogue import OUTAGES
 
 
 class StoreWatch:
@@ -14,16 +15,25 @@ class StoreWatch:
 
     def __init__(self, url: str) -> None:
         self.url = public_url(url)
+        self.answered_at: float | None = None
+        """When Redis has last answered, by the steady clock; None: never yet."""
         self._away_since: float | None = None
+
+    @property
+    def is_away(self) -> bool:
+        """Redis has not answered since a call brought no answer."""
+        return self._away_since is not None
 
     def failed(self, error: StoreUnavailable) -> None:
         """A call brought no answer."""
         if self._away_since is None:
             self._away_since = time.monotonic()
+            OUTAGES.of().add()
             emit("store.unavailable", redis=self.url, error=error)
 
     def answered(self) -> None:
         """A call was answered."""
+        self.answered_at = time.monotonic()
         if self._away_since is not None:
             away_s = time.monotonic() - self._away_since
             self._away_since = None

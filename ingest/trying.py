@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -32,6 +34,9 @@ from shared.store import Store
 from shared.topics import captures, matches, parse_filter
 
 REFUSED: Final = 0x80
+SYS: Final = {"$SYS/broker/version": "version", "$SYS/broker/publish/messages/dropped": "dropped"}
+"""As Mosquitto and others name them. Their limits no broker tells."""
+SYS_S: Final = 1.0
 _COPIES: Final = 256
 _LEVELS: Final[tuple[Level, ...]] = (0, 1, 2)
 
@@ -61,7 +66,9 @@ class TopicReport(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct, frozen=True):
     """What a broker answers. `ok`: it accepts us, and every topic with the QoS that is asked for.
 
-    `limits` are those of CONNACK (MQTT 5 §3.2.2.3), as they hold where it does not name them; None on 3.1.1.
+    `limits` are those of CONNACK (MQTT 5 §3.2.2.3), as they hold where it does not name them; None on 3.1.1. `says` is
+    what the broker publishes of itself, where it does and lets us read it: its version, and how many messages it has
+    dropped, for whomever.
     """
 
     trigger: str
@@ -73,6 +80,7 @@ class Report(msgspec.Struct, frozen=True):
     protocol: str | None
     limits: dict[str, Any] | None
     topics: list[TopicReport]
+    says: dict[str, str] = {}
 
 
 class Captured(msgspec.Struct, frozen=True):
@@ -138,6 +146,7 @@ async def examine(tried: Tried) -> Report:
     except (NotLetIn, Unreachable, BrokerRejected, UnusableCertificate) as error:
         return _report(tried, None, error.message, [])
     topics: list[TopicReport] = []
+    says: dict[str, str] = {}
     problem = None
     try:
         for topic in tried.trigger.topics:
@@ -150,9 +159,24 @@ async def examine(tried: Tried) -> Report:
             except Ended as error:
                 problem = error.message
                 topics.append(TopicReport(topic.topic, topic.qos, None, f"the connection ended: {guest.why}"))
+        if problem is None:
+            says = await _says(guest)
     finally:
         await guest.close()
-    return _report(tried, guest, problem, topics)
+    return msgspec.structs.replace(_report(tried, guest, problem, topics), says=says)
+
+
+async def _says(guest: Guest) -> dict[str, str]:
+    """What the broker publishes of itself, as far as it comes at once: it is retained."""
+    says: dict[str, str] = {}
+    with suppress(Ended, TimeoutError):
+        async with asyncio.timeout(SYS_S):
+            for topic in SYS:
+                await guest.subscribe(topic, 0)
+            while len(says) < len(SYS) and (message := await guest.next_message()) is not None:
+                if isinstance(message, PublishPacket) and message.topic in SYS:
+                    says[SYS[message.topic]] = message.payload.decode("utf-8", "replace")
+    return says
 
 
 async def capture(tried: Tried) -> AsyncIterator[Captured]:

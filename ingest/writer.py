@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 
 from ingest.admission import BATCH_BYTES
+from ingest.receipts import tell
 from ingest.session_events import Admit, BeginEpoch, RecordSubscriptions, StoreRequest
 from ingest.store_watch import StoreWatch
 from shared import keys
 from shared.backoff import full_jitter
 from shared.config import Settings
 from shared.errors import CallGap, LeaseLost, StoreUnavailable
+from shared.metrics.catalogue import ADMIT
 from shared.scripts import ingest as verbs
 from shared.scripts.call import Arg, Call
 from shared.scripts.ingest import Admission
@@ -60,6 +62,7 @@ class StoreWriter:
         self._token = token
         self._stored = stored
         self._requests: Requests = deque()
+        self._taken_at: deque[float] = deque()
         self._waiting_messages = 0
         self._rounds: deque[_Round] = deque()
         self._repeating = False
@@ -72,8 +75,10 @@ class StoreWriter:
 
     def put(self, requests: Iterable[StoreRequest]) -> None:
         """Take requests, behind those before them. Each is answered through `stored`."""
+        now = time.perf_counter()
         for request in requests:
             self._requests.append(request)
+            self._taken_at.append(now)
             self._waiting_messages += _messages(request)
         self._rouse()
         if self._rounds:
@@ -162,7 +167,18 @@ class StoreWriter:
                 self.inbox = reply
         self._begin_rounds()
         if done.answers:
+            self._measure(done.answers)
             self._stored([(request, replies[index]) for request, index in done.answers])
+
+    def _measure(self, answers: Sequence[tuple[StoreRequest, int]]) -> None:
+        """How long each batch took; all its messages as one. Requests are answered in the order of their coming."""
+        now, durations = time.perf_counter(), ADMIT.of(self.trigger)
+        for request, _ in answers:
+            taken_at = self._taken_at.popleft()
+            if count := _messages(request):
+                durations.observe(now - taken_at, count)
+            if isinstance(request, Admit) and request.receipts:
+                tell(request.receipts, self.trigger, self._session, time.time_ns())
 
     async def _persist(self, calls: list[Call[int]], error: StoreUnavailable) -> list[int]:
         """Repeat, after this error, until answered.

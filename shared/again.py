@@ -20,6 +20,7 @@ from shared.history import RunDetails, show
 from shared.runs import RunSpec, decode_job, encode_job
 from shared.scripts.operate import MadeRun, create_runs
 from shared.store import Store
+from shared.tracing.runs import carried, message_context
 
 ORIGIN: Final = "replay"
 
@@ -51,6 +52,8 @@ def run_again(store: Store, run_id: str, edits: Edits, latest_timeout_s: float |
     data, timeout = store.command("HMGET", keys.job(run_id), "data", "timeout")
     spec = decode_job(data or b"")
     version = Version(spec.runnable_version, math.ceil(float(timeout or 0)))
+    if not spec.trace and details.message is not None:
+        spec = msgspec.structs.replace(spec, trace=carried(message_context(details.message)))
     if latest_timeout_s is not None:
         version = latest(store, spec.runnable, latest_timeout_s, is_flow=spec.is_flow)
     args = edited(store, details, edits) if edits else spec.args

@@ -55,6 +55,7 @@ COMMANDS = {
     "token": Entry(_OPERATE, "shared.cli_token:token", "Make, list and revoke tokens for console and API."),
     "login": Entry(_OPERATE, "shared.cli_token:login", "Print an address that logs a browser in, once."),
     "audit": Entry(_OPERATE, "shared.cli_audit:audit", "List who changed what through the console."),
+    "alerts": Entry(_OPERATE, "shared.cli_alerts:alerts", "List what is wrong, and whom it was told; try it out."),
     "status": Entry(_OPERATE, "shared.cli_status:status", "Show sessions, queues, workers and every counter."),
     "doctor": Entry(_OPERATE, "shared.cli_status:doctor", "Check the set-up, and say how to mend what is wrong."),
 }

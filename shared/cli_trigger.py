@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import click
 import msgspec
@@ -14,10 +14,9 @@ from shared.cli_common import as_json, author, connected, screen_width, settings
 from shared.cli_filters import confirmed, person
 from shared.definitions import Mode, encode_definition
 from shared.errors import UserError
-from shared.left import read_left
 from shared.modes import ModeChange, read_triggers, set_modes
 from shared.run_page import local_time
-from shared.sessions import ask, wait_for
+from shared.sessions import SessionRow, ask, list_sessions, wait_for
 from shared.store import Store
 from shared.suspended import Settled
 from shared.tables import Column, number, printable, table
@@ -124,33 +123,65 @@ def suspend_command(paths: Sequence[str], *, message: str, json_output: bool) ->
 
 @trigger.command("disable")
 @_PATHS
-@click.option("--keep-session/--end-session", default=True, show_default=True,
-              help="Leave the session at the broker, where QoS 1 and 2 messages wait, or end it.")  # fmt: skip
+@click.option("--keep-session", "then", flag_value="keep", default="keep",
+              help="Leave the session at the broker, where QoS 1 and 2 messages wait.  [default]")  # fmt: skip
+@click.option("--drain-session", "then", flag_value="drain", help="Run what waits in it, then end it.")
+@click.option("--end-session", "then", flag_value="end", help="End it: what waits in it is lost.")
 @click.option("--wait", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS",
-              help="With --end-session: how long to wait until ingest has done it.")  # fmt: skip
+              help="How long to wait until ingest has drained or ended it.")  # fmt: skip
 @_MESSAGE
 @_JSON
-def disable_command(paths: Sequence[str], *, keep_session: bool, wait: float, message: str, json_output: bool) -> int:
-    """Disconnect triggers. The broker keeps the session unless told otherwise.
+def disable_command(
+    paths: Sequence[str], *, then: Literal["keep", "drain", "end"], wait: float, message: str, json_output: bool
+) -> int:
+    """Disconnect triggers, and tell what waits.
 
-    How many messages wait in it is not known: brokers do not tell. Enabled again, the trigger gets them. With
-    --end-session they are lost; exit status 1 if that is not done in time.
+    What is stored already runs. The broker keeps the session unless told otherwise: enabled again, the trigger gets
+    what was published meanwhile. How much that is brokers do not tell. Exit status 1 if a session is not drained or
+    ended in time.
     """
     changes = _change(paths, "disabled", message, json_output=json_output)
     with connected(settings().redis_url) as store:
-        left = read_left(store)
+        for details in read_details(store, paths):
+            if waiting := ", ".join(_waiting(details)):
+                click.echo(f"note: {printable(details.row.trigger)} has {waiting}", err=True)
+        left = {row.session: row for row in list_sessions(store) if row.left_at is not None}
         sessions = [change.session for change in changes if change.session in left]
-        if keep_session:
+        if then == "keep":
             for session in sessions:
-                click.echo(f"note: the session {session} stays at the broker: headrace sessions shows it", err=True)
+                click.echo(f"note: the session {session} stays at the broker{_for_how_long(left[session])}", err=True)
             return 0
         for session in sessions:
-            ask(store, session, "end")
-        ended = {session: wait_for(store, session, "end", wait, lambda _asked: None).done for session in sessions}
-    for session, done in ended.items():
-        said = "is ended, and what waited in it is lost" if done else "is not ended yet: an ingest process has to do it"
-        click.echo(f"note: the session {session} {said}", err=True)
-    return 0 if all(ended.values()) else 1
+            ask(store, session, then)
+        asked = {session: wait_for(store, session, then, wait, lambda _asked: None) for session in sessions}
+    for session, outcome in asked.items():
+        if outcome.done:
+            said = f"drained of {outcome.drained} messages, and ended" if then == "drain" else "ended"
+            lost = "" if then == "drain" else ", and what waited in it is lost"
+            click.echo(f"note: the session {session} is {said}{lost}", err=True)
+        else:
+            click.echo(f"note: the session {session} is not ended yet: an ingest process has to do it", err=True)
+    return 0 if all(outcome.done for outcome in asked.values()) else 1
+
+
+def _waiting(details: TriggerDetails) -> list[str]:
+    """What there is of a trigger that runs all the same."""
+    said = {
+        "inbox": "in the inbox",
+        "queued": "runs in the queue",
+        "scheduled": "runs to be tried again",
+        "running": "runs that execute",
+    }
+    return [f"{number(count)} {text}" for cell, text in said.items() if (count := details.counters.get(cell, 0))]
+
+
+def _for_how_long(row: SessionRow) -> str:
+    """How long messages wait in a session that was left."""
+    if row.waits == "until" and row.until is not None:
+        return f", and QoS 1 and 2 messages wait in it until {local_time(row.until)}"
+    if row.waits == "for ever":
+        return ", and QoS 1 and 2 messages wait in it for ever"
+    return ", for as long as that likes" if row.waits is not None else ""
 
 
 @trigger.command("resume")

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from shared.config_keys import PREFIX, Key, describe, keys_of, section_of
+from shared.config_keys import PREFIX, Key, describe, is_loopback, keys_of, section_of
 from shared.errors import ConfigError
 
 FILE_NAME = "headrace.toml"
@@ -28,6 +28,7 @@ OTHER_VARIABLES = {
     "REDIS_URL": "As HEADRACE_REDIS_URL, which wins where both are set.",
     "HEADRACE_CONFIG": "File to read instead of headrace.toml; it has to exist.",
     "HEADRACE_MOSQUITTO": "The mosquitto program that `headrace broker` starts; without it the one on the PATH.",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "Collector of traces; with the other variables of OpenTelemetry, see Monitor.",
     "HEADRACE_SECRET_KEY": "Key that secret variables of the workspace are encrypted with.",
 }
 """Variables that Headrace reads and that are no keys of the tree."""
@@ -174,6 +175,57 @@ class ConsoleSettings(msgspec.Struct, frozen=True):
             msgspec.structs.force_setattr(self, "url", f"http://{host}:{self.port}")
 
 
+class MetricsSettings(msgspec.Struct, frozen=True):
+    """What processes tell of themselves over HTTP: /metrics, /healthz, /readyz. The console serves them at its port."""
+
+    host: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="Address to listen on; one that others can reach asks for a token.",
+            examples=["127.0.0.1"],
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=65_000,
+            description="First port: of ingest; dispatch has those from 100 on, worker from 200 on. The first process"
+            " of a kind takes the first that is free, the next the next. 0 turns it off.",
+        ),
+    ] = 18100
+    token: Annotated[
+        str,
+        Meta(
+            description="What has to come with a request for /metrics, the console's too, as Authorization: Bearer …;"
+            " empty: nothing.",
+            examples=["a long random text"],
+            extra={"default": "none"},
+        ),
+    ] = ""
+
+    def __post_init__(self) -> None:
+        if self.port and not self.token and not is_loopback(self.host):
+            raise ConfigError(
+                f"metrics.host is {self.host!r}, which others can reach, and metrics.token is not set",
+                hint="set HEADRACE_METRICS__TOKEN to a long random text, or the host to 127.0.0.1",
+            )
+
+    def url(self, port: int) -> str:
+        """Where a process that has this port is reached."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{port}"
+
+
+class AlertsSettings(msgspec.Struct, frozen=True):
+    """How alerts of the workspace are looked after; what is told, and to whom, is in its `headrace.yaml`."""
+
+    every_s: Annotated[
+        float, Meta(gt=0, description="Seconds from one look for what is wrong to the next. One process looks.")
+    ] = 5.0
+
+
 class RetentionSettings(msgspec.Struct, frozen=True):
     """How long ended runs, dead letters and the list of deployments are kept. Counters are not affected."""
 
@@ -241,7 +293,9 @@ class Settings(msgspec.Struct, frozen=True):
     dispatch: DispatchSettings = msgspec.field(default_factory=DispatchSettings)
     worker: WorkerSettings = msgspec.field(default_factory=WorkerSettings)
     console: ConsoleSettings = msgspec.field(default_factory=ConsoleSettings)
+    metrics: MetricsSettings = msgspec.field(default_factory=MetricsSettings)
     retention: RetentionSettings = msgspec.field(default_factory=RetentionSettings)
+    alerts: AlertsSettings = msgspec.field(default_factory=AlertsSettings)
 
     @property
     def cache(self) -> Path:

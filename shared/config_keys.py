@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from typing import Any, get_args
 
 import msgspec
@@ -78,6 +79,14 @@ def section_of(field: msgspec.structs.FieldInfo) -> type[msgspec.Struct] | None:
 def public_url(text: str) -> str:
     """The text with the password of every URL in it replaced, fit for logs and errors."""
     return re.sub(r"(://[^/:@\s]*):[^/\s]*@", r"\1:***@", text)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens on this address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def describe(raw: object) -> str:

@@ -14,14 +14,21 @@ from shared.scripts.operate import MadeRun
 Origin = Literal["api", "child", "preview"]
 DESCRIPTION_LENGTH = 120
 HANDLER_ORIGIN = "handler"
+ALERT_ORIGIN = "alert"
 
 
 class Family(msgspec.Struct, frozen=True):
-    """Where a run stands: the one that started it, the first of that line, and the trigger version behind that."""
+    """Where a run stands: the one that started it, the first of that line ('' both: none did), the trigger version
+    behind that, and its trace.
+    """
 
     parent: str
     root: str
     cause: str = ""
+    trace: tuple[str, ...] = ()
+
+
+_ALONE = Family("", "")
 
 
 def make_run(
@@ -39,22 +46,38 @@ def make_run(
     """
     key = key or f"api-{secrets.token_hex(16)}"
     run_id = f"q2-{key}"
-    parent, root, cause = (family.parent, family.root, family.cause) if family else (None, None, "")
-    spec = RunSpec("", runnable, version, key, {}, b"", args=args, origin=origin, parent=parent, root=root, cause=cause)
+    stands = family or _ALONE
+    parent, root = stands.parent or None, stands.root or None
+    spec = RunSpec(
+        "", runnable, version, key, {}, b"", args=args, origin=origin, parent=parent, root=root, cause=stands.cause,
+        trace=stands.trace,
+    )  # fmt: skip
     description = f"{runnable} for {parent or origin}"[:DESCRIPTION_LENGTH]
     return MadeRun(run_id, encode_job(spec), description, timeout_s, origin, parent, root)
 
 
-def make_handler_run(failed: str, runnable: Runnable, args: bytes, cause: str) -> MadeRun:
+def make_handler_run(failed: str, runnable: Runnable, args: bytes, cause: str, trace: tuple[str, ...] = ()) -> MadeRun:
     """The run of an error handler for the run `failed`, for `create_handler`; `args` is a JSON object, `cause` the
-    version of the trigger.
+    version of the trigger, `trace` what it is below.
 
     Its id follows from that run's, so that it is created once; it says QoS 2: a crash never starts it again on its own.
     """
     key = f"{failed.partition('-')[2]}-eh"
     spec = RunSpec(
         "", runnable.path, runnable.version, key, {}, b"", args=args, origin=HANDLER_ORIGIN, parent=failed, root=failed,
-        cause=cause,
+        cause=cause, trace=trace,
     )  # fmt: skip
     description = f"{runnable.path} for {failed}"[:DESCRIPTION_LENGTH]
     return MadeRun(f"q2-{key}", encode_job(spec), description, runnable.timeout_s, HANDLER_ORIGIN, failed, failed)
+
+
+def make_alert_run(notice: str, runnable: str, version: str, timeout_s: int, args: bytes) -> MadeRun:
+    """The run that tells of something, for `create_runs`; `args` is a JSON object.
+
+    Its id follows from the notice's, so that it is created once; it says QoS 2: a crash never starts it again on its
+    own. That it fails alerts nobody (`_lib.lua` knows it by its id).
+    """
+    key = f"{ALERT_ORIGIN}-{notice}"
+    spec = RunSpec("", runnable, version, key, {}, b"", args=args, origin=ALERT_ORIGIN)
+    description = f"{runnable} for {ALERT_ORIGIN} {notice}"[:DESCRIPTION_LENGTH]
+    return MadeRun(f"q2-{key}", encode_job(spec), description, timeout_s, ALERT_ORIGIN)

@@ -16,6 +16,7 @@ from shared.errors import InternalError
 
 Kind = Literal["trigger", "script", "flow", "broker", "resource", "variable", "file"]
 Retained = Literal["run", "skip"]
+Expired = Literal["run", "skip"]
 PayloadFormat = Literal["windmill", "json", "text", "base64"]
 Language = Literal["python3", "bash", "deno"]
 Isolation = Literal["warm", "fresh"]
@@ -80,6 +81,13 @@ class Retry(msgspec.Struct, frozen=True, omit_defaults=True):
     retry_if: str | None = None
 
 
+class Retention(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How many runs of a trigger are kept, and for how many seconds after their end; None: no bound of its own."""
+
+    runs_max: int | None = None
+    runs_max_age_s: int | None = None
+
+
 class ErrorHandler(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is called for a run that has ended badly; `args` are added to its arguments, and win."""
 
@@ -118,6 +126,9 @@ class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
     `filters` are joined by `filter_logic`; a message that they refuse makes no run. `idempotency_key` is a JavaScript
     expression: messages for which it gives the same text make one run. `payload` says in which form `main` gets it.
 
+    `max_age_s`: a message that was stored longer ago starts nothing any more; `expired` says whether the same holds for
+    one whose MQTT 5 expiry interval has passed. `retention` None: as the workspace says.
+
     `retry` None: as the script says. `error_handler` is the trigger's own, `default_error_handler` the workspace's at
     the time; `handler_of` says which is called. `reply` None: results are not published. `dead_topic` is the
     workspace's at the time.
@@ -146,6 +157,9 @@ class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
     error_handler: ErrorHandler | None = None
     default_error_handler: ErrorHandler | None = None
     suspended: bool = False
+    max_age_s: int | None = None
+    expired: Expired = "skip"
+    retention: Retention | None = None
     reply: Reply | None = None
     dead_topic: DeadTopic | None = None
 

@@ -21,6 +21,7 @@ from shared.errors import Overtaken
 from shared.scripts import operate
 from shared.secrets import SecretBox
 from shared.settling import with_sessions
+from shared.shell_check import check_shell
 from shared.store import Store
 from shared.workspace import Workspace, check_files
 from shared.workspace.files import Files
@@ -175,11 +176,13 @@ def _push_once(
     dependencies = options.dependencies or Dependencies(sys.executable)
     locked = dependencies.lock(sealed, current.scripts)
     plan = make_plan(locked, current, options.default_timeout_s, new_session, prune=options.prune)
+    changed = [script for path, script in locked.scripts.items() if f"script:{path}" in plan.changed]
+    check_shell(changed)
 
     def installed(plan: Plan) -> bool:
         if not approve(plan):
             return False
-        dependencies.install(script for path, script in locked.scripts.items() if f"script:{path}" in plan.changed)
+        dependencies.install(changed)
         return True
 
     return apply_plan(store, plan, current.deployed, options, installed)

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from shared.doctor_brokers import BrokerCheck, check_brokers
 from shared.doctor_runs import differences
 from shared.errors import HeadraceError, StoreUnavailable
 from shared.status import RedisStatus, SessionStatus, Status, read_status
@@ -46,7 +47,8 @@ def examine(store: Store, url: str) -> list[Check]:
         fix = f"Headrace needs Redis {OLDEST_REDIS[0]}.{OLDEST_REDIS[1]} or Valkey, with Lua scripts allowed"
         return [*checks, Check("fail", "redis", error.message, fix)]
     sound = check_status(status)
-    return [*checks, *sound, check_registries(store)]
+    brokers = [check for found in check_brokers(store) for check in broker_checks(found)]
+    return [*checks, *sound, *brokers, check_registries(store)]
 
 
 def check_status(status: Status) -> list[Check]:
@@ -118,6 +120,13 @@ def check_session(session: SessionStatus) -> Check:
         topics = ", ".join(f"{topic} ({code})" for topic, code in session.refused.items())
         return Check("fail", name, f"the broker refuses {topics}", "allow the user to subscribe, in the broker's ACL")
     return Check("ok", name, f"connected with MQTT {session.protocol}, epoch {session.epoch}")
+
+
+def broker_checks(found: BrokerCheck) -> list[Check]:
+    """What a broker can do, or each thing that it cannot."""
+    name = f"broker of {found.trigger}"
+    short = [Check(each.level, name, each.what, each.fix) for each in found.shortfalls]
+    return short or [Check("ok", name, f"{found.told}; how much it queues while we are away, brokers do not tell")]
 
 
 def check_backlog(status: Status) -> Check:

@@ -35,7 +35,8 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     `qos` is the QoS of the delivery to us, `packet_id` is 0 at QoS 0, `received_at` is epoch milliseconds,
     `protocol` 4 (MQTT 3.1.1) or 5, `filters` the indices of the trigger's topics that it was delivered for
-    (best first), `properties` None on 3.1.1. `trigger_version` pins the routing: a deployment between
+    (best first), `properties` None on 3.1.1, `trace` the span of the receipt where one was recorded
+    (`TraceContext.packed`). `trigger_version` pins the routing: a deployment between
     admission and placement changes nothing.
     """
 
@@ -52,6 +53,7 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, gc=False):
     protocol: int
     filters: list[int]
     properties: Properties | None = None
+    trace: bytes | None = None
 
 
 class _Head(msgspec.Struct, array_like=True):
@@ -127,3 +129,8 @@ def run_id(qos: int, key: str, index: int = 0) -> str:
     The QoS leads so that a sweep knows what it may do with the run without reading it.
     """
     return f"q{qos}-{key}-{index}" if index else f"q{qos}-{key}"
+
+
+def message_key(run: str) -> str:
+    """The idempotency key in the id of a run that a message made: the reverse of `run_id`, whatever the index."""
+    return "-".join(run.split("-")[1:4])

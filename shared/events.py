@@ -18,6 +18,7 @@ Level = Literal["debug", "info", "warning", "error"]
 Sink = Callable[[Level, str, dict[str, object]], None]
 
 FIELDS = {
+    "alert": "id of the notice",
     "attempt": "how often this was tried or started, counted from 1",
     "away_ms": "milliseconds that it was out of reach",
     "broker": "URL of the broker, without password",
@@ -43,6 +44,7 @@ FIELDS = {
     "idempotency_key": "key that the message has for good",
     "idle_ms": "milliseconds that the messages had been left lying",
     "interrupted": "QoS 2 runs that had started: never started again on their own",
+    "kind": "what kind of trouble: session, backlog, dead_letters, stalled or durability",
     "left": "id under which the session that was left goes on record",
     "limit": "the size in bytes that was allowed",
     "login": "address that logs a browser in, once; or the command that makes one",
@@ -70,6 +72,7 @@ FIELDS = {
     "session": "id of the session",
     "state": "state that the run ended in, or went to",
     "supported": "newest version that this process understands",
+    "target": "who was to be told: runnable or webhook",
     "text": "what the library said",
     "timeout_s": "seconds that the code may run",
     "token": "fencing token of the lease",
@@ -118,8 +121,25 @@ EVENTS: dict[str, EventSpec] = {
     "durability.reduced": _spec(
         "warning", "A setting outside Headrace weakens the promise of QoS 1 and 2.", "what fix redis broker",
     ),
+    "alert.raised": _spec(
+        "warning", "Something is wrong, and the workspace's alerts are told.", "alert kind what fix",
+        "{what} (headrace alerts)",
+    ),
+    "alert.resolved": _spec("info", "What an alert told of is over.", "alert kind what", "over: {what}"),
+    "alert.undelivered": _spec(
+        "warning", "An alert could not be delivered; it is tried again, for about an hour.",
+        "alert kind target reason attempt retry_in_s",
+    ),
     "store.unavailable": _spec("warning", "Redis cannot be reached; work waits.", "redis error attempt retry_in_s"),
     "store.available": _spec("info", "Redis is reached again; work goes on.", "redis away_ms"),
+    "metrics.unavailable": _spec(
+        "warning", "Metrics and health are not served; all else goes on.", "process reason fix",
+    ),
+    "tracing.unavailable": _spec("warning", "Traces are asked for and not recorded.", "process reason"),
+    "tracing.failed": _spec(
+        "warning", "Spans could not be sent, and some are lost; all else goes on. At most once a minute.",
+        "process reason",
+    ),
     "lease.acquired": _spec("info", "This process holds the trigger's session now.", "trigger session token holder"),
     "lease.lost": _spec(
         "warning", "Another process may hold the trigger's session; this one has stepped down.",

@@ -14,11 +14,13 @@
 | `headrace:dead` | zset dead letter id → epoch ms | admit, place, finish, sweep | dead | `dead_max`, `dead_max_age_s` |
 | `headrace:dead:untold` | list of ids of dead letters that are to be told of by MQTT, where their trigger asks for it | admit, place, finish, sweep | ingest | 10,000 |
 | `headrace:dead:letters` | hash dead letter id → record (messages that never became a run) | admit, place | dead | as above |
+| `headrace:dead:triggers` | hash dead letter id → trigger (messages that never became a run) | admit, place | dead | as above |
+| `headrace:dead:made` | hash trigger → how many dead letters it has ever had, but for runs of alerts | admit, place, finish, sweep | alerts | for ever |
 | `headrace:handlers` | list of ids of runs that ended badly and wait for their error handler | finish, sweep | worker | until it is called |
 | `headrace:outbox:<broker>` | stream `m`: messages that runs publish | finish | ingest | until the broker has acknowledged them |
 | `headrace:outboxes` | set of brokers that have or had an outbox | finish | ingest, status | for ever |
 | `headrace:outboxes:reports` | hash broker → JSON: what its sender says of itself | ingest | status | for ever |
-| `headrace:role:<name>` | string, expiring: the process that has this task | role_hold | ingest | while it is held |
+| `headrace:role:<name>` | string, expiring: the process that has this task | role_hold | ingest, alerts_record | while it is held |
 | `headrace:deployment` | hash: id, number | push | all | for ever |
 | `headrace:deployed` | hash `<kind>:<path>` → version | push | all | for ever |
 | `headrace:definitions` | hash version → JSON | push | all | for ever (immutable) |
@@ -43,6 +45,8 @@
 | `headrace:suspended:<trigger>` | zset run id → placed at (epoch µs): runs that wait to be resumed | place | resume, discard, trigger | until resumed, discarded or cancelled |
 | `headrace:children:<run>` | zset run id → queued at (epoch µs): what the run has started, and what that has started | create_runs | console | as the run |
 | `headrace:log:<run>` | hash: execution, and the text that it has printed so far | worker | runs logs | 1 h, or as the run |
+| `headrace:alerts` | hash of what is wrong, or was told of lately → record | alerts_record | alerts | until it is over |
+| `headrace:alerts:notices` | hash id → what people are told, and who has not got it yet | alerts_record, alerts_told | alerts | the newest 200 |
 | `headrace:workers` | set of worker names | worker_beat | sweep, status | until swept |
 | `headrace:worker:<name>` | string, expiring: alive | worker_beat | sweep | lease time |
 | `headrace:worker:<name>:claims` | hash run id → `<execution id> claimed` or `… started` | claim, start | finish, sweep | until finished |
@@ -61,6 +65,10 @@ LEFT = PREFIX + "left"
 COUNTERS = PREFIX + "counters"
 DEAD = PREFIX + "dead"
 DEAD_LETTERS = PREFIX + "dead:letters"
+DEAD_TRIGGERS = PREFIX + "dead:triggers"
+DEAD_MADE = PREFIX + "dead:made"
+ALERTS = PREFIX + "alerts"
+ALERTS_NOTICES = PREFIX + "alerts:notices"
 DEAD_UNTOLD = PREFIX + "dead:untold"
 HANDLERS = PREFIX + "handlers"
 DEPLOYMENT = PREFIX + "deployment"

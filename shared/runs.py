@@ -30,11 +30,18 @@ TRANSITIONS: Final[dict[str, dict[str, str]]] = {
         "place": "queued",
         "suspend": "suspended",
         "filter": "filtered",
+        "expire": "expired",
         "create": "queued",
         "create for later": "scheduled",
         "handle": "queued",
     },
-    "queued": {"claim": "queued", "start": "running", "sweep QoS 0": "lost", "cancel": "cancelled"},
+    "queued": {
+        "claim": "queued",
+        "claim too late": "expired",
+        "start": "running",
+        "sweep QoS 0": "lost",
+        "cancel": "cancelled",
+    },
     "scheduled": {"promote": "queued", "cancel": "cancelled"},
     "suspended": {"resume": "queued", "discard": "cancelled", "cancel": "cancelled"},
     "running": {
@@ -53,6 +60,7 @@ TRANSITIONS: Final[dict[str, dict[str, str]]] = {
     "succeeded": {},
     "cancelled": {},
     "filtered": {},
+    "expired": {},
 }
 
 
@@ -70,10 +78,12 @@ CAUSES: Final = {
     "place": Cause("dispatch", ("place",), "a message is for this runnable"),
     "suspend": Cause("dispatch", ("place",), "the same, and the trigger is suspended at that moment"),
     "filter": Cause("dispatch", ("place",), "the trigger's filters refuse the message; there is no record"),
+    "expire": Cause("dispatch", ("place",), "the message has expired in the inbox; there is no record"),
     "create": Cause("console", ("create_runs",), "somebody, or another run, asks for it"),
     "create for later": Cause("console", ("create_runs",), "the same, not before a time"),
     "handle": Cause("any worker", ("create_handler",), "a run with an error handler has ended badly"),
     "claim": Cause("worker", ("claim",), "it takes runs from the queue"),
+    "claim too late": Cause("worker", ("claim",), "the message has expired in the queue, and its code has never begun"),
     "start": Cause("worker", ("start",), "the code is about to begin"),
     "promote": Cause("any worker", ("promote",), "its time has come"),
     "resume": Cause("a person", ("resume",), "it is released, with the version of then or of now"),
@@ -108,6 +118,7 @@ RQ_STATUS: Final = {
     "lost": "failed",
     "interrupted": "failed",
     "cancelled": "canceled",
+    "expired": "canceled",
 }
 RQ_STOPPED: Final = "stopped"
 """RQ's status of what was cancelled while it ran."""
@@ -121,6 +132,7 @@ RQ_REGISTRY: Final = {
     "lost": keys.RQ_FAILED,
     "interrupted": keys.RQ_FAILED,
     "cancelled": keys.RQ_CANCELED,
+    "expired": keys.RQ_CANCELED,
 }
 """The registry of RQ that a run is in, and no other; a queued one is in the queue, or in a worker's claims."""
 
@@ -132,7 +144,8 @@ class RunSpec(msgspec.Struct, frozen=True, array_like=True):
 
     A run that no message made has `args`, the arguments of `main` as a JSON object; its `trigger` and `envelope` are
     empty, and `origin` says who made it. `parent` is the run that started it, `root` the first of that line, `cause`
-    the version of the trigger whose message was at the beginning of it all, '' where none was.
+    the version of the trigger whose message was at the beginning of it all, '' where none was. `trace` is what it is
+    below where its message does not say: traceparent and tracestate.
     """
 
     trigger: str
@@ -147,6 +160,7 @@ class RunSpec(msgspec.Struct, frozen=True, array_like=True):
     root: str | None = None
     is_flow: bool = False
     cause: str = ""
+    trace: tuple[str, ...] = ()
 
     def cause_by(self, message: Envelope | None) -> str:
         """The version of the trigger that is behind the run, whose message this is if it has one."""

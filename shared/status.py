@@ -166,7 +166,7 @@ def read_status(store: Store, url: str) -> Status:
         claimed=claimed,
         running=found.started,
         dead=found.dead,
-        oldest_unprocessed_age_ms=_oldest_age_ms(found),
+        oldest_unprocessed_age_ms=oldest_age_ms(found),
         sessions=[session_status(trigger, found.sessions.get(trigger.session)) for trigger in triggers.values()],
         counters=counters,
         identities=[
@@ -254,7 +254,8 @@ def _subscription(topic: str) -> str:
         return topic
 
 
-def _oldest_age_ms(found: Snapshot) -> int | None:
+def oldest_age_ms(found: Snapshot) -> int | None:
+    """For how long the oldest message of the inbox, or the head of the queue, has waited; None: nothing waits."""
     now_ms = found.now_us // 1000
     starts = []
     if found.inbox_oldest:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Any, TypeVar, cast
 
 import hiredis
@@ -21,6 +22,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
 from shared.errors import ConfigError, HeadraceError, ScriptError, StoreUnavailable
+from shared.metrics.catalogue import ROUND_TRIP
 from shared.resp import RespConnection
 from shared.scripts.call import Arg, Call, all_scripts
 
@@ -142,11 +144,14 @@ class Store:
         self._client.close()
 
     def _replies(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        verb, began = calls[0].script.name, perf_counter()
         try:
             self._write(calls)
-            return self._complete(calls, self._read(calls))
+            replies = self._complete(calls, self._read(calls))
         except (RedisError, OSError) as error:
-            raise _translate(error, calls[0].script.name) from error
+            raise _translate(error, verb) from error
+        ROUND_TRIP.of(verb).observe(perf_counter() - began)
+        return replies
 
     def _end(self, underway: Underway) -> list[Any]:
         calls = underway.calls
@@ -299,6 +304,7 @@ class AsyncStore:
         await self._client.aclose()
 
     async def _replies(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        verb, began = calls[0].script.name, perf_counter()
         try:
             replies = await self._send(calls)
             if missing := _missing(replies):
@@ -308,7 +314,8 @@ class AsyncStore:
                 for i, reply in zip(missing, again, strict=True):
                     replies[i] = reply
         except (RedisError, OSError) as error:
-            raise _translate(error, calls[0].script.name) from error
+            raise _translate(error, verb) from error
+        ROUND_TRIP.of(verb).observe(perf_counter() - began)
         _raise_first(calls, replies)
         return replies
 

@@ -7,14 +7,18 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from shared.alerts.watch import Watch
 from shared.config import Settings
 from shared.dependencies.environments import Environments
 from shared.errors import ConfigError, HeadraceError
 from shared.events import emit
+from shared.metrics.catalogue import EXECUTING, RUNNERS
+from shared.metrics.listener import listen
 from shared.run_tokens import PURPOSE
 from shared.scripts.worker import Limits
 from shared.secrets import SecretBox
 from shared.store import Store
+from shared.tracing import spans
 from worker.arguments import Calls
 from worker.chores import Chores
 from worker.environment import process_environment
@@ -30,7 +34,7 @@ from worker.reporting import Reporter
 from worker.retention import PRUNE_EVERY_S, Retention
 from worker.retrying import Retrying
 from worker.rq_worker import RqWorker
-from worker.runners import RUNNERS
+from worker.runners import RUNNERS as LANGUAGES
 from worker.runners.base import MIB, Runner, RunnerLimits, RunnerSettings, ScriptFiles
 from worker.runners.child.headrace_child.keeper import adopt_orphans
 from worker.runners.process import sweep_scratch
@@ -38,6 +42,7 @@ from worker.scripts import Scripts, Triggers
 from worker.sending import Sending
 from worker.stopping import StopRequest
 from worker.sweeper import SWEEP_EVERY_S, Sweeper
+from worker.tracing import Traced
 from worker.uplink import Uplink
 from worker.values import FOLLOW_EVERY_S, DeployedValues
 
@@ -56,14 +61,18 @@ def run(settings: Settings) -> int:
     store = Store.connect(settings.redis_url)
     pool = RunnerPool(runner_maker(settings), RUNNERS_MAX)
     adopt_orphans()
+    spans.turn_on("worker")
+    alerts = Watch(settings).start()
     try:
         told = _work(settings, name, store, pool, stop)
     except HeadraceError as error:
         emit("process.failed", process="worker", error=error)
         return error.exit_status
     finally:
+        alerts.stop()
         pool.close()
         store.close()
+        spans.turn_off()
     if not told:
         emit("process.failed", process="worker", error="Redis could not be told how the last runs ended")
         return 1
@@ -85,7 +94,8 @@ def _work(settings: Settings, name: str, store: Store, pool: RunnerPool, stop: S
     chores = Chores()
     environments = ScriptEnvironments(Environments(settings.environments, settings.worker.python), uplink)
     scripts = Scripts(uplink, settings.cache / "scripts", environments)
-    report = Retrying(Sending(reporter.add, triggers).report, triggers, scripts).report
+    add = Traced(reporter.add).report if spans.is_on() else reporter.add
+    report = Retrying(Sending(add, triggers).report, triggers, scripts).report
     executor = Executor(pool, calls, values.masked, settings.worker.default_timeout_s, stop, report)
     loop = WorkLoop(uplink, reporter, executor, scripts, settings.worker, stop, chores)
     face = RqWorker(name, settings.redis_url, uplink, executor)
@@ -102,8 +112,12 @@ def _work(settings: Settings, name: str, store: Store, pool: RunnerPool, stop: S
         chores.add(PRUNE_EVERY_S, forget)
     chores.add(TELL_EVERY_S, LiveLog(uplink, executor, values.growing).tell)
 
+    EXECUTING.read_by(lambda: float(executor.current is not None))
+    RUNNERS.read_by(lambda: len(pool))
+    url = listen(settings.metrics, "worker", uplink.not_ready)
+
     def work() -> bool:
-        emit("process.ready", process="worker", name=name)
+        emit("process.ready", process="worker", name=name, url=url)
         told = loop.run()
         uplink.part()
         return told
@@ -120,7 +134,7 @@ def runner_maker(settings: Settings) -> Callable[[ScriptFiles], Runner]:
     """Makes the runner of a script, within its own limits and, where it has none, the worker's."""
 
     def make(script: ScriptFiles) -> Runner:
-        runner = RUNNERS.get(script.language)
+        runner = LANGUAGES.get(script.language)
         if runner is None:
             raise ConfigError(f"this worker has no runner for {script.language}")
         variables = process_environment(settings.console.url, settings.workspace, script.path)

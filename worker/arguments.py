@@ -8,18 +8,22 @@ from typing import Any, Protocol
 import msgspec
 
 from shared.clock import NS_PER_S, iso_utc
-from shared.create_runs import HANDLER_ORIGIN
+from shared.create_runs import ALERT_ORIGIN, HANDLER_ORIGIN
 from shared.envelope import Envelope
 from shared.errors import InternalError, UserError
 from shared.event import mqtt_event
 from shared.run_tokens import mint
 from shared.runs import RunSpec
+from shared.tracing.context import TraceContext
+from shared.tracing.runs import TracedRun, code_context, may_have_trace
 from shared.values import RESOURCE, SEALED, VARIABLE
 from worker.environment import run_environment
 from worker.jobs import Job
 from worker.runners.base import Form, RunCall, ScriptFiles
 
 _NS_PER_MS = NS_PER_S // 1000
+_FROM_OUTSIDE = {HANDLER_ORIGIN: {"error"}, ALERT_ORIGIN: {"what", "subjects", "fix"}}
+"""Arguments that may hold what came from a broker."""
 _REFERENCES = tuple(mark.encode() for mark in (VARIABLE, RESOURCE, SEALED))
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -54,30 +58,31 @@ class Calls:
             raise InternalError("a job that is not ours was to be executed", run=claim.run_id)
         token = mint(self._token_key, claim.run_id, claim.execution)
         began_ns = message.received_at * _NS_PER_MS if message else time.time_ns()
-        environment = run_environment(claim.run_id, spec, token, iso_utc(began_ns))
+        trace = trace_of(claim.run_id, claim.execution, spec, message)
+        environment = run_environment(claim.run_id, spec, token, iso_utc(began_ns), trace)
         if message is None:
             context = _context(spec, job.attempt)
             if not spec.cause:
                 context["brokerless"] = True
-            return RunCall(claim.run_id, self._arguments(spec), None, context, "arguments", environment)
-        if script.has_preprocessor:
-            return message_call(claim.run_id, job.attempt, spec, message, "windmill", environment, with_event=True)
-        form = self._forms.form(message.trigger_version)
-        return message_call(claim.run_id, job.attempt, spec, message, form, environment)
+            call = RunCall(claim.run_id, self._arguments(spec), None, context, "arguments", environment)
+        elif script.has_preprocessor:
+            call = message_call(claim.run_id, job.attempt, spec, message, "windmill", environment, with_event=True)
+        else:
+            form = self._forms.form(message.trigger_version)
+            call = message_call(claim.run_id, job.attempt, spec, message, form, environment)
+        if trace is not None:
+            tell_trace(call, trace)
+        return call
 
     def _arguments(self, spec: RunSpec) -> bytes:
-        """The run's arguments with references put in place: only here, never in what came from a broker.
-
-        The error that an error handler gets may hold what did.
-        """
+        """The run's arguments with references put in place: only here, never in what came from a broker."""
         given = spec.args or b"{}"
         if not any(mark in given for mark in _REFERENCES):
             return given
         try:
             args = _decode(given)
-            trusted = args
-            if spec.origin == HANDLER_ORIGIN:
-                trusted = {name: value for name, value in args.items() if name != "error"}
+            held_back = _FROM_OUTSIDE.get(spec.origin, ())
+            trusted = {name: value for name, value in args.items() if name not in held_back}
             return _encode(args | self._references.resolve(trusted))
         except msgspec.DecodeError as error:
             raise UserError(f"the arguments are not JSON: {error}") from error
@@ -119,3 +124,17 @@ def _context(spec: RunSpec, attempt: int) -> dict[str, Any]:
     if spec.root is not None:
         context["root"] = spec.root
     return context
+
+
+def trace_of(run_id: str, execution: str, spec: RunSpec, message: Envelope | None) -> TraceContext | None:
+    """The trace that the code of a run is told; None: it belongs to none."""
+    if not may_have_trace(spec, message):
+        return None
+    return code_context(TracedRun(run_id, execution, spec, message))
+
+
+def tell_trace(call: RunCall, trace: TraceContext) -> None:
+    """Let `headrace.run` show this trace."""
+    call.context["traceparent"] = trace.traceparent
+    if trace.state:
+        call.context["tracestate"] = trace.state

@@ -7,6 +7,7 @@ when the run begins.
 from __future__ import annotations
 
 from shared.runs import RunSpec
+from shared.tracing.context import TraceContext
 
 USER = "headrace"
 
@@ -27,8 +28,13 @@ def process_environment(url: str, workspace: str, script: str) -> dict[str, str]
     }
 
 
-def run_environment(run_id: str, spec: RunSpec, token: str, scheduled_for: str) -> dict[str, str]:
-    """What this run finds beside it. Each trigger of a script has a state of its own."""
+def run_environment(
+    run_id: str, spec: RunSpec, token: str, scheduled_for: str, trace: TraceContext | None = None
+) -> dict[str, str]:
+    """What this run finds beside it. Each trigger of a script has a state of its own.
+
+    The trace is named as OpenTelemetry has it for environment variables.
+    """
     state = f"{spec.runnable}/{spec.trigger.replace('/', '.') or 'user'}"
     variables = {
         "WM_JOB_ID": run_id,
@@ -39,4 +45,8 @@ def run_environment(run_id: str, spec: RunSpec, token: str, scheduled_for: str) 
     }
     if spec.root is not None:
         variables["WM_ROOT_FLOW_JOB_ID"] = spec.root
+    if trace is not None:
+        variables["TRACEPARENT"] = trace.traceparent
+        if trace.state:
+            variables["TRACESTATE"] = trace.state
     return variables

@@ -20,6 +20,7 @@ from shared.scripts.call import Arg
 from shared.scripts.operate import MadeRun
 from shared.scripts.worker import create_handler
 from shared.store import Store
+from shared.tracing.runs import TracedRun, carried, code_context
 from worker.environment import USER
 from worker.scripts import Triggers
 from worker.uplink import Uplink
@@ -84,7 +85,9 @@ class ErrorHandlers:
             emit("run.unhandled", run=failed.run_id, reason="its trigger names no error handler that was deployed")
             return None
         args = msgspec.json.encode(self._arguments(failed, spec, trigger) | handler.args)
-        return make_handler_run(failed.run_id, runnable, args, spec.cause_by(message))
+        execution = failed.last.execution_id if failed.last else ""
+        trace = carried(code_context(TracedRun(failed.run_id, execution, spec, message)))
+        return make_handler_run(failed.run_id, runnable, args, spec.cause_by(message), trace)
 
     def _arguments(self, failed: _Failed, spec: RunSpec, trigger: Trigger) -> dict[str, Any]:
         """Windmill's, for the error handler of a trigger."""

@@ -13,6 +13,7 @@ import msgspec
 
 from shared.errors import ConfigError, HeadraceError, InternalError
 from shared.events import emit
+from shared.metrics.catalogue import RUNNER_DEATHS
 from worker import outcomes
 from worker.arguments import Calls
 from worker.jobs import Job
@@ -240,10 +241,11 @@ class Executor:
         if job.claim.run_id != event.run_id:
             raise InternalError("a runner answered out of order", run=event.run_id, expected=job.claim.run_id)
         now = time.monotonic()
+        duration_s = now - group.began_at
         if group.stopping == event.run_id and not event.ok:
-            self._report(outcomes.stopped(job, event.log))
+            self._report(outcomes.stopped(job, event.log, duration_s))
         else:
-            self._report(outcomes.done(job, event, now - group.began_at))
+            self._report(outcomes.done(job, event, duration_s))
         group.waiting.popleft()
         group.began_at = now
         if group.script.isolation == "fresh":
@@ -251,6 +253,7 @@ class Executor:
             group.runner = None
 
     def _on_death(self, group: _Group, death: RunnerDied) -> None:
+        RUNNER_DEATHS.of(_cause(death)).add()
         if not death.killed:
             emit("runner.died", exit_status=death.returncode, reason=death.cause)
         if not group.waiting:
@@ -263,18 +266,24 @@ class Executor:
             job = group.waiting.popleft()
             self._report(outcomes.timed_out(job, self._timeout_s(job), death.log, loading=group.loading))
         elif verdict == "stopped":
-            self._report(outcomes.stopped(group.waiting.popleft(), death.log))
+            self._report(outcomes.stopped(group.waiting.popleft(), death.log, time.monotonic() - group.began_at))
         elif death.current is not None:
-            self._crash(group, death)
+            self._crash(group, death, time.monotonic() - group.began_at)
         else:
             group.loading_deaths += 1
         if self._stop.expired or group.loading_deaths >= LOADING_DEATHS_MAX:
             while group.waiting:
                 self._crash(group, death)
 
-    def _crash(self, group: _Group, death: RunnerDied) -> None:
-        self._report(outcomes.crashed(group.waiting.popleft(), death))
+    def _crash(self, group: _Group, death: RunnerDied, duration_s: float | None = None) -> None:
+        self._report(outcomes.crashed(group.waiting.popleft(), death, duration_s))
 
     def _timeout_s(self, job: Job) -> float:
         asked = job.claim.timeout_s
         return asked if asked is not None and asked > 0 else self._default_timeout_s
+
+
+def _cause(death: RunnerDied) -> str:
+    if death.killed:
+        return "killed"
+    return "out_of_memory" if death.out_of_memory else "crashed"

@@ -23,6 +23,7 @@ from worker.batching import BatchSizer
 from worker.chores import Chores
 from worker.executor import Executor
 from worker.jobs import Job
+from worker.measuring import measure_started
 from worker.reporting import Exchange, Reporter
 from worker.runners.base import RunErrorInfo, ScriptFiles
 from worker.scripts import Scripts
@@ -235,6 +236,7 @@ class WorkLoop:
             if answers is None:
                 self._uplink.lapsed()
         jobs = [job for job, ours in zip(group.jobs, answers, strict=True) if ours]
+        measure_started(jobs)
         return _Group(jobs, group.script) if jobs else None
 
     def _starting(self, group: _Group) -> Call[Any]:

@@ -35,7 +35,7 @@ class Raised(msgspec.Struct, frozen=True, gc=False):
 class Ended(msgspec.Struct, frozen=True, gc=False):
     """An ending and the event that tells of it; `detail` are the event's own fields. `raised`: by its code's fault.
 
-    `answer` is what code that went well has said.
+    `answer` is what code that went well has said, `duration_s` how long it has executed, None where it has not.
     """
 
     job: Job
@@ -44,6 +44,7 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
     detail: dict[str, Any]
     raised: Raised | None = None
     answer: RunDone | None = None
+    duration_s: float | None = None
 
 
 def done(job: Job, answer: RunDone, duration_s: float) -> Ended:
@@ -60,15 +61,17 @@ def _executed(job: Job, answer: RunDone, duration_s: float) -> Ended:
         result = packed_result(answer.result_json)
     except (msgspec.DecodeError, OverflowError, ValueError) as error:
         problem = RunErrorInfo("ResultError", f"the result cannot be stored: {error}")
-        return _failed(job, problem, "run.failed", detail, answer.log, raised=Raised(problem, answer.arguments_json))
+        raised = Raised(problem, answer.arguments_json)
+        return _lasting(_failed(job, problem, "run.failed", detail, answer.log, raised=raised), duration_s)
     if answer.ok:
         if answer.result_json is not None:
             detail["result"] = answer.result_json[:EXCERPT].decode("utf-8", "replace")
         outcome: Word = "recovered" if _recovers(job, answer.result_json) else "succeeded"
-        return Ended(job, _ending(job, outcome, result=result, log=answer.log), "run.finished", detail, None, answer)
+        ending = _ending(job, outcome, result=result, log=answer.log)
+        return Ended(job, ending, "run.finished", detail, None, answer, duration_s)
     error_info = answer.error or RunErrorInfo("UnknownError", "the run failed without saying why")
     raised = Raised(error_info, answer.arguments_json)
-    return _failed(job, error_info, "run.failed", detail, answer.log, result, raised=raised)
+    return _lasting(_failed(job, error_info, "run.failed", detail, answer.log, result, raised=raised), duration_s)
 
 
 def refused(job: Job, problem: RunErrorInfo) -> Ended:
@@ -80,24 +83,25 @@ def timed_out(job: Job, timeout_s: float, log: str, *, loading: bool) -> Ended:
     """The code was killed because it took too long."""
     what = "the script did not load" if loading else "the run gave no answer"
     problem = RunErrorInfo("TimeoutError", f"{what} within {timeout_s:g} s and was ended")
-    return _failed(job, problem, "run.timed_out", {"timeout_s": timeout_s}, log, raised=Raised(problem))
+    detail = {"timeout_s": timeout_s}
+    return _lasting(_failed(job, problem, "run.timed_out", detail, log, raised=Raised(problem)), timeout_s)
 
 
-def stopped(job: Job, log: str) -> Ended:
+def stopped(job: Job, log: str, duration_s: float | None = None) -> Ended:
     """Somebody asked for the run to be ended."""
     problem = RunErrorInfo("Stopped", "the run was stopped on request")
     ending = _ending(job, "stopped", log=log, error=_error_json(problem), traceback=packed_text(problem.message))
-    return Ended(job, ending, "run.failed", {"error": problem.message})
+    return Ended(job, ending, "run.failed", {"error": problem.message}, duration_s=duration_s)
 
 
-def crashed(job: Job, death: RunnerDied) -> Ended:
+def crashed(job: Job, death: RunnerDied, duration_s: float | None = None) -> Ended:
     """The runner died while the code ran, or was ended before the run's turn came. Its last words are the stack."""
     cause = f"the runner {death.cause}"
     tail = death.stderr_tail.strip()
     problem = RunErrorInfo("RunnerDied", cause, tail)
     traceback = packed_text(f"{cause}\n{tail}" if tail else cause)
     ending = _ending(job, "crashed", log=death.log, error=_error_json(problem), traceback=traceback)
-    return Ended(job, ending, "run.crashed", {"reason": cause, "exit_status": death.returncode})
+    return Ended(job, ending, "run.crashed", {"reason": cause, "exit_status": death.returncode}, duration_s=duration_s)
 
 
 def retried(ended: Ended, delay_s: int) -> Ended:
@@ -170,6 +174,10 @@ def _failed(
     if event == "run.failed":
         detail = {**detail, "error": heading}
     return Ended(job, ending, event, detail, raised)
+
+
+def _lasting(ended: Ended, duration_s: float) -> Ended:
+    return msgspec.structs.replace(ended, duration_s=duration_s)
 
 
 def _ending(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from shared.metrics.catalogue import RUNNER_STARTS
 from worker.runners.base import Runner, RunnerDied, ScriptFiles
 
 CLOSE_S = 0.5
@@ -29,6 +30,9 @@ class RunnerPool:
         self._limit = limit
         self._warm: OrderedDict[str, _Warm] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._warm)
+
     def get(self, script: ScriptFiles) -> Runner:
         """A started runner for this version that lived a moment ago. Raises ConfigError when none can be started."""
         now = time.monotonic()
@@ -41,6 +45,7 @@ class RunnerPool:
                 self._warm.popitem(last=False)[1].runner.close(CLOSE_S)
             warm = self._warm[script.version] = _Warm(self._make(script), now)
             warm.runner.start()
+            RUNNER_STARTS.of(script.language).add()
         warm.used_at = now
         self._warm.move_to_end(script.version)
         return warm.runner

@@ -8,9 +8,11 @@ from typing import Any
 
 from shared.clock import NS_PER_S, iso_utc
 from shared.events import emit
+from shared.metrics.catalogue import BUSY
 from shared.scripts.call import Call
 from shared.scripts.worker import Limits, finish
 from shared.store import Underway
+from worker.measuring import measure_ended
 from worker.outcomes import Ended
 from worker.uplink import Uplink
 
@@ -32,6 +34,7 @@ class Reporter:
         self._bytes = 0
         self._worked_s = 0.0
         self._telling = 0
+        self._telling_ms = 0
         self._telling_s = 0.0
         self._exchange: Exchange | None = None
         self._underway: Underway | None = None
@@ -49,7 +52,8 @@ class Reporter:
             self.exchange()
 
     def worked(self, elapsed_s: float) -> None:
-        """Time spent on executing, for RQ's statistics of the worker."""
+        """Time spent on executing, for the worker's metrics and RQ's statistics of it."""
+        BUSY.of().add(elapsed_s)
         self._worked_s += elapsed_s
 
     def exchange(self, calls: Sequence[Call[Any]] = ()) -> list[Any] | None:
@@ -88,7 +92,7 @@ class Reporter:
             return list(calls)
         now_ns = time.time_ns()
         endings = [ended.ending for ended in self._ended]
-        now_ms = now_ns * 1000 // NS_PER_S
+        now_ms = self._telling_ms = now_ns * 1000 // NS_PER_S
         self._telling_s = round(self._worked_s, 6) if self._worked_s >= WORKED_STEP_S else 0
         return [finish(self._uplink.name, iso_utc(now_ns), now_ms, self._limits, self._telling_s, endings), *calls]
 
@@ -98,6 +102,7 @@ class Reporter:
         told, self._ended = self._ended[: self._telling], self._ended[self._telling :]
         self._bytes = sum(map(_size, self._ended))
         self._worked_s -= self._telling_s
+        measure_ended(told, replies[0], self._telling_ms)
         for ended, state in zip(told, replies[0], strict=True):
             if self._show_finished or ended.event != "run.finished":
                 _tell(ended, state)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from shared import keys
 from shared.config import RetentionSettings
 from shared.events import emit
-from shared.scripts.history import expire_dead, prune_trigger
+from shared.scripts.history import Kept, expire_dead, prune_trigger
 from shared.scripts.worker import prune
 from shared.store import Store
+from worker.kept_runs import KeptRuns
 from worker.uplink import Uplink
 
 PRUNE_EVERY_S = 1.0
@@ -27,6 +28,7 @@ class Retention:
     def __init__(self, uplink: Uplink, settings: RetentionSettings) -> None:
         self._uplink = uplink
         self._settings = settings
+        self._kept = KeptRuns(settings)
         self._passed: dict[str, int] = {}
 
     def prune(self) -> bool:
@@ -51,53 +53,54 @@ class Retention:
         keep = kept_there(counts, registry, self._settings.runs_max)
         ended_before_s = time.time() - self._settings.runs_max_age_s
         call = prune(registry, keep, ended_before_s, self._settings.prune_step)
-        forgotten = self._uplink.attempt(lambda store: store.run(call))
-        if forgotten:
-            emit("runs.pruned", runs=forgotten)
-        return forgotten == self._settings.prune_step
+        done = self._uplink.attempt(lambda store: store.run(call))
+        if done is not None and done.count:
+            emit("runs.pruned", runs=done.count)
+        return done is not None and done.more
 
     def expire_dead(self) -> bool:
         """One step through the dead letters. True when there may be more to do."""
         step = self._settings.prune_step
         before_ms = round((time.time() - self._settings.dead_max_age_s) * 1000)
         call = expire_dead(self._settings.dead_max, before_ms, step)
-        dropped = self._uplink.attempt(lambda store: store.run(call))
-        if dropped:
-            emit("runs.pruned", dead=dropped)
-        return dropped == step
+        done = self._uplink.attempt(lambda store: store.run(call))
+        if done is not None and done.count:
+            emit("runs.pruned", dead=done.count)
+        return done is not None and done.more
 
     def prune_triggers(self) -> bool:
-        """One step for each trigger that has too many runs. True when there may be more to do."""
-        keep, step = self._settings.runs_max_per_trigger, self._settings.prune_step
-        if not keep:
-            return False
-        triggers = self._uplink.attempt(lambda store: _over(store.command("SMEMBERS", keys.COUNTERS), store, keep))
+        """One step for each trigger that has runs which may not be kept. True when there may be more to do."""
+        found = self._uplink.attempt(self._over)
         forgotten = 0
         more = False
-        for trigger in triggers or ():
-            done = self._prune_trigger(trigger)
+        for trigger, kept in (found or {}).items():
+            call = prune_trigger(trigger, kept, self._passed.get(trigger, 0), self._settings.prune_step)
+            done = self._uplink.attempt(lambda store, call=call: store.run(call))  # type: ignore[misc]
             if done is None:
                 return False
-            forgotten += done[0]
-            looked_at_all = sum(done) < step
-            # What lives stays at the head of the list: the next step begins behind it, a new round at the head again.
-            self._passed[trigger] = 0 if looked_at_all else self._passed.get(trigger, 0) + done[1]
-            more = more or not looked_at_all
+            count, passed, is_more = done
+            forgotten += count
+            # What stays is at the head of the list: the next step begins behind it, a new round at the head again.
+            self._passed[trigger] = self._passed.get(trigger, 0) + passed if is_more else 0
+            more = more or is_more
         if forgotten:
             emit("runs.pruned", runs=forgotten)
         return more
 
-    def _prune_trigger(self, trigger: str) -> tuple[int, int] | None:
-        keep, step = self._settings.runs_max_per_trigger, self._settings.prune_step
-        call = prune_trigger(trigger, keep, self._passed.get(trigger, 0), step)
-        return self._uplink.attempt(lambda store: store.run(call))
-
-
-def _over(triggers: Iterable[bytes], store: Store, keep: int) -> list[str]:
-    """The triggers that have more runs than they may keep."""
-    names = [name.decode() for name in triggers]
-    counts = store.commands([("ZCARD", keys.runs(name)) for name in names])
-    return [name for name, count in zip(names, counts, strict=True) if count > keep]
+    def _over(self, store: Store) -> dict[str, Kept]:
+        """The triggers that have more runs than they may keep, or may have older ones."""
+        self._kept.follow(store)
+        names = [name.decode() for name in store.command("SMEMBERS", keys.COUNTERS)]
+        now_us = time.time_ns() // 1000
+        bounds = {name: kept for name in names if (kept := self._kept.of(name, now_us)) != Kept()}
+        sizes = store.commands([("ZCARD", keys.runs(name)) for name in bounds])
+        heads = store.commands([("ZRANGE", keys.runs(name), 0, 0, "WITHSCORES") for name in bounds])
+        return {
+            name: kept
+            for (name, kept), size, head in zip(bounds.items(), sizes, heads, strict=True)
+            if (kept.runs_max is not None and size > kept.runs_max)
+            or (kept.ended_before_us is not None and head and float(head[1]) < kept.ended_before_us)
+        }
 
 
 def kept_there(counts: Mapping[str, int], registry: str, runs_max: int) -> int:

@@ -12,6 +12,8 @@ from shared.envelope import Envelope
 from shared.errors import HeadraceError, UserError
 from shared.outgoing import OUTGOING_VERSION, Outgoing, encode_outgoing
 from shared.topics import filled
+from shared.tracing.context import TRACEPARENT
+from shared.tracing.runs import TracedRun, may_have_trace, trace_properties
 from worker.jobs import Job
 from worker.outcomes import Ended, sent, unsendable
 from worker.runners.base import Message, RunErrorInfo
@@ -82,9 +84,17 @@ def address(job: Job, cause: str, trigger: Trigger | None, message: Message, num
         message.content_type,
         message.response_topic,
         _correlation(job.message) if message.is_reply else message.correlation_data,
-        message.user_properties,
+        _with_trace(job, message.user_properties),
         message.expires_in_s,
     )
+
+
+def _with_trace(job: Job, said: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """User properties with the run's trace, where it has one and the code has not said another."""
+    if job.spec is None or not may_have_trace(job.spec, job.message) or any(name == TRACEPARENT for name, _ in said):
+        return said
+    run = TracedRun(job.claim.run_id, job.claim.execution, job.spec, job.message)
+    return (*said, *trace_properties(run))
 
 
 def _entry(outgoing: Outgoing) -> tuple[str, str, bytes]:

@@ -8,6 +8,7 @@ import msgspec
 
 from shared.clock import NS_PER_S, iso_utc
 from shared.events import emit
+from shared.metrics.catalogue import SWEPT
 from shared.scripts.worker import Limits, Swept, sweep
 from shared.store import Store
 from worker.outcomes import packed_text
@@ -39,6 +40,8 @@ class Sweeper:
             return False
         runs = swept.queued + swept.lost + swept.interrupted + swept.failed
         if runs:
+            for state in ("queued", "lost", "interrupted", "failed"):
+                SWEPT.of(state).add(getattr(swept, state))
             emit(
                 "worker.swept",
                 requeued=swept.queued,

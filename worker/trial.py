@@ -19,7 +19,7 @@ from shared.envelope import ENVELOPE_VERSION, Envelope, Properties, QoS
 from shared.errors import UserError
 from shared.runs import RunSpec
 from worker.app import runner_maker
-from worker.arguments import message_call
+from worker.arguments import message_call, tell_trace, trace_of
 from worker.environment import run_environment
 from worker.runners.base import (
     Form,
@@ -138,11 +138,15 @@ def _call(script: Script, version: str, given: Given) -> RunCall:
     event = given.event
     trigger = event.trigger_path if event else ""
     spec = RunSpec(trigger, script.path, version, "trial", given.captures, b"", given.args, "" if event else "api")
-    environment = run_environment(RUN_ID, spec, "", iso_utc(time.time_ns()))
-    if event is None:
+    message = _message(event) if event else None
+    trace = trace_of(RUN_ID, RUN_ID, spec, message)
+    environment = run_environment(RUN_ID, spec, "", iso_utc(time.time_ns()), trace)
+    if message is None:
         context = {"idempotency_key": "trial", "attempt": 1, "origin": "api"}
         return RunCall(RUN_ID, given.args or b"{}", None, context, "arguments", environment)
-    call = message_call(RUN_ID, 1, spec, _message(event), given.form, environment, with_event=script.has_preprocessor)
+    call = message_call(RUN_ID, 1, spec, message, given.form, environment, with_event=script.has_preprocessor)
+    if trace is not None:
+        tell_trace(call, trace)
     if given.args is None:
         return call
     return msgspec.structs.replace(call, payload=given.args, event=None, form="arguments")

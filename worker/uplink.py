@@ -11,6 +11,7 @@ from shared import keys
 from shared.backoff import full_jitter
 from shared.errors import StoreUnavailable
 from shared.events import emit
+from shared.metrics.catalogue import OUTAGES
 from shared.scripts.worker import beat
 from shared.store import Store
 from worker.lease import BEATS_PER_LEASE, Continuity
@@ -37,6 +38,7 @@ class Uplink:
         self._lease_ms = lease_ms
         self._stop = stop
         self._beat_at = 0.0
+        self._beaten_at: float | None = None
         self._away_since: float | None = None
         self._attempts = 0
         self._retry_at = 0.0
@@ -74,6 +76,18 @@ class Uplink:
         if time.monotonic() >= self._beat_at:
             self.attempt(_nothing)
 
+    def not_ready(self) -> list[str]:
+        """Why the worker cannot do its work at this moment. Any thread may ask."""
+        beaten_at = self._beaten_at
+        if self._stop.requested:
+            return ["it is stopping"]
+        if self._away_since is not None:
+            return ["Redis cannot be reached"]
+        if beaten_at is None:
+            return ["Redis has not answered yet"]
+        silent_s = time.monotonic() - beaten_at
+        return [f"its lease has run out: no beat for {silent_s:.0f} s"] if silent_s > self._lease_ms / 1000 else []
+
     @property
     def beat_in_s(self) -> float:
         """Seconds until a beat is due, negative if one is overdue."""
@@ -98,7 +112,8 @@ class Uplink:
 
     def _beat(self, now: float) -> None:
         known = self._store.run(beat(self.name, self._lease_ms, self.continuity.generation))
-        self.continuity.renewed(now, time.monotonic(), known=known)
+        self._beaten_at = time.monotonic()
+        self.continuity.renewed(now, self._beaten_at, known=known)
         self._beat_at = now + self._lease_ms / 1000 / BEATS_PER_LEASE
 
     def _went_away(self, error: StoreUnavailable) -> None:
@@ -109,6 +124,7 @@ class Uplink:
         self._retry_at = now + wait_s
         if self._away_since is None:
             self._away_since = now
+            OUTAGES.of().add()
             emit("store.unavailable", error=error, attempt=self._attempts, retry_in_s=round(wait_s, 2))
 
     def _came_back(self) -> None:

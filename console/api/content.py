@@ -13,7 +13,7 @@ from console.api.filters import Text
 from console.blocking import Blocking
 from console.callers import Caller
 from console.errors import not_found
-from console.masking import hides, mask_file, mask_value
+from console.masking import hides, mask_file, told
 from console.needs import needs
 from console.workspace import Workspace
 from shared.definitions import File, Flow, Kind, Resource, Script, Variable
@@ -184,13 +184,13 @@ async def resources(
     """Resources and states by path, page by page; plain passwords are masked for those who may not deploy."""
     found = {each.path: each for each in await content.resources()}
     paths, more = _page(found, path_start, limit, cursor)
-    return ResourceItems([_shown(found[path], caller) for path in paths], more)
+    return ResourceItems([told(found[path], caller) for path in paths], more)
 
 
 @get("/resources/{path:path}", opt=needs("read"))
 async def resource(path: str, content: Workspace, caller: Caller) -> Resource:
     """A resource, or a state, as it was written: references stay."""
-    return _shown(await content.resource(path.strip("/")), caller)
+    return told(await content.resource(path.strip("/")), caller)
 
 
 @get("/variables", opt=needs("read"))
@@ -250,10 +250,6 @@ def _users(store: Store) -> dict[str, list[str]]:
         for runnable in trigger.runnables:
             users.setdefault(runnable, []).append(path)
     return users
-
-
-def _shown(found: Resource, caller: Caller) -> Resource:
-    return msgspec.structs.replace(found, value=mask_value(found.value)) if hides(caller) else found
 
 
 def _variable(found: Variable) -> VariableItem:

@@ -13,6 +13,7 @@ from console.auditing import Note
 from console.callers import Caller, RunCaller
 from console.edits import document, file_of
 from console.errors import bad_request
+from console.masking import told
 from console.needs import needs
 from console.paging import Paging
 from console.windmill.bodies import given
@@ -51,15 +52,15 @@ class NewValue(msgspec.Struct, frozen=True):
 
 
 @get("/get/{path:path}", opt=needs("read", runs=True))
-async def get_resource(path: str, content: Workspace) -> dict[str, Any]:
+async def get_resource(path: str, content: Workspace, caller: Caller) -> dict[str, Any]:
     """A resource with its value as it was written."""
-    return await _row(content, await content.resource(path.strip("/")))
+    return await _row(content, told(await content.resource(path.strip("/")), caller))
 
 
 @get("/get_value/{path:path}", opt=needs("read", runs=True))
-async def get_value(path: str, content: Workspace) -> Response[bytes]:
+async def get_value(path: str, content: Workspace, caller: Caller) -> Response[bytes]:
     """The value as it was written."""
-    return as_json((await content.resource(path.strip("/"))).value)
+    return as_json(told(await content.resource(path.strip("/")), caller).value)
 
 
 @get("/get_value_interpolated/{path:path}", opt=needs("read", runs=True))
@@ -67,7 +68,7 @@ async def get_value_interpolated(path: str, content: Workspace, caller: Caller) 
     """The value with `$var:` and `$res:` put in place for a run; for others, who are told no secrets, as written."""
     resource = await content.resource(path.strip("/"))
     if resource.resource_type == STATE_TYPE or not isinstance(caller, RunCaller):
-        return as_json(resource.value)
+        return as_json(told(resource, caller).value)
     return as_json((await content.current()).values.resolve(resource.value))
 
 
@@ -75,6 +76,7 @@ async def get_value_interpolated(path: str, content: Workspace, caller: Caller) 
 async def list_resources(
     content: Workspace,
     paging: Paging,
+    caller: Caller,
     resource_type: str | None = None,
     path_start: str = "",
     path: str | None = None,
@@ -88,7 +90,7 @@ async def list_resources(
         and path in {None, each.path}
         and (wanted is None or each.resource_type in wanted)
     ]
-    return [await _row(content, each) for each in paging.of(found)]
+    return [await _row(content, told(each, caller)) for each in paging.of(found)]
 
 
 @get("/exists/{path:path}", opt=needs("read", runs=True))

@@ -24,8 +24,10 @@ from console.windmill.previews import Preview, keep_preview
 from console.windmill.waiting import wait_for
 from console.workspace import Workspace
 from shared.config import Settings
-from shared.create_runs import Origin, make_run
+from shared.create_runs import Family, Origin, make_run
 from shared.definitions import Script
+from shared.tracing.context import parse
+from shared.tracing.runs import carried
 
 LONGEST_DELAY_S: Final = 366 * 24 * 3600
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -91,7 +93,11 @@ class Starter:
         arguments = await self.content.referring(arguments)
         timeout_s = math.ceil(script.timeout_s or self._settings.worker.default_timeout_s)
         family = await self.runs.family(self.request.user)
-        made_by: Origin = "child" if family and origin == "api" else origin
+        headers = self.request.headers
+        said = parse(headers.get("traceparent", ""), headers.get("tracestate", ""))
+        if said is not None:  # of a client that records spans itself
+            family = msgspec.structs.replace(family or Family("", ""), trace=carried(said))
+        made_by: Origin = "child" if family and family.parent and origin == "api" else origin
         run = make_run(script.path, version, timeout_s, arguments, made_by, family, options.job_id)
         if not await self.runs.create(msgspec.structs.replace(run, due_ms=options.due_ms)):
             raise conflict(f"job {options.job_id} already exists")

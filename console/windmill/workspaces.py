@@ -7,9 +7,11 @@ from typing import Any, Final
 
 import msgspec
 from litestar import Response, Router, get, post
+from litestar.di import Provide
 
 from console.callers import Caller
 from console.errors import bad_request, forbidden
+from console.masking import hides
 from console.needs import needs
 from console.windmill.exporting import Wanted, make_zip
 from console.windmill.identity import email_of, username_of
@@ -70,28 +72,31 @@ async def create_workspace(data: WorkspaceId, content: Workspace) -> Response[st
     )
 
 
-@get("/workspaces/tarball", opt=needs("read"))
-async def archive(
-    content: Workspace,
-    archive_type: str = "zip",
-    *,
-    skip_variables: bool = False,
-    skip_secrets: bool = False,
-    skip_resources: bool = False,
-    skip_resource_types: bool = False,
-    include_triggers: bool = False,
-) -> Response[bytes]:
-    """All files of the workspace, as `wmill sync` wants them."""
-    if archive_type != "zip":
-        raise bad_request(f"Invalid Archive Type: {archive_type}, write zip")
-    wanted = Wanted(
+def provide_wanted(
+    skip_variables: bool = False,  # noqa: FBT001, FBT002 - as in the address
+    skip_secrets: bool = False,  # noqa: FBT001, FBT002
+    skip_resources: bool = False,  # noqa: FBT001, FBT002
+    skip_resource_types: bool = False,  # noqa: FBT001, FBT002
+    include_triggers: bool = False,  # noqa: FBT001, FBT002
+) -> Wanted:
+    """Which kinds the archive is to hold."""
+    return Wanted(
         variables=not skip_variables,
         secrets=not skip_secrets,
         resources=not skip_resources,
         resource_types=not skip_resource_types,
         triggers=include_triggers,
     )
-    made = await asyncio.to_thread(make_zip, await content.texts(), wanted)
+
+
+@get(
+    "/workspaces/tarball", opt=needs("read"), dependencies={"wanted": Provide(provide_wanted, sync_to_thread=False)}
+)  # fmt: skip
+async def archive(content: Workspace, caller: Caller, wanted: Wanted, archive_type: str = "zip") -> Response[bytes]:
+    """All files of the workspace, as `wmill sync` wants them. Who may only read is told no plain passwords."""
+    if archive_type != "zip":
+        raise bad_request(f"Invalid Archive Type: {archive_type}, write zip")
+    made = await asyncio.to_thread(make_zip, await content.texts(), wanted, hide=hides(caller))
     return Response(made, media_type="application/zip")
 
 

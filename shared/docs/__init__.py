@@ -9,7 +9,17 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from shared.docs import commands, configuration, console_api, events, keys, run_states, session_states, verbs
+from shared.docs import (
+    commands,
+    configuration,
+    console_api,
+    events,
+    keys,
+    metrics,
+    run_states,
+    session_states,
+    verbs,
+)
 from shared.docs.page import COMMAND
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
@@ -20,6 +30,7 @@ PAGES: list[tuple[Path, Callable[[], str]]] = [
     (FOLDER / "console-api.md", console_api.render),
     (FOLDER / "events.md", events.render),
     (FOLDER / "keys.md", keys.render),
+    (FOLDER / "metrics.md", metrics.render),
     (FOLDER / "run-states.md", run_states.render),
     (FOLDER / "session-states.md", session_states.render),
     (FOLDER / "verbs.md", verbs.render),

@@ -21,6 +21,7 @@ _USERS = {
     "operate": "Commands and console",
     "history": "History and dead letters",
     "suspended": "Suspended triggers",
+    "alerts": "Alerts",
     "outgoing": "Outboxes",
 }
 """Modules that hold the stubs, and who uses them."""

@@ -69,12 +69,23 @@ local function letter_trigger(letter)
   return tag >= 0xa0 and tag <= 0xbf and string.sub(letter, at + 1, at + tag - 0xa0) or nil
 end
 
+-- Redis frees the memory of large values while it answers nobody else: a step that forgets ends when it has freed so much.
+local STEP_BYTES = 2 * 1024 * 1024
+local function run_bytes(id)
+  return redis.call('HSTRLEN', 'rq:job:' .. id, 'data') + (redis.call('MEMORY', 'USAGE', 'rq:results:' .. id, 'SAMPLES', 0) or 0)
+end
+
 local function drop_dead(dead_key, letters_key, id, otherwise)
   if redis.call('ZREM', dead_key, id) == 0 then return 0 end
   local trigger
   if string.sub(id, 1, 2) == 'm-' then
-    local letter = redis.call('HGET', letters_key, id)
-    trigger = letter and letter_trigger(letter)
+    trigger = redis.call('HGET', 'headrace:dead:triggers', id)
+    if trigger then
+      redis.call('HDEL', 'headrace:dead:triggers', id)
+    else -- an older release has buried it
+      local letter = redis.call('HGET', letters_key, id)
+      trigger = letter and letter_trigger(letter)
+    end
     redis.call('HDEL', letters_key, id)
   else
     trigger = redis.call('HGET', 'rq:job:' .. id, 'trigger')
@@ -93,14 +104,21 @@ end
 
 local UNTOLD_MAX = 10000 -- nobody may be there to tell of them
 local function bury(dead_key, letters_key, id, now_ms, dead_max, trigger, letter)
-  if redis.call('ZADD', dead_key, now_ms, id) == 1 and redis.call('RPUSH', 'headrace:dead:untold', id) > UNTOLD_MAX then
-    redis.call('LPOP', 'headrace:dead:untold')
+  if redis.call('ZADD', dead_key, now_ms, id) == 1 then
+    if string.sub(id, 1, 9) ~= 'q2-alert-' then redis.call('HINCRBY', 'headrace:dead:made', trigger, 1) end -- an alert that fails alerts nobody
+    if redis.call('RPUSH', 'headrace:dead:untold', id) > UNTOLD_MAX then redis.call('LPOP', 'headrace:dead:untold') end
   end
-  if letter then redis.call('HSET', letters_key, id, letter) end
+  if letter then
+    redis.call('HSET', letters_key, id, letter)
+    redis.call('HSET', 'headrace:dead:triggers', id, trigger)
+  end
   local excess = redis.call('ZCARD', dead_key) - dead_max
   if excess > 0 then
+    local bytes = 0
     for _, old in ipairs(redis.call('ZRANGE', dead_key, 0, math.min(excess, 100) - 1)) do
+      bytes = bytes + redis.call('HSTRLEN', letters_key, old)
       drop_dead(dead_key, letters_key, old, trigger)
+      if bytes >= STEP_BYTES then break end
     end
   end
 end

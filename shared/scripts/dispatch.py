@@ -28,7 +28,10 @@ class NewRun(msgspec.Struct, frozen=True):
 
 
 class Placement(msgspec.Struct, frozen=True):
-    """What becomes of one inbox entry. `published`: key of the publisher's own id; `letter`: dead letter record."""
+    """What becomes of one inbox entry. `published`: key of the publisher's own id; `letter`: dead letter record.
+
+    `lifetime_ms`: from its admission on, for so long it is of use; then it makes no run. None: for ever.
+    """
 
     entry: bytes
     trigger: str
@@ -36,6 +39,7 @@ class Placement(msgspec.Struct, frozen=True):
     runs: Sequence[NewRun] = ()
     published: str = ""
     letter: bytes = b""
+    lifetime_ms: int | None = None
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -56,7 +60,8 @@ def place(
     checked = "" if deployment is None else deployment
     args: list[Arg] = [keys.GROUP, now_iso, now_us, dead_max, PUBLISHER_KEY_TTL_S, keys.QUEUE, checked]
     for item in placements:
-        args += (item.entry, item.trigger, item.published, item.verdict, item.letter, len(item.runs))
+        args += (item.entry, item.trigger, item.published, item.verdict, item.letter)
+        args += ("" if item.lifetime_ms is None else item.lifetime_ms, len(item.runs))
         for run in item.runs:
             args += (run.id, run.data, run.description, run.timeout_s, "1" if run.handled else "")
     return Call(

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from shared import keys
+from shared.clock import iso_utc
 from shared.scripts.call import Arg, Call
 
 
@@ -61,13 +62,37 @@ def drop_dead(ids: Sequence[str]) -> Call[list[bool]]:
     return Call("drop_dead", [keys.DEAD, keys.DEAD_LETTERS], ids, lambda reply: [each == 1 for each in reply])
 
 
-def expire_dead(keep: int, before_ms: int, step: int) -> Call[int]:
-    """Drop the oldest dead letters, at most `step`; how many."""
-    return Call("expire_dead", [keys.DEAD, keys.DEAD_LETTERS], [keep, before_ms, step], int)
+def expire_dead(keep: int, before_ms: int, step: int) -> Call[Forgotten]:
+    """Drop the oldest dead letters, at most `step`."""
+    return Call("expire_dead", [keys.DEAD, keys.DEAD_LETTERS], [keep, before_ms, step], read_forgotten)
 
 
-def prune_trigger(trigger: str, keep: int, skip: int, step: int) -> Call[tuple[int, int]]:
-    """Forget the oldest ended runs of a trigger over `keep`: how many, and how many that live were passed over."""
+class Kept(msgspec.Struct, frozen=True):
+    """What may be kept of a trigger's runs: so many, and what has not ended before that time. None: no bound."""
+
+    runs_max: int | None = None
+    ended_before_us: int | None = None
+
+
+def prune_trigger(trigger: str, kept: Kept, skip: int, step: int) -> Call[tuple[int, int, bool]]:
+    """Forget the oldest ended runs of a trigger that may not be kept: how many, how many were passed over because they
+    live or have ended lately, and whether there may be more to do.
+    """
     registries = [keys.RQ_FINISHED, keys.RQ_FAILED, keys.RQ_CANCELED]
     names = [keys.runs(trigger), keys.RUNS, keys.DEAD, keys.DEAD_LETTERS, *registries]
-    return Call("prune_trigger", names, [keep, skip, step], lambda reply: (reply[0], reply[1]))
+    before_us = kept.ended_before_us
+    aged: list[Arg] = ["", ""] if before_us is None else [iso_utc(before_us * 1000), before_us]
+    args: list[Arg] = ["" if kept.runs_max is None else kept.runs_max, skip, step, *aged]
+    return Call("prune_trigger", names, args, lambda reply: (reply[0], reply[1], reply[2] == 1))
+
+
+class Forgotten(msgspec.Struct, frozen=True):
+    """How many, and whether there may be more to do."""
+
+    count: int
+    more: bool
+
+
+def read_forgotten(reply: list[int]) -> Forgotten:
+    """The answer of a verb that forgets."""
+    return Forgotten(reply[0], reply[1] == 1)

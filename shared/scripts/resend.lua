@@ -5,6 +5,7 @@
 -- invariant: asked for twice, it is put back once; it leaves the cell that counted it, so that the books balance. cost: O(log n)
 if redis.call('ZREM', KEYS[3], ARGV[1]) == 0 then return 0 end
 redis.call('HDEL', KEYS[4], ARGV[1])
+redis.call('HDEL', 'headrace:dead:triggers', ARGV[1])
 redis.call('XADD', KEYS[1], '*', 'm', ARGV[4])
 redis.call('SADD', KEYS[2], ARGV[2])
 bump(ARGV[3], 'unsent', -1)

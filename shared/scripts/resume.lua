@@ -11,6 +11,7 @@ for i = 2, #ARGV, 3 do
     local job = read_job(id)
     if job.status == 'deferred' and job.state == 'suspended' then
       redis.call('HSET', job.key, 'status', 'queued', 'state', 'queued', 'enqueued_at', ARGV[1])
+      redis.call('HDEL', job.key, 'expires') -- whoever releases it wants it to run
       if ARGV[i + 1] ~= '' then redis.call('HSET', job.key, 'data', ARGV[i + 1], 'timeout', ARGV[i + 2]) end
       move(job, 'suspended', 'queued')
       queued[#queued + 1] = id

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from shared import keys
+from shared.clock import iso_utc
 from shared.scripts.call import Arg, Call
+from shared.scripts.history import Forgotten, read_forgotten
 from shared.scripts.operate import MadeRun
 
 Outcome = Literal["succeeded", "failed", "crashed", "stopped", "retry", "recovered"]
-_CLAIM_FIELDS = 7
+_CLAIM_FIELDS = 8
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -20,6 +23,7 @@ class Claim(msgspec.Struct, frozen=True):
     `retries` those of them that a retry policy has followed up.
 
     `counted`: the trigger in whose counters it stands, `-` for a run outside of them; '' leaves it to be looked up.
+    `queued_at`: ISO 8601, empty where it is not known.
     """
 
     run_id: str
@@ -30,6 +34,7 @@ class Claim(msgspec.Struct, frozen=True):
     stage: str = "claimed"
     counted: str = ""
     retries: int = 0
+    queued_at: bytes = b""
 
 
 class Claims(msgspec.Struct, frozen=True):
@@ -88,7 +93,7 @@ def beat(worker: str, ttl_ms: int, generation: int = 1) -> Call[bool]:
 
 
 def claim(worker: str, prefix: str, count: int, max_bytes: int) -> Call[Claims]:
-    """Take up to `count` runs. After a lost reply: `read_claims`."""
+    """Take up to `count` runs. After a lost reply: `read_claims`. What has expired by now ends instead."""
 
     def decode(reply: list[Any]) -> Claims:
         if reply[0] != 1:
@@ -99,8 +104,15 @@ def claim(worker: str, prefix: str, count: int, max_bytes: int) -> Call[Claims]:
 
     return Call(
         "claim",
-        [keys.RQ_QUEUE, keys.claims(worker), keys.RQ_SUSPENDED, keys.worker(worker), keys.RQ_SCHEDULED],
-        [prefix, count, max_bytes],
+        [
+            keys.RQ_QUEUE,
+            keys.claims(worker),
+            keys.RQ_SUSPENDED,
+            keys.worker(worker),
+            keys.RQ_SCHEDULED,
+            keys.RQ_CANCELED,
+        ],
+        [prefix, count, max_bytes, iso_utc(time.time_ns())],
         decode,
     )
 
@@ -111,9 +123,9 @@ def read_claims(worker: str) -> Call[list[Claim]]:
     def decode(flat: list[Any]) -> list[Claim]:
         found = []
         for i in range(0, len(flat), _CLAIM_FIELDS):
-            run_id, held, data, timeout, attempts, retries, counted = flat[i : i + _CLAIM_FIELDS]
+            run_id, held, data, timeout, attempts, retries, counted, queued_at = flat[i : i + _CLAIM_FIELDS]
             execution, stage = held.split(b" ")
-            row = (run_id, execution, data, timeout, attempts, retries, counted, stage.decode())
+            row = (run_id, execution, data, timeout, attempts, retries, counted, queued_at, stage.decode())
             found.append(_claimed(*row))
         return found
 
@@ -249,9 +261,9 @@ def create_handler(failed: str, handler: MadeRun | None, now_iso: str, now_us: i
     )
 
 
-def prune(registry: str, keep: int, ended_before_s: float, step: int) -> Call[int]:
-    """Forget the oldest ended runs of an RQ registry, at most `step`; how many."""
-    return Call("prune", [registry, keys.RUNS, keys.DEAD], [keep, ended_before_s, step], int)
+def prune(registry: str, keep: int, ended_before_s: float, step: int) -> Call[Forgotten]:
+    """Forget the oldest ended runs of an RQ registry, at most `step`."""
+    return Call("prune", [registry, keys.RUNS, keys.DEAD], [keep, ended_before_s, step], read_forgotten)
 
 
 def _claimed(  # noqa: PLR0913, PLR0917 - the fields of a claim as Redis gives them
@@ -262,11 +274,13 @@ def _claimed(  # noqa: PLR0913, PLR0917 - the fields of a claim as Redis gives t
     attempts: int,
     retries: int,
     counted: bytes,
+    queued_at: bytes,
     stage: str = "claimed",
 ) -> Claim:
     return Claim(
-        run_id.decode(), execution.decode(), data, _seconds(timeout), attempts, stage, counted.decode(), retries
-    )
+        run_id.decode(), execution.decode(), data, _seconds(timeout), attempts, stage, counted.decode(), retries,
+        queued_at,
+    )  # fmt: skip
 
 
 def _seconds(text: bytes) -> float | None:

@@ -14,13 +14,13 @@ import msgspec
 from shared.definitions import Broker, Flow, Resource, Script
 from shared.errors import WorkspaceError
 from shared.workspace import layout, resources, scripts, triggers, variables
-from shared.workspace.checks import Parts, check_client_ids, check_handler, check_references
+from shared.workspace.checks import Parts, check_alerts, check_client_ids, check_handler, check_references
+from shared.workspace.defaults import Defaults, read_defaults
 from shared.workspace.files import Files, read_folder
 from shared.workspace.flows import read_flows
 from shared.workspace.problems import Problem, Problems, in_order
 from shared.workspace.references import Reference, check_circles
 from shared.workspace.resources import ResourceFile
-from shared.workspace.retries import HandlerEntry, read_defaults
 from shared.workspace.selection import EVERYTHING, Selection
 from shared.workspace.triggers import TriggerFile
 from shared.workspace.variables import VariableFile
@@ -31,8 +31,7 @@ class Workspace(msgspec.Struct, frozen=True):
     """A folder without errors. `skipped` are the files that mean nothing to us, `texts` those that do.
 
     Secret variables are plain, here and in `texts`, until `sealing.seal_secrets` has sealed them. `references` are
-    those of all files; whether what they name is there, the plan tells. `handler` is the error handler of triggers that
-    have none.
+    those of all files; whether what they name is there, the plan tells. `defaults` are those of `headrace.yaml`.
     """
 
     triggers: list[TriggerFile]
@@ -47,7 +46,7 @@ class Workspace(msgspec.Struct, frozen=True):
     references: list[Reference] = []
     selection: Selection = EVERYTHING
     notes: list[Problem] = []
-    handler: HandlerEntry | None = None
+    defaults: Defaults = Defaults()
 
 
 def read_workspace(folder: Path) -> Workspace:
@@ -82,23 +81,25 @@ def check_files(files: Files, folder: str, problems: Problems, *, may_be_empty: 
     brokers = {path: each.broker for path, each in found_resources.items() if each.broker}
     records = {path: each.resource for path, each in found_resources.items()}
     parts = Parts(code, flows, found_resources, texts, skipped)
-    handler = read_defaults(texts[layout.DEFAULTS], problems) if layout.DEFAULTS in texts else None
-    if handler is not None:
-        check_handler(handler, parts, problems)
+    defaults = read_defaults(texts[layout.DEFAULTS], problems) if layout.DEFAULTS in texts else Defaults()
+    if defaults.handler is not None:
+        check_handler(defaults.handler, parts, problems)
+    if defaults.alerts is not None:
+        check_alerts(defaults.alerts, parts, problems)
     check_references(found, parts, problems)
     check_client_ids(found, brokers, problems)
     check_circles({path: each.references for path, each in found_resources.items()}, records, problems)
     problems.check(folder)
     if not (may_be_empty or found or code.scripts or flows or records or found_variables):
         raise _nothing(folder)
-    entries = [entry for entry in (handler, *(file.handler for file in found)) if entry is not None]
+    entries = [entry for entry in (defaults.handler, *(file.handler for file in found)) if entry is not None]
     references = [each for source in (found_resources, flows) for file in source.values() for each in file.references]
-    references += [each for entry in entries for each in entry.references]
+    references += [each for entry in entries for each in entry.references] + defaults.references
     return Workspace(
         found, code.scripts, brokers, skipped, in_order(problems.warnings),
         flows={path: each.flow for path, each in flows.items()}, resources=records, variables=found_variables,
         texts={file: text for file, text in texts.items() if file not in set(lonely)}, references=references,
-        selection=files.selection, notes=in_order(problems.notes), handler=handler,
+        selection=files.selection, notes=in_order(problems.notes), defaults=defaults,
     )  # fmt: skip
 
 

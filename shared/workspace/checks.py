@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from shared.definitions import Broker, Trigger
+from shared.workspace.alerts import AlertsEntry
 from shared.workspace.flows import FlowFile
 from shared.workspace.layout import FLOW_FILE, LANGUAGES, PYTHON, UNSUPPORTED
 from shared.workspace.layout import RESOURCE as RESOURCE_SUFFIX
@@ -58,6 +59,13 @@ def check_handler(entry: HandlerEntry, parts: Parts, problems: Problems) -> None
         )
     elif handler.path not in parts.scripts.scripts and handler.path not in parts.scripts.broken:
         problems.error(entry.file, entry.line, entry.key, *_missing_script(handler.path, parts))
+
+
+def check_alerts(entry: AlertsEntry, parts: Parts, problems: Problems) -> None:
+    """The script that is called for alerts is in the folder."""
+    path = entry.alerts.runnable
+    if path is not None and path not in parts.scripts.scripts and path not in parts.scripts.broken:
+        problems.error(entry.file, entry.line, "alerts.runnable", *_missing_script(path, parts))
 
 
 def _check_flow(trigger: TriggerFile, path: str, files: set[str], problems: Problems) -> None:

@@ -7,28 +7,29 @@ workspace is followed; everything else is the standard library's or the environm
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import PurePosixPath
 
 import msgspec
 
 _ROOTS = frozenset({"f", "u"})
-_FROM_WORKSPACE = re.compile(r"\b(?:import|from)\s+[fu]\.")
 
 
-class Module(msgspec.Struct, frozen=True):
-    """A Python file: its text, and its syntax tree (None where it has none: the file is wrong)."""
-
-    text: str
-    tree: ast.Module | None
-
-
-class _Import(msgspec.Struct, frozen=True):
-    """`level` dots, then the dotted name as a list."""
+class Import(msgspec.Struct, frozen=True):
+    """`level` dots, then the dotted name as a list. `from a import b` may mean the module a.b."""
 
     level: int
     parts: list[str]
+    line: int
+
+
+class Module(msgspec.Struct, frozen=True):
+    """A Python file: its text, its syntax tree (None where it has none: the file is wrong), and what it imports."""
+
+    text: str
+    tree: ast.Module | None
+    imports: tuple[Import, ...] = ()
 
 
 def closure(entry: str, modules: Mapping[str, Module]) -> dict[str, str]:
@@ -42,43 +43,36 @@ def closure(entry: str, modules: Mapping[str, Module]) -> dict[str, str]:
     return {path: modules[path].text for path in sorted(found)}
 
 
-def missing(path: str, modules: Mapping[str, Module]) -> Iterator[tuple[int, str]]:
+def missing(path: str, modules: Mapping[str, Module], folders: AbstractSet[str]) -> Iterator[tuple[int, str]]:
     """(line, dotted name) of what a file imports from a folder of the workspace, `f` or `u`, that is not there."""
-    module = modules[path]
-    if module.tree is None or not _FROM_WORKSPACE.search(module.text):
-        return
-    folders = {folder for file in modules for folder in _folders(file)}
-    for node in ast.walk(module.tree):
-        match node:
-            case ast.Import():
-                names = [alias.name for alias in node.names]
-            case ast.ImportFrom(level=0):
-                names = [f"{node.module}.{alias.name}".removesuffix(".*") for alias in node.names]
-            case _:
-                continue
-        for name in names:
-            parts = name.split(".")
-            if parts[0] in _ROOTS and not any(_is_there(base, parts, modules, folders) for base in (_folder(path), "")):
-                yield node.lineno, name
+    for wanted in modules[path].imports:
+        parts = wanted.parts[:-1] if wanted.parts[-1] == "*" else wanted.parts
+        if wanted.level or parts[0] not in _ROOTS:
+            continue
+        if not any(_is_there(base, parts, modules, folders) for base in (_folder(path), "")):
+            yield wanted.line, ".".join(parts)
 
 
-def _is_there(base: str, parts: list[str], modules: Mapping[str, Module], folders: set[str]) -> bool:
+def _is_there(base: str, parts: list[str], modules: Mapping[str, Module], folders: AbstractSet[str]) -> bool:
     """Whether a name may mean something: a module, a folder of some, or what is within a module."""
     loaded = _load(base, parts, modules)
     return bool(loaded) or _join(base, *parts) in folders
 
 
-def _folders(file: str) -> Iterator[str]:
-    while file := file.rpartition("/")[0]:
-        yield file
+def folders_of(files: Iterable[str]) -> set[str]:
+    """All folders that these files lie in."""
+    found: set[str] = set()
+    for file in files:
+        folder = file.rpartition("/")[0]
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return found
 
 
 def _needs(path: str, entry: str, modules: Mapping[str, Module]) -> set[str]:
-    tree = modules[path].tree
-    if tree is None:
-        return set()
     needed: set[str] = set()
-    for wanted in _imports(tree):
+    for wanted in modules[path].imports:
         if wanted.level:
             needed |= _relative(path, wanted, modules)
         else:
@@ -86,14 +80,14 @@ def _needs(path: str, entry: str, modules: Mapping[str, Module]) -> set[str]:
     return needed
 
 
-def _imports(tree: ast.Module) -> Iterator[_Import]:
-    """Every import statement, wherever it stands. `from a import b` may mean the module a.b."""
+def imports_of(tree: ast.Module) -> Iterator[Import]:
+    """Every import statement, wherever it stands."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (_Import(0, alias.name.split(".")) for alias in node.names)
+            yield from (Import(0, alias.name.split("."), node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             parts = node.module.split(".") if node.module else []
-            yield from (_Import(node.level, [*parts, alias.name]) for alias in node.names)
+            yield from (Import(node.level, [*parts, alias.name], node.lineno) for alias in node.names)
 
 
 def _absolute(entry: str, parts: list[str], modules: Mapping[str, Module]) -> set[str]:
@@ -107,7 +101,7 @@ def _absolute(entry: str, parts: list[str], modules: Mapping[str, Module]) -> se
     return found
 
 
-def _relative(path: str, wanted: _Import, modules: Mapping[str, Module]) -> set[str]:
+def _relative(path: str, wanted: Import, modules: Mapping[str, Module]) -> set[str]:
     base = PurePosixPath(path).parent
     for _ in range(wanted.level - 1):
         if not base.name:

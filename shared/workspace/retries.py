@@ -1,4 +1,4 @@
-"""What a file says about failing: `retry`, `error_handler_path` and `error_handler_args`, and `headrace.yaml`.
+"""What a file says about failing: `retry`, `error_handler_path` and `error_handler_args`.
 
 Limits and keys are Windmill's (retry of a flow step, error handler of a trigger).
 """
@@ -9,10 +9,8 @@ import msgspec
 
 from shared.definitions import ConstantRetry, ErrorHandler, ExponentialRetry, Retry
 from shared.expressions import check
-from shared.workspace.layout import DEFAULTS
-from shared.workspace.problems import Problems
 from shared.workspace.references import Reference, references_in
-from shared.workspace.yaml_lines import Table, read_yaml
+from shared.workspace.yaml_lines import Table
 
 MAX_ATTEMPTS = 1000
 MAX_INTERVAL_S = 6 * 3600
@@ -62,15 +60,6 @@ def read_handler(table: Table, key: str, args_key: str) -> HandlerEntry | None:
     handler = ErrorHandler(path.removeprefix(_SCRIPT).removeprefix(_FLOW), is_flow, args or {})
     references = list(references_in(table.file, table.texts(args_key)))
     return HandlerEntry(handler, table.file, table.line(key), key, references)
-
-
-def read_defaults(text: str, problems: Problems) -> HandlerEntry | None:
-    """`headrace.yaml`: the error handler of the triggers that have none."""
-    if (table := read_yaml(DEFAULTS, text, problems)) is None:
-        return None
-    entry = read_handler(table, "error_handler", "error_handler_args")
-    table.close()
-    return entry
 
 
 def _constant(retry: Table) -> ConstantRetry:

@@ -9,8 +9,8 @@ import msgspec
 
 from shared.definitions import Runnable, Script, Trigger, encode_definition
 from shared.workspace import Workspace
+from shared.workspace.defaults import read_defaults
 from shared.workspace.problems import Problems
-from shared.workspace.retries import read_defaults
 from shared.workspace.triggers import TriggerFile
 
 
@@ -27,7 +27,7 @@ class Runnables:
         self._scripts = {**deployed, **workspace.scripts}
         self._versions: dict[str, str] = {}
         self._default_timeout_s = default_timeout_s
-        entry = workspace.handler if defaults is None else read_defaults(defaults, Problems())
+        entry = workspace.defaults.handler if defaults is None else read_defaults(defaults, Problems()).handler
         self._default = entry.handler if entry is not None and entry.handler.path in self._scripts else None
 
     def complete(self, file: TriggerFile) -> Trigger:

@@ -14,7 +14,7 @@ import msgspec
 
 from shared.definitions import Isolation, Retry, Script
 from shared.workspace import javascript, shell
-from shared.workspace.imports import Module, closure, missing
+from shared.workspace.imports import Module, closure, folders_of, imports_of, missing
 from shared.workspace.layout import LOCK, METADATA, PYTHON, Source, flow_of, source_of
 from shared.workspace.problems import Problems, did_you_mean
 from shared.workspace.retries import read_retry
@@ -103,8 +103,9 @@ def read_scripts(texts: Mapping[str, str], problems: Problems) -> ScriptFiles:
 
 
 def _warn_of_missing(python: Mapping[str, Module], problems: Problems) -> None:
+    folders = folders_of(python)
     for file in python:
-        for line, name in missing(file, python):
+        for line, name in missing(file, python, folders):
             known = (other.removesuffix(PYTHON).replace("/", ".") for other in python)
             problems.warn(file, line, "", f"imports {name}, which is not in the workspace", did_you_mean(name, known))
 
@@ -130,7 +131,9 @@ def _parse(file: str, text: str, problems: Problems) -> Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Python says about the style of a script is the author's business
-            return Module(text, ast.parse(text, file))
+            tree = ast.parse(text, file)
+            compile(text, file, "exec", dont_inherit=True)  # finds more than the parser: a return outside of a function
+            return Module(text, tree, tuple(imports_of(tree)))
     except SyntaxError as error:
         problems.error(file, error.lineno or 0, "", f"{error.msg} (Python {version})", (error.text or "").strip())
     except (ValueError, RecursionError, MemoryError) as error:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from shared.definitions import Filter, Mode, PayloadFormat, Retained, Topic, Trigger
+from shared.definitions import Expired, Filter, Mode, PayloadFormat, Retained, Topic, Trigger
 from shared.envelope import QoS
 from shared.errors import TopicError
 from shared.expressions import check
@@ -14,12 +14,14 @@ from shared.topics import TopicFilter, common_topic, parse_filter
 from shared.workspace.layout import TRIGGER as SUFFIX
 from shared.workspace.problems import Problems
 from shared.workspace.replies import read_reply
+from shared.workspace.retention import MAX_AGE_S, read_retention
 from shared.workspace.retries import HandlerEntry, read_handler, read_retry
 from shared.workspace.scripts import MAX_TIMEOUT_S
 from shared.workspace.yaml_lines import Table, read_yaml
 
 _QOS: dict[str | int, QoS] = {"qos0": 0, "qos1": 1, "qos2": 2, 0: 0, 1: 1, 2: 2}
 _RETAINED: dict[str | int, Retained] = {"run": "run", "skip": "skip"}
+_EXPIRED: dict[str | int, Expired] = {"run": "run", "skip": "skip"}
 _MODES: dict[str | int, Mode] = {"enabled": "enabled", "disabled": "disabled", "suspended": "suspended"}
 _VERSIONS: dict[str | int, Literal["v3", "v5"]] = {"v5": "v5", "v3": "v3"}
 _LOGIC: dict[str | int, Literal["and", "or"]] = {"and": "and", "or": "or"}
@@ -72,6 +74,8 @@ def read_trigger(file: str, text: str, problems: Problems) -> TriggerFile | None
     max_payload = table.integer("max_payload", 1, _MAX_PAYLOAD)
     filters, filter_logic = _filters(table), table.choice("filter_logic", _LOGIC) or "and"
     key, payload = _expression(table, "idempotency_key"), table.choice("payload", _PAYLOADS) or "windmill"
+    max_age_s = table.integer("max_age_s", 1, MAX_AGE_S)
+    expired, retention = table.choice("expired", _EXPIRED) or "skip", read_retention(table)
     retry, handler = read_retry(table), read_handler(table, "error_handler_path", "error_handler_args")
     reply = read_reply(table, topics)
     table.allow(*_NOTHING_TO_DO)
@@ -86,7 +90,7 @@ def read_trigger(file: str, text: str, problems: Problems) -> TriggerFile | None
         topic_alias_maximum=protocol.topic_alias_maximum, receive_maximum=receive_maximum, keep_alive_s=keep_alive_s,
         max_payload=max_payload, filters=filters, filter_logic=filter_logic, idempotency_key=key, payload=payload,
         retry=retry, error_handler=handler.handler if handler else None,
-        suspended=mode == "suspended", reply=reply,
+        suspended=mode == "suspended", max_age_s=max_age_s, expired=expired, retention=retention, reply=reply,
     )  # fmt: skip
     _warn_of_loss(table, trigger)
     lines = {script: table.line("script_path")} | runnables

@@ -246,7 +246,7 @@ class Table:
 
 
 def _value(node: yaml.ScalarNode) -> object:
-    """As YAML reads the scalar; its own text where YAML cannot. PyYAML checks no claim of a tag (`!!bool x`)."""
+    """As YAML reads the scalar; its own text where YAML cannot. PyYAML does not check tags (`!!bool x`)."""
     try:
         return yaml.constructor.SafeConstructor().construct_object(node)
     except (yaml.YAMLError, ValueError, LookupError, AttributeError):

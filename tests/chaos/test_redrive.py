@@ -117,3 +117,4 @@ def test_a_thousand_dead_letters_are_each_run_once_more(store: Store, pipeline: 
     assert all(again[run_id] - executed[run_id] == (run_id in dead) for run_id in ids)
     after = counters(store)
     assert {cell: after.get(cell, 0) for cell in books if cell != "late"} == books
+    assert all(identity["holds"] for identity in pipeline.status()["identities"])

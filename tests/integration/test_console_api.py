@@ -343,6 +343,45 @@ def test_what_is_deployed_is_shown_without_secrets(plant: Plant) -> None:
         plant.get(path, 404)
 
 
+def test_secrets_are_read_by_runs_alone_by_whichever_routes(plant: Plant) -> None:
+    """Windmill's are beside ours: an admin's token does not open a secret there either, and no error tells it."""
+    token, reader = plant.console.token("admin"), plant.console.token("read")
+    for path in ("resources/list", "resources/get/f/t/db", "resources/get_value/f/t/db"):
+        assert PASSWORD not in plant.console.request("GET", f"/w/headrace/{path}", reader).text
+    answers = {
+        path: plant.console.request("GET", f"/w/headrace/{path}", token)
+        for path in (
+            "variables/get_value/f/t/password", "variables/get/f/t/password", "variables/list",
+            "resources/get_value_interpolated/f/t/db", "resources/list",
+        )
+    }  # fmt: skip
+    assert answers["variables/get_value/f/t/password"].status_code == 403
+    assert answers["variables/get/f/t/password"].json()["value"] is None
+    assert answers["resources/get_value_interpolated/f/t/db"].json()["user"] == "$var:f/t/limit"
+    for path, answer in answers.items():
+        assert "hr1:" not in answer.text, path
+        assert path.startswith("resources") or PASSWORD not in answer.text, path
+
+
+def test_refusals_are_problem_documents(plant: Plant) -> None:
+    """Whoever refuses: the guard, the router, the framework."""
+    base = f"{plant.console.url}/api/w/headrace/headrace"
+    with plant.console.api("read") as reader:
+        answers = {
+            401: httpx.get(f"{base}/status"),
+            403: reader.get("/audit"),
+            404: reader.get("/nothing"),
+            405: reader.delete("/status"),
+            421: httpx.get(f"{base}/status", headers={"Host": "evil.example"}),
+            400: plant.api.post("/runs", content=b"{"),
+            422: plant.api.post("/runs", json={"runnable": 1}),
+        }
+    found = {status: (answer.status_code, answer.headers["content-type"]) for status, answer in answers.items()}
+    assert found == {status: (status, "application/problem+json") for status in answers}
+    other = plant.console.request("GET", "/w/other/headrace/status", plant.console.token("read"))
+    assert (other.status_code, other.json()["detail"]) == (404, "there is no workspace other here, only headrace")
+
+
 def test_files_are_pushed_edited_and_rolled_back(plant: Plant) -> None:
     """A plan changes nothing; a folder that is wrong is refused with file and line; the way back is a deployment."""
     files = {

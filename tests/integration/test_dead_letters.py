@@ -265,10 +265,10 @@ def test_dead_letters_go_by_count_and_by_age(store: Store) -> None:
     for n, run_id in enumerate(ids):
         fail(store, run_id, now_ms=NOW_MS + n)
 
-    assert store.run(expire_dead(1000, NOW_MS, 3)) == 0
-    assert store.run(expire_dead(1000, NOW_MS + 5, 3)) == 3
-    assert store.run(expire_dead(1000, NOW_MS + 5, 3)) == 2
-    assert store.run(expire_dead(4, NOW_MS + 5, 3)) == 1
+    assert store.run(expire_dead(1000, NOW_MS, 3)).count == 0
+    assert store.run(expire_dead(1000, NOW_MS + 5, 3)).count == 3
+    assert store.run(expire_dead(1000, NOW_MS + 5, 3)).count == 2
+    assert store.run(expire_dead(4, NOW_MS + 5, 3)).count == 1
     assert [each.decode() for each in store.command("ZRANGE", keys.DEAD, 0, -1)] == ids[6:]
     assert counters(store)["dead_dropped"] == 6
 
@@ -279,5 +279,5 @@ def test_a_letter_names_its_trigger_in_the_place_where_the_verbs_look(store: Sto
         letter = DeadLetter(LETTER_VERSION, "unrouted", trigger, "", 0, b"", 0, "", None, 0, "")
         store.command("HSET", keys.DEAD_LETTERS, f"m-{n}", msgspec.msgpack.encode(letter))
         store.command("ZADD", keys.DEAD, n, f"m-{n}")
-        assert store.run(expire_dead(0, 0, 10)) == 1
+        assert store.run(expire_dead(0, 0, 10)).count == 1
         assert counters(store, trigger) == {"dead_dropped": 1}

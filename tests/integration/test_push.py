@@ -114,6 +114,22 @@ def test_a_folder_with_mistakes_deploys_nothing(command: CommandLine, store: Sto
     assert store.command("DBSIZE") == 0
 
 
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_a_script_that_bash_cannot_read_is_refused(
+    command: CommandLine, store: Store, folder: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """With its line; what it would do is not done."""
+    mark = tmp_path / "executed"
+    (folder / "f/t/x.sh").write_text(f"touch {mark}\nif true; then\n  echo ')\n")
+    (folder / "f/t/y.sh").write_text('payload="$1"\necho "${payload:-nothing}"\n')
+    said = command("push", folder, *options)
+
+    assert said.status == 1
+    assert "1 problem in bash scripts, nothing was deployed\n  f/t/x.sh:3: unexpected EOF while looking for" in said.err
+    assert store.command("HLEN", keys.DEPLOYED) == 0
+    assert not mark.exists()
+
+
 def test_mistakes_are_told_to_programs_too(command: CommandLine, folder: Path) -> None:
     """As JSON on stdout, beside the text for people."""
     (folder / "f/t/a.mqtt_trigger.yaml").write_text(trigger_yaml("s", ("x", 1)) + "mod: enabled\n")

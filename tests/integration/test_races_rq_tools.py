@@ -75,6 +75,6 @@ def test_retention_goes_on_when_redis_is_full(store: Store) -> None:
     finish(store, started(store, "q1-s-1-1"), "succeeded")
     store.command("CONFIG", "SET", "maxmemory", "1")
     try:
-        assert store.run(verbs.prune(keys.RQ_FINISHED, 0, 0, 100)) == 1
+        assert store.run(verbs.prune(keys.RQ_FINISHED, 0, 0, 100)).count == 1
     finally:
         store.command("CONFIG", "SET", "maxmemory", "0")

@@ -34,6 +34,7 @@ from worker.rq_worker import MsgpackSerializer
 LIMITS = Limits(max_crashes=2, dead_max=100)
 LEASE_MS = 60_000
 HANDLER = "q2-s-1-1-eh"
+UNTOLD = {"cancelled_by", "cancel_reason", "expires"}
 STATES = tuple(state for state in TRANSITIONS if state not in {"new", "filtered"})
 OUTSIDE = ("retry", "requeue")
 """What is run again by hand stays counted as what it was."""
@@ -54,7 +55,13 @@ class World:
     def place(self, verdict: Any = "run") -> None:
         """Settle the inbox entry."""
         runs = [make_run(self.id)] if verdict in {"run", "suspended"} else []
-        placement = Placement(self.entry, TRIGGER, verdict, runs)
+        self._settle(Placement(self.entry, TRIGGER, verdict, runs))
+
+    def expire(self) -> None:
+        """Settle the inbox entry when it is of no use any more."""
+        self._settle(Placement(self.entry, TRIGGER, "run", [make_run(self.id)], lifetime_ms=0))
+
+    def _settle(self, placement: Placement) -> None:
         self.store.run(place([placement], NOW_ISO, NOW_MS * 1000, 100))
 
     def take(self) -> None:
@@ -62,6 +69,12 @@ class World:
         self.store.run(verbs.beat("w1", LEASE_MS))
         claims = self.store.run(verbs.claim("w1", f"w1-{id(self)}", 10, 1 << 20)).claims
         self.claim = claims[0] if claims else self.claim
+
+    def take_too_late(self) -> None:
+        """Claim it when its message has expired."""
+        if self.store.command("EXISTS", keys.job(self.id)):
+            self.store.command("HSET", keys.job(self.id), "expires", 1)
+        self.take()
 
     def start(self) -> None:
         """Record the start of what was claimed."""
@@ -174,7 +187,7 @@ class World:
     def everything(self) -> dict[str, Any]:
         """All of it, but what says only that somebody has asked."""
         fields = self.fields()
-        kept = {name: value for name, value in fields.items() if name not in {"cancelled_by", "cancel_reason"}}
+        kept = {name: value for name, value in fields.items() if name not in UNTOLD}
         dead = self.store.command("ZSCORE", keys.DEAD, self.id)
         results = self.store.command("XLEN", keys.results(self.id))
         return {
@@ -199,6 +212,12 @@ def ended(outcome: Outcome) -> Callable[[World], None]:
     return make
 
 
+def too_late(world: World) -> None:
+    """From new, in the queue."""
+    world.place()
+    world.take_too_late()
+
+
 def written_off(world: World) -> None:
     """From new, by the death of its worker."""
     run(world)
@@ -216,6 +235,7 @@ MAKE: dict[str, Callable[[World], None]] = {
     "failed": ended("failed"),
     "succeeded": ended("succeeded"),
     "cancelled": ended("stopped"),
+    "expired": too_late,
 }
 
 ACTIONS: dict[str, tuple[Callable[[World], None], tuple[str, ...]]] = {
@@ -224,6 +244,8 @@ ACTIONS: dict[str, tuple[Callable[[World], None], tuple[str, ...]]] = {
     "resume": (World.resume, ("resume",)),
     "discard": (World.discard, ("discard",)),
     "filter": (lambda world: world.place("filtered"), ("filter",)),
+    "expire": (World.expire, ("expire",)),
+    "claim too late": (World.take_too_late, ("claim too late",)),
     "create": (World.create, ("create",)),
     "handle": (World.handle, ("handle",)),
     "claim": (World.take, ("claim",)),
@@ -304,7 +326,7 @@ def test_a_crash_moves_only_what_runs(redis_url: str, state: str, qos: int, last
         assert world.everything() == before
 
 
-@pytest.mark.parametrize("action", ["place", "suspend", "filter", "create", "handle"])
+@pytest.mark.parametrize("action", ["place", "suspend", "filter", "expire", "create", "handle"])
 def test_a_run_begins_as_the_table_says(redis_url: str, action: str) -> None:
     """Placed and filtered ones are in the books, others are not."""
     world = World(redis_url, 2)
@@ -313,7 +335,8 @@ def test_a_run_begins_as_the_table_says(redis_url: str, action: str) -> None:
 
     fields = world.fields()
     state = TRANSITIONS["new"][cause]
-    assert fields.get("state") == (None if state == "filtered" else state)
-    assert fields.get("status") == RQ_STATUS.get(state)
-    assert world.cells() == ({state: 1} if action in {"place", "suspend", "filter"} else {})
-    assert world.places() == (0 if state in {"filtered", "suspended"} else 1)
+    has_record = action not in {"filter", "expire"}
+    assert fields.get("state") == (state if has_record else None)
+    assert fields.get("status") == (RQ_STATUS[state] if has_record else None)
+    assert world.cells() == ({} if action in {"create", "handle"} else {state: 1})
+    assert world.places() == (1 if state == "queued" else 0)

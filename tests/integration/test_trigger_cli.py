@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
@@ -18,8 +19,9 @@ from tests.support.amqtt_broker import AmqttBroker
 from tests.support.burst import Publisher
 from tests.support.eventually import eventually
 from tests.support.mosquitto import Mosquitto
-from tests.support.pipeline import Pipeline
+from tests.support.pipeline import COMMAND, Pipeline
 from tests.support.ports import free_port
+from tests.support.processes import headrace_env
 from tests.support.workspaces import RECORDER, trigger_yaml, write_workspace
 
 PATH = "f/t/a"
@@ -144,6 +146,42 @@ def test_what_waits_can_be_discarded(pipeline: Pipeline, mosquitto: Mosquitto) -
     assert {run["state"] for run in pipeline.runs()} == {"cancelled"}
 
 
+def test_disabling_tells_what_waits_and_drains_the_session_where_asked_to(
+    pipeline: Pipeline, mosquitto: Mosquitto, store: Store
+) -> None:
+    """What is stored runs, also what the broker still had; then it has nothing, and nothing more comes."""
+    log = pipeline.folder / "ran"
+    script = RECORDER.replace("@LOG@", str(log))
+    pipeline.push(
+        write_workspace(pipeline.folder / "ws", mosquitto.port, {"a": trigger_yaml("s", ("x", 1))}, {"s": script})
+    )
+    pipeline.start("ingest")
+    pipeline.wait_connected(PATH)
+    publisher = Publisher(mosquitto.port)
+    publisher.publish("x", ["stored"], 1)
+    eventually(lambda: store.command("XLEN", keys.INBOX) == 1)
+    kept = subprocess.run(
+        [*COMMAND, "trigger", "disable", PATH],
+        cwd=pipeline.folder, env=headrace_env(pipeline.env), capture_output=True, text=True, check=True,
+    ).stderr  # fmt: skip
+    eventually(lambda: row_of(pipeline)["session"] == "disabled", 10, 0.2)
+    publisher.publish("x", ["waits"], 1)
+    pipeline.start("dispatch", "worker")
+    pipeline.headrace("trigger", "disable", PATH, "--drain-session")
+    publisher.publish("x", ["gone"], 1)
+    publisher.close()
+
+    assert f"{PATH} has 1 in the inbox" in kept
+    assert "QoS 1 and 2 messages wait in it until" in kept
+    eventually(
+        lambda: log.exists() and {"stored", "waits"} == {line.split()[-1] for line in log.read_text().splitlines()}, 15
+    )
+    assert json.loads(pipeline.headrace("sessions", "--json") or "null") is None
+    pipeline.headrace("trigger", "enable", PATH)
+    pipeline.wait_connected(PATH)
+    assert "gone" not in log.read_text()
+
+
 def test_disabling_leaves_the_session_at_the_broker_or_ends_it(pipeline: Pipeline, mosquitto: Mosquitto) -> None:
     """As asked for; the session that was kept has what came meanwhile."""
     log = pipeline.folder / "ran"
@@ -185,6 +223,7 @@ def test_a_trigger_is_tried_without_touching_its_session(
     assert (report["ok"], report["protocol"]) == (True, "5")
     assert [(each["granted"], each["problem"]) for each in report["topics"]] == [(2, None), (1, None)]
     assert report["limits"]["maximum_qos"] == 2
+    assert report["says"]["version"].startswith("mosquitto")
     assert "plant/{site}/t  QoS 2: granted QoS 2" in shown
     assert max(map(len, shown.splitlines())) <= 100
     assert store.command("HGETALL", keys.session(session_of(pipeline))) == before
@@ -202,8 +241,15 @@ def test_what_the_broker_does_not_give_is_told(pipeline: Pipeline, tmp_path: Pat
         folder = write_workspace(pipeline.folder / "ws", low.port, {"a": text}, {"s": SCRIPT})
         pipeline.push(folder)
         report = json.loads(pipeline.headrace("trigger", "test", PATH, "--json", expect=1))
+        pipeline.start("ingest")
+        pipeline.wait_connected(PATH)
+        checks = json.loads(pipeline.headrace("doctor", "--json", expect=1))
     assert [each["problem"] for each in report["topics"]] == ["only QoS 1 is granted", None]
     assert (report["ok"], report["connected"], report["limits"]["maximum_qos"]) == (False, True, 1)
+    assert [(check["level"], check["found"]) for check in checks if check["name"] == f"broker of {PATH}"] == [
+        ("warn", "granted less: x (QoS 1 instead of 2)"),
+        ("warn", "its maximum QoS is 1, and a topic asks for 2"),
+    ]
 
     with Mosquitto(tmp_path / "strict", {"allow_anonymous": "false"}) as strict:
         strict.start()

@@ -298,6 +298,23 @@ def test_a_claim_stops_at_a_number_of_bytes(store: Store) -> None:
     assert len(store.run(verbs.claim("w1", "w1-1", 10, 1)).claims) == 1
 
 
+def test_a_claim_looks_past_what_is_dropped(store: Store) -> None:
+    """However few it asks for; a few hundred at a time, because Redis answers nobody else meanwhile."""
+    ids = [f"q1-s-1-{n}" for n in range(701)]
+    place_runs(store, *ids)
+    for n, run_id in enumerate(ids[:700]):
+        if n % 2:
+            store.command("HSET", keys.job(run_id), "expires", 1)
+        else:
+            store.run(operate.cancel(run_id, NOW_ISO, NOW_MS, "test", ""))
+    store.run(verbs.beat("w1", LEASE_MS))
+
+    assert store.run(verbs.claim("w1", "w1-1", 1, 1 << 20)).claims == []
+    (claim,) = store.run(verbs.claim("w1", "w1-2", 1, 1 << 20)).claims
+    assert claim.run_id == ids[700]
+    assert (counters(store)["expired"], counters(store)["cancelled"]) == (350, 350)
+
+
 def test_nothing_is_claimed_while_rq_is_suspended(store: Store) -> None:
     """RQ's suspend command holds our workers too."""
     place_runs(store, "q1-s-1-1")
@@ -315,9 +332,9 @@ def test_retention_forgets_the_oldest_by_count_and_by_age_and_no_counter(store: 
         start_as(store, "w1", claim)
         ending = [Ending(claim.run_id, claim.execution, "succeeded")]
         store.run(verbs.finish("w1", NOW_ISO, NOW_MS + nth * 1000, LIMITS, 0.1, ending))
-    step = store.run(verbs.prune(keys.RQ_FINISHED, 3, 0, 1))
-    by_count = store.run(verbs.prune(keys.RQ_FINISHED, 3, 0, 100))
-    by_age = store.run(verbs.prune(keys.RQ_FINISHED, 3, NOW_MS / 1000 + 3.5, 100))
+    step = store.run(verbs.prune(keys.RQ_FINISHED, 3, 0, 1)).count
+    by_count = store.run(verbs.prune(keys.RQ_FINISHED, 3, 0, 100)).count
+    by_age = store.run(verbs.prune(keys.RQ_FINISHED, 3, NOW_MS / 1000 + 3.5, 100)).count
 
     assert (step, by_count, by_age) == (1, 1, 2)
     left = {name.decode() for name in store.command("KEYS", "rq:job:*")}

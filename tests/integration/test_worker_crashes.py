@@ -114,6 +114,22 @@ def test_workers_killed_while_the_code_runs_leave_it_to_the_crash_policy(
     }
 
 
+def test_with_everybodys_settings_a_dead_worker_is_found_within_15_seconds(
+    store: Store, headrace: Callable[..., HeadraceProcess], redis_url: str, journal: Journal
+) -> None:
+    """By another one that has lived for long enough to know; `make bench` tells how soon."""
+    queue_runs(store, deploy(store, journal.source), "q2-s-1-1", payload=b"hold")
+    first = headrace("worker", REDIS_URL=redis_url).wait_ready()
+    eventually(journal.executed)
+    headrace("worker", REDIS_URL=redis_url).wait_ready()
+    seconds = int(store.command("TIME")[0])
+    eventually(lambda: int(store.command("TIME")[0]) >= seconds + 14, timeout_s=20)
+    first.kill9()
+
+    eventually(lambda: states(store, "q2-s-1-1") == ["interrupted"], timeout_s=15)
+    assert journal.executed() == ["q2-s-1-1"]
+
+
 @pytest.mark.parametrize(
     "run_id,state,executions", [("q0-s-1-1", "lost", 1), ("q1-s-1-2", "succeeded", 2), ("q2-s-1-3", "interrupted", 1)]
 )

@@ -11,6 +11,9 @@ THEIRS = "/api/w/{workspace}"
 PEOPLE = {
     "GET /": "read",
     "GET /login": "nothing",
+    "GET /metrics": "nothing",
+    "GET /healthz": "nothing",
+    "GET /readyz": "nothing",
     "POST /login": "nothing",
     "POST /logout": "nothing",
     "GET /static/{file_path}": "nothing",

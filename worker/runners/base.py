@@ -66,7 +66,7 @@ class RunCall(msgspec.Struct, frozen=True, gc=False):
     """One run to execute.
 
     `event` is `mqtt_event(…)` when the script has a preprocessor, else None; the child adds the payload to it.
-    `context` is what `headrace.run` shows: idempotency_key, attempt, trigger, topic, qos, captures, received_at.
+    `context` is what `headrace.run` shows: idempotency_key, attempt, trace, trigger, topic, qos, captures, received_at.
     `form` says what becomes of the payload where no preprocessor gets it; at `arguments` it is no payload but a JSON
     object with the arguments of `main`. `environment` are the variables that this run finds and the next one does not.
     """

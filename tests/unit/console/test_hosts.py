@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from console.hosts import is_loopback, is_our_host, is_our_page
+from console.hosts import is_our_host, is_our_page
 from shared.config import ConsoleSettings
+from shared.config_keys import is_loopback
 
 PLAIN = ConsoleSettings()
 BEHIND = ConsoleSettings(url="https://headrace.example")

@@ -121,12 +121,13 @@ def test_the_file_beside_a_script_gives_its_timeout() -> None:
 
 def test_python_that_cannot_be_read_is_told_with_its_line() -> None:
     """All files are looked at, whether a trigger names them or not."""
-    texts = {"f/a/s.py": MAIN + "x = (\n", "f/a/t.py": MAIN + "\0"}
+    texts = {"f/a/s.py": MAIN + "x = (\n", "f/a/t.py": MAIN + "\0", "f/a/u.py": MAIN + "return 1\n"}
 
     with pytest.raises(WorkspaceError) as caught:
         check_files(Files(texts, []), "the folder", Problems())
     assert "f/a/s.py:2: '(' was never closed" in str(caught.value)
     assert "f/a/t.py" in str(caught.value)
+    assert "f/a/u.py:2: 'return' outside function" in str(caught.value)
 
 
 def test_metadata_without_its_script_is_skipped() -> None:

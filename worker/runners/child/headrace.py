@@ -68,6 +68,16 @@ class Run:
         return None if (root := _value("root", None)) is None else str(root)
 
     @property
+    def traceparent(self) -> str | None:
+        """The trace that the run belongs to, as W3C Trace Context writes it: hand it on. None: it belongs to none."""
+        return None if (trace := _value("traceparent", None)) is None else str(trace)
+
+    @property
+    def tracestate(self) -> str | None:
+        """What tracing systems have added to that. None where there is nothing."""
+        return None if (state := _value("tracestate", None)) is None else str(state)
+
+    @property
     def trigger(self) -> str:
         """Path of the trigger that the message came through."""
         return str(_value("trigger"))
