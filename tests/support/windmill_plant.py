@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
 from windmill_api import AuthenticatedClient
 from windmill_api.api.job import get_job, run_script_by_path
 from windmill_api.models.run_script_by_path_json_body import RunScriptByPathJsonBody
@@ -42,7 +43,7 @@ class WindmillPlant:
         self.token = token_of(self.store, "admin", "alice@plant.example")
         self.client = AuthenticatedClient(base_url=f"{self.url}/api", token=self.token, timeout=TIMEOUT_S)  # type: ignore[arg-type]
         self.broker = broker
-        self._publisher = paho.Client(paho.CallbackAPIVersion.VERSION2)
+        self._publisher = paho.Client(CallbackAPIVersion.VERSION2)
         self._publisher.connect(HOST, broker.port)
         self._publisher.loop_start()
 
@@ -71,9 +72,9 @@ class WindmillPlant:
     def until(self, job_id: str, test: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """The job, as soon as it is so."""
 
-        def found() -> dict[str, Any] | None:
+        def found() -> dict[str, Any]:
             job = self.job(job_id)
-            return job if test(job) else None
+            return job if test(job) else {}
 
         return eventually(found, 40)
 
