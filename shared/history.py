@@ -96,6 +96,7 @@ class RunDetails(msgspec.Struct, frozen=True):
     parent: str | None = None
     root: str | None = None
     due_at: str | None = None
+    is_flow: bool = False
 
 
 def search(store: Store, query: Query, looked_at: Callable[[int], None]) -> Iterator[Run]:
@@ -159,7 +160,9 @@ def make_details(head: Head, data: bytes | None, entries: Sequence[tuple[bytes, 
     if spec is None:
         return RunDetails(run, message, {}, attempts)
     origin = spec.origin or "message"
-    return RunDetails(run, message, spec.captures, attempts, read_args(spec), origin, spec.parent, spec.root)
+    return RunDetails(
+        run, message, spec.captures, attempts, read_args(spec), origin, spec.parent, spec.root, is_flow=spec.is_flow
+    )
 
 
 def _matching(store: Store, query: Query, looked_at: Callable[[int], None]) -> Iterator[Run]:

@@ -27,7 +27,7 @@ Of = Literal["all", "completed", "queue"]
 
 PER_PAGE: Final = 100
 PER_PAGE_MAX: Final = 1000
-LOOKED_AT_MAX: Final = 20_000
+LOOKED_AT_MAX: Final = 10_000
 """Runs that a list looks at, from the newest on: whoever wants older ones says before when."""
 _PORTION: Final = 50
 _STATES: Final[Mapping[Of, tuple[str, ...]]] = {"all": (*LIVE, *TERMINAL), "completed": TERMINAL, "queue": LIVE}
@@ -96,7 +96,11 @@ def count_jobs(store: Store, caller: Caller, filters: Filters, workspace: str) -
 
 def languages_of(store: Store, founds: list[Found]) -> dict[str, str]:
     """Version → language, of the scripts that these runs are of."""
-    versions = {version: version for each in founds if (version := each.details.run.runnable_version)}
+    versions = {
+        version: version
+        for each in founds
+        if (version := each.details.run.runnable_version) and not each.details.is_flow
+    }
     return {version: script.language for version, script in read_all(store, versions, Script).items()}
 
 

@@ -56,7 +56,7 @@ def job_object(found: Found, workspace: str, language: str = "", *, with_result:
         "permissioned_as": PERMISSIONED_AS,
         "email": EMAIL,
         "visible_to_owner": True,
-        "tag": language or "python3",
+        "tag": language or ("flow" if found.details.is_flow else "python3"),
         "language": language or None,
         "worker": found.worker or None,
         "labels": run.labels,
@@ -105,7 +105,8 @@ def _kind(found: Found) -> str:
     """In Windmill's words; a run that waits to be resumed is assigned to nobody."""
     if found.details.origin == "preview":
         return "preview"
-    return "unassigned_script" if found.details.run.state == "suspended" else "script"
+    kind = "flow" if found.details.is_flow else "script"
+    return f"unassigned_{kind}" if found.details.run.state == "suspended" else kind
 
 
 def _ended(found: Found, *, with_result: bool) -> dict[str, Any]:
