@@ -10,7 +10,6 @@ from typing import Final
 import msgspec
 
 from console.edits import document
-from console.masking import mask_value
 from console.windmill.flow_files import read_flow
 from console.windmill.script_files import read_script
 from shared.workspace.layout import (
@@ -40,16 +39,16 @@ class Wanted(msgspec.Struct, frozen=True):
     triggers: bool = False
 
 
-def make_zip(texts: Mapping[str, str], wanted: Wanted, *, hide: bool) -> bytes:
-    """The archive. Values of secret variables are not in it; with `hide`, plain passwords of resources neither."""
+def make_zip(texts: Mapping[str, str], wanted: Wanted) -> bytes:
+    """The archive. Values of secret variables are not in it."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in entries(texts, wanted, hide=hide):
+        for name, text in entries(texts, wanted):
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), text)
     return buffer.getvalue()
 
 
-def entries(texts: Mapping[str, str], wanted: Wanted, *, hide: bool) -> Iterator[tuple[str, str]]:
+def entries(texts: Mapping[str, str], wanted: Wanted) -> Iterator[tuple[str, str]]:
     """Name and text of each entry."""
     suffixes = {
         VARIABLE: wanted.variables,
@@ -69,8 +68,6 @@ def entries(texts: Mapping[str, str], wanted: Wanted, *, hide: bool) -> Iterator
         elif suffix := next((each for each in suffixes if file.endswith(each)), ""):
             found = document(texts, file)
             if suffixes[suffix] and (wanted.secrets or not (suffix == VARIABLE and found.get("is_secret") is True)):
-                if hide and suffix == RESOURCE:
-                    found["value"] = mask_value(found.get("value"))
                 yield f"{file.removesuffix('.yaml')}.json", _json(found)
 
 

@@ -11,7 +11,6 @@ from litestar.di import Provide
 
 from console.callers import Caller
 from console.errors import bad_request, forbidden
-from console.masking import hides
 from console.needs import needs
 from console.windmill.exporting import Wanted, make_zip
 from console.windmill.identity import email_of, username_of
@@ -90,13 +89,16 @@ def provide_wanted(
 
 
 @get(
-    "/workspaces/tarball", opt=needs("read"), dependencies={"wanted": Provide(provide_wanted, sync_to_thread=False)}
+    "/workspaces/tarball", opt=needs("deploy"), dependencies={"wanted": Provide(provide_wanted, sync_to_thread=False)}
 )  # fmt: skip
-async def archive(content: Workspace, caller: Caller, wanted: Wanted, archive_type: str = "zip") -> Response[bytes]:
-    """All files of the workspace, as `wmill sync` wants them. Who may only read is told no plain passwords."""
+async def archive(content: Workspace, wanted: Wanted, archive_type: str = "zip") -> Response[bytes]:
+    """All files of the workspace, as `wmill sync` wants them.
+
+    For those who may deploy: others are told no plain passwords, and what they pull would not be what is deployed.
+    """
     if archive_type != "zip":
         raise bad_request(f"Invalid Archive Type: {archive_type}, write zip")
-    made = await asyncio.to_thread(make_zip, await content.texts(), wanted, hide=hides(caller))
+    made = await asyncio.to_thread(make_zip, await content.texts(), wanted)
     return Response(made, media_type="application/zip")
 
 

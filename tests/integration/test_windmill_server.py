@@ -185,5 +185,7 @@ def test_the_archive_holds_what_is_asked_for_and_no_secret(
     assert "hunter2" not in "".join(everything.values())
     few = archive("skip_variables=true&skip_resources=true")
     assert sorted(few) == ["f/t/adds.py", "f/t/adds.script.json"]
+    reader = console.request("GET", f"/w/{WORKSPACE}/workspaces/tarball", token_of(store, "operate"))
+    assert reader.status_code == 403
     tar: Any = client.get_httpx_client().get(f"/w/{WORKSPACE}/workspaces/tarball?archive_type=tar")
     assert (tar.status_code, "Invalid Archive Type" in tar.text) == (400, True)

@@ -156,14 +156,14 @@ def test_the_code_of_steps_gets_files_and_comes_back() -> None:
 
 
 def test_an_archive_is_the_same_for_the_same_workspace_and_holds_what_is_wanted() -> None:
-    """JSON of YAML, code as it is; plain passwords are hidden from those who may only read."""
+    """JSON of YAML, code as it is."""
     texts = {
         "f/t/x.py": "def main(): ...", "f/t/x.script.yaml": "summary: s\n", "f/t/x.script.lock": "a==1",
         "f/t/v.variable.yaml": "value:\nis_secret: true\n", "f/t/r.resource.yaml": "value: {password: p}\n",
         "r.resource-type.yaml": "schema: {}\n", "f/t/t.mqtt_trigger.yaml": "mode: enabled\n",
         "f/t/folder.meta.yaml": "summary: x\n", "f/t/f.flow/flow.yaml": "value: {modules: []}\n",
     }  # fmt: skip
-    whole = dict(exporting.entries(texts, Wanted(triggers=True), hide=False))
+    whole = dict(exporting.entries(texts, Wanted(triggers=True)))
     assert whole["f/t/x.script.json"] == '{"summary":"s","lock":"a==1"}'
     assert whole["f/t/r.resource.json"] == '{"value":{"password":"p"}}'
     assert {
@@ -172,11 +172,9 @@ def test_an_archive_is_the_same_for_the_same_workspace_and_holds_what_is_wanted(
         "f/t/folder.meta.json",
         "r.resource-type.json",
     } <= whole.keys()
-    hidden = dict(exporting.entries(texts, Wanted(), hide=True))
-    assert '"p"' not in hidden["f/t/r.resource.json"]
-    few = dict(exporting.entries(texts, Wanted(secrets=False, resources=False, resource_types=False), hide=False))
+    few = dict(exporting.entries(texts, Wanted(secrets=False, resources=False, resource_types=False)))
     assert sorted(few) == ["f/t/f.flow.json", "f/t/folder.meta.json", "f/t/x.py", "f/t/x.script.json"]
-    zips = [exporting.make_zip(texts, Wanted(), hide=False) for _ in range(2)]
+    zips = [exporting.make_zip(texts, Wanted()) for _ in range(2)]
     assert zips[0] == zips[1]
 
 
