@@ -23,7 +23,6 @@ from shared.dependencies.locking import Dependencies
 from shared.deploy import Editor, Options, Pushed, edit
 from shared.deployment_document import deployment_document, diff_documents, plan_document
 from shared.deployments import changes_of, diffs_of, read_kept, with_details
-from shared.errors import UserError
 from shared.rollback import rollback
 from shared.secrets import SecretBox
 from shared.store import Store
@@ -39,11 +38,14 @@ _Message = Annotated[str, msgspec.Meta(max_length=1000)]
 
 
 class Push(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The files of a workspace folder: path → text. `prune` deletes what is deployed and not among them."""
+    """The files of a workspace folder: path → text. `prune` deletes what is deployed and not among them, `upgrade`
+    takes the newest packages that scripts allow.
+    """
 
     files: Annotated[dict[_Path, str], msgspec.Meta(min_length=1, max_length=FILES_MAX)]
     prune: bool = False
     dry_run: bool = False
+    upgrade: bool = False
     message: _Message = ""
 
 
@@ -167,6 +169,8 @@ def _push(store: Store, settings: Settings, wanted: Push, who: str) -> tuple[Pus
     workspace = check_files(Files(known, skipped), "what was uploaded", Problems())
     box = SecretBox.rehearsal(settings) if wanted.dry_run else SecretBox.load(settings, create=True)
     options = _options(settings, wanted.message, who, dry_run=wanted.dry_run, prune=wanted.prune, box=box)
+    dependencies = Dependencies.of(settings, upgrade=wanted.upgrade)
+    options = msgspec.structs.replace(options, dependencies=dependencies)
     return deploy.push(store, workspace, options, lambda _plan: True), workspace.skipped
 
 
@@ -186,11 +190,7 @@ def _options(
 
 
 def _check_path(path: str) -> None:
-    try:
-        safe = layout.is_looked_at(path) and path.isprintable() and "\\" not in path
-    except UserError:
-        safe = False
-    if not safe:
+    if not (layout.is_looked_at(path) and path.isprintable() and "\\" not in path):
         raise bad_request(f"{path[:100]!r} is no path within a workspace folder")
 
 
