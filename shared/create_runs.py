@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from shared.definitions import Runnable
-from shared.runs import RunSpec, encode_job
+from shared.runs import RunSpec, decode_job, encode_job
 from shared.scripts.operate import MadeRun
 
 Origin = Literal["api", "child", "preview"]
@@ -32,19 +32,13 @@ _ALONE = Family("", "")
 
 
 def make_run(
-    runnable: str,
-    version: str,
-    timeout_s: int,
-    args: bytes,
-    origin: Origin,
-    family: Family | None = None,
-    key: str = "",
+    runnable: str, version: str, timeout_s: int, args: bytes, origin: Origin, family: Family | None = None
 ) -> MadeRun:
     """A run of this script version, for `create_runs`; `args` is a JSON object, the arguments of `main`.
 
-    Its id says QoS 2: a crash never starts it again on its own. `key`: what it is to be known by, '' for a new one.
+    Its id says QoS 2: a crash never starts it again on its own.
     """
-    key = key or f"api-{secrets.token_hex(16)}"
+    key = f"api-{secrets.token_hex(16)}"
     run_id = f"q2-{key}"
     stands = family or _ALONE
     parent, root = stands.parent or None, stands.root or None
@@ -54,6 +48,12 @@ def make_run(
     )  # fmt: skip
     description = f"{runnable} for {parent or origin}"[:DESCRIPTION_LENGTH]
     return MadeRun(run_id, encode_job(spec), description, timeout_s, origin, parent, root)
+
+
+def known_as(run: MadeRun, key: str) -> MadeRun:
+    """The run under a key that somebody has chosen: with the same key there is one such run."""
+    spec = msgspec.structs.replace(decode_job(run.data), idempotency_key=key)
+    return msgspec.structs.replace(run, id=f"{run.id[:2]}-{key}", data=encode_job(spec))
 
 
 def make_handler_run(failed: str, runnable: Runnable, args: bytes, cause: str, trace: tuple[str, ...] = ()) -> MadeRun:

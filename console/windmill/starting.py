@@ -24,7 +24,7 @@ from console.windmill.previews import Preview, keep_preview
 from console.windmill.waiting import wait_for
 from console.workspace import Workspace
 from shared.config import Settings
-from shared.create_runs import Family, Origin, make_run
+from shared.create_runs import Family, Origin, known_as, make_run
 from shared.definitions import Script
 from shared.tracing.context import parse
 from shared.tracing.runs import carried
@@ -98,7 +98,8 @@ class Starter:
         if said is not None:  # of a client that records spans itself
             family = msgspec.structs.replace(family or Family("", ""), trace=carried(said))
         made_by: Origin = "child" if family and family.parent and origin == "api" else origin
-        run = make_run(script.path, version, timeout_s, arguments, made_by, family, options.job_id)
+        run = make_run(script.path, version, timeout_s, arguments, made_by, family)
+        run = known_as(run, options.job_id) if options.job_id else run
         if not await self.runs.create(msgspec.structs.replace(run, due_ms=options.due_ms)):
             raise conflict(f"job {options.job_id} already exists")
         return run.id
