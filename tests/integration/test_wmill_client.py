@@ -225,6 +225,57 @@ def test_a_run_lists_itself_and_what_it_has_started(store: Store, client: wmill.
     assert client.cancel_running() == {}
 
 
+@pytest.mark.parametrize(
+    "method, path",
+    [
+        ("GET", "/w/headrace/mqtt_triggers/list"),
+        ("POST", "/w/headrace/mqtt_triggers/create"),
+        ("POST", "/w/headrace/mqtt_triggers/setmode/f/t/x"),
+        ("POST", "/w/headrace/scripts/create"),
+        ("POST", "/w/headrace/flows/create"),
+        ("POST", "/w/headrace/jobs/run/preview"),
+        ("POST", "/w/headrace/jobs/run/batch_rerun_jobs"),
+        ("POST", "/w/headrace/trigger/mqtt/resume_suspended_trigger_jobs/f/t/x"),
+        ("DELETE", "/w/headrace/variables/delete/f/t/x"),
+        ("DELETE", "/w/headrace/resources/delete/f/t/x"),
+        ("GET", "/w/headrace/workspaces/tarball"),
+        ("GET", "/w/headrace/jobs/queue/count"),
+        ("GET", "/w/headrace/capture/list/script/f/t/x"),
+        ("GET", "/w/headrace/audit/list"),
+        ("GET", "/users/tokens/list"),
+    ],
+)
+def test_what_only_people_may_do_a_run_may_not(client: wmill.Windmill, method: str, path: str) -> None:
+    """Whoever deploys a script has no more rights by its runs."""
+    call = client.get if method == "GET" else client.post
+    if method == "DELETE":
+        answer = client.client.delete(path, headers={"Authorization": f"Bearer {client.token}"})
+    else:
+        answer = call(path, raise_for_status=False)
+    assert (answer.status_code, answer.text.partition(":")[0]) == (403, "Permission denied")
+
+
+def test_lists_and_selections_hold_only_what_a_run_has_started(store: Store, client: wmill.Windmill) -> None:
+    """Of others it can cancel nothing either."""
+    deploy(store, script(CHILD, "def main(): ..."))
+    place_runs(store, "q1-abcdefgh-1-1")
+    child = client.run_script_by_path_async(CHILD)
+
+    assert [each["id"] for each in client.get("/w/headrace/jobs/queue/list?running=false").json()] == [child]
+    assert client.get("/w/headrace/jobs/completed/list").json() == []
+    chosen = client.post("/w/headrace/jobs/queue/cancel_selection", json=["q1-abcdefgh-1-1", child])
+    assert chosen.json() == [child]
+    for path in (
+        "jobs_u/get_logs",
+        "jobs_u/get_args",
+        "jobs_u/getupdate",
+        "jobs_u/getupdate_sse",
+        "jobs_u/completed/get",
+    ):
+        answer = client.get(f"/w/headrace/{path}/q1-abcdefgh-1-1", raise_for_status=False)
+        assert answer.status_code == 403, path
+
+
 def test_progress_is_kept_with_the_run(client: wmill.Windmill, run_id: str) -> None:
     """Null until it is set, a percentage then; another run's cannot be set."""
     assert client.get_progress() is None
