@@ -30,6 +30,7 @@ from console.paging import provide_paging
 from console.runs import Runs
 from console.view import STATIC, make_templates, provide_view
 from console.windmill import routes as windmill
+from console.windmill.bodies import provide_syncs
 from console.windmill.captures import Captures
 from console.windmill.job_updates import provide_wanted
 from console.windmill.starting import provide_starter
@@ -84,6 +85,7 @@ def make_app(tools: Tools, settings: Settings, token_key: bytes) -> Litestar:
             "settings": Provide(lambda: settings, sync_to_thread=False),
             "starter": Provide(provide_starter, sync_to_thread=False),
             "store": Provide(lambda: store, sync_to_thread=False),
+            "syncs": Provide(provide_syncs, sync_to_thread=False),
             "view": Provide(provide_view, sync_to_thread=False),
             "wanted": Provide(provide_wanted, sync_to_thread=False),
             "work": Provide(lambda: tools.work, sync_to_thread=False),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -17,12 +18,14 @@ from shared.definitions import File, Resource, Script, Variable
 from shared.deploy import Editor, Edits, Pushed, edit
 from shared.deployment import NUMBER, TABLE, Deployed, definition_command, read_all_async, read_deployed
 from shared.deployments import Deployment
-from shared.errors import InternalError, SecretError
+from shared.errors import HeadraceError, InternalError, SecretError, WorkspaceError
 from shared.secrets import SecretBox
 from shared.store import AsyncStore
 from shared.values import Values
 
 STATE_TYPE = "state"
+GOING_S = 3600
+"""How long something that is deleted may wait for what still needs it."""
 
 
 class State(msgspec.Struct, frozen=True):
@@ -168,12 +171,47 @@ class Workspace:
         return [OldVersion(each.changed[name], each.at, each.message) for each in deployments if name in each.changed]
 
     async def edit(self, edits: Edits | Editor, author: str, message: str = "") -> Pushed:
-        """Deploy files that are changed, one change at a time.
+        """Deploy files that are changed, one change at a time; then what was to go and is needed no more goes as well.
 
         Raises WorkspaceError, UserError (which an editor raises), SecretError, StoreUnavailable.
         """
         async with self._editing:
-            return await self._work(edit, self._settings, edits, author, message)
+            pushed: Pushed = await self._work(edit, self._settings, edits, author, message)
+            await self._let_go({name.removeprefix("file:") for name in pushed.plan.changed}, author)
+        return pushed
+
+    async def remove(self, files: Iterable[str], author: str, *, may_wait: bool) -> None:
+        """Deploy without these files. `may_wait`: where something needs them still, they go with it, within GOING_S.
+
+        Raises as `edit`; WorkspaceError only if they may not wait.
+        """
+        going = sorted(files)
+        try:
+            await self.edit(dict.fromkeys(going), author)
+        except WorkspaceError:
+            if not may_wait:
+                raise
+            group = msgspec.json.encode(going)
+            await self._store.commands([("SADD", keys.GOING, group), ("EXPIRE", keys.GOING, GOING_S)])
+
+    async def _let_go(self, written: set[str], author: str) -> None:
+        """Files that wait to go, unless they were written anew meanwhile: all of them, or those of which it is true."""
+        groups = {blob: msgspec.json.decode(blob, type=list[str]) for blob in await self._members(keys.GOING)}
+        back = [blob for blob, files in groups.items() if written & set(files)]
+        waiting = [blob for blob in groups if blob not in back]
+        tries = [waiting] if len(waiting) == 1 else [waiting, *([blob] for blob in waiting)]
+        gone: list[bytes] = []
+        for each in tries if waiting else ():
+            files = [file for blob in each if blob not in gone for file in groups[blob]]
+            with suppress(HeadraceError):  # the change itself is made; these wait on
+                if files:
+                    await self._work(edit, self._settings, dict.fromkeys(files), author, "")
+                    gone += each
+        if back or gone:
+            await self._store.command("SREM", keys.GOING, *back, *gone)
+
+    async def _members(self, key: str) -> list[bytes]:
+        return list(await self._store.command("SMEMBERS", key))
 
     def opened(self, variable: Variable) -> str:
         """Its plain value. Raises SecretError."""

@@ -33,6 +33,7 @@
 | `headrace:tries:<address>` | string, expiring: logins that failed | console | console | 1 min |
 | `headrace:capture:…` | strings and lists, expiring: messages that were captured for a script or flow, what is captured, who looks | console | console | one day |
 | `headrace:capture_number` | string: the number of the newest captured message | console | console | for ever |
+| `headrace:going` | set, expiring: files that `wmill sync` has deleted and that something deployed still needs | console | console | 1 h |
 | `headrace:lock_answer:<id>` | string, expiring: the packages of a script that `wmill` has asked for | console | console | 10 min |
 | `headrace:asks` | stream of what the console asks of ingest; group `ingest` | console | ingest | about 1000 entries |
 | `headrace:ask:<id>` | stream of answers, expiring | ingest | console | 1 min after the last |
@@ -83,6 +84,7 @@ TOKENS = PREFIX + "tokens"
 TOKENS_USED = PREFIX + "tokens:used"
 AUDIT = PREFIX + "audit"
 CAPTURE_NUMBER = PREFIX + "capture_number"
+GOING = PREFIX + "going"
 ASKS = PREFIX + "asks"
 SAMPLES = PREFIX + "samples"
 SAMPLER = PREFIX + "sampler"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
+from litestar import Request
 
 from console.errors import unprocessable
 
 T = TypeVar("T")
+_ORIGIN: Final = "X-Windmill-Deploy-Origin"
 
 
 def checked(body: Mapping[str, Any], kind: type[T]) -> T:
@@ -40,3 +42,8 @@ def without_nulls(value: Any) -> Any:
 def given(**fields: Any) -> dict[str, Any]:
     """The fields that are not None."""
     return {key: value for key, value in fields.items() if value is not None}
+
+
+def provide_syncs(request: Request[Any, Any, Any]) -> bool:
+    """For handlers that name `syncs`: whether `wmill sync` asks, which deletes what is named before what names it."""
+    return bool(request.headers.get(_ORIGIN) == "sync")

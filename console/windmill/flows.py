@@ -90,18 +90,20 @@ async def history(path: str, content: Workspace) -> list[dict[str, Any]]:
 
 
 @post("/archive/{path:path}", status_code=200, opt=needs("deploy"))
-async def archive_flow(path: str, data: Archived, content: Workspace, caller: Caller, note: Note) -> Response[bytes]:
+async def archive_flow(
+    path: str, data: Archived, content: Workspace, caller: Caller, note: Note, *, syncs: bool
+) -> Response[bytes]:
     """Delete a flow that nothing names: nothing is archived here, the list of deployments has it."""
     if not data.archived:
         raise bad_request("nothing is archived here: headrace rollback goes back to a deployment")
-    await _delete(path, content, caller, note)
+    await _delete(path, content, caller, note, syncs=syncs)
     return as_json(None)
 
 
 @delete("/delete/{path:path}", status_code=200, opt=needs("deploy"))
-async def delete_flow(path: str, content: Workspace, caller: Caller, note: Note) -> Response[str]:
+async def delete_flow(path: str, content: Workspace, caller: Caller, note: Note, *, syncs: bool) -> Response[str]:
     """Delete a flow that nothing names."""
-    return as_text(f"Flow {await _delete(path, content, caller, note)} deleted")
+    return as_text(f"Flow {await _delete(path, content, caller, note, syncs=syncs)} deleted")
 
 
 async def _deploy(body: FlowBody, fields: Mapping[str, Any], content: Workspace, caller: Caller) -> None:
@@ -111,9 +113,9 @@ async def _deploy(body: FlowBody, fields: Mapping[str, Any], content: Workspace,
     await content.edit(write, caller.name, body.deployment_message or "")
 
 
-async def _delete(path: str, content: Workspace, caller: Caller, note: Note) -> str:
+async def _delete(path: str, content: Workspace, caller: Caller, note: Note, *, syncs: bool) -> str:
     known = await _known(path, content)
-    await content.edit(deletions(known, await content.texts()), caller.name)
+    await content.remove(deletions(known, await content.texts()), caller.name, may_wait=syncs)
     note.tell("delete flow", known)
     return known
 

@@ -162,11 +162,11 @@ async def update_value(path: str, data: NewValue, content: Workspace, caller: Ca
 
 
 @delete("/delete/{path:path}", status_code=200, opt=needs("deploy"))
-async def delete_resource(path: str, content: Workspace, caller: Caller, note: Note) -> Response[str]:
+async def delete_resource(path: str, content: Workspace, caller: Caller, note: Note, *, syncs: bool) -> Response[str]:
     """Delete a resource that nothing refers to, or a state."""
     known = await content.resource(path.strip("/"))
     if known.path in (await content.current()).resources:
-        await content.edit({file_of("resource", known.path): None}, caller.name)
+        await content.remove([file_of("resource", known.path)], caller.name, may_wait=syncs)
     else:
         await content.forget_state(known.path)
     note.tell("delete resource", known.path)

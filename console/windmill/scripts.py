@@ -143,16 +143,16 @@ async def deployment_status(version: str, content: Workspace) -> dict[str, Any]:
 
 
 @post("/archive/p/{path:path}", status_code=200, opt=needs("deploy"))
-async def archive_script(path: str, content: Workspace, caller: Caller, note: Note) -> Response[bytes]:
+async def archive_script(path: str, content: Workspace, caller: Caller, note: Note, *, syncs: bool) -> Response[bytes]:
     """Delete a script that nothing names: nothing is archived here, the list of deployments has it."""
-    await _delete(path, content, caller, note)
+    await _delete(path, content, caller, note, syncs=syncs)
     return as_json(None)
 
 
 @post("/delete/p/{path:path}", status_code=200, opt=needs("deploy"))
-async def delete_script(path: str, content: Workspace, caller: Caller, note: Note) -> Response[bytes]:
+async def delete_script(path: str, content: Workspace, caller: Caller, note: Note, *, syncs: bool) -> Response[bytes]:
     """Delete a script that nothing names."""
-    return as_json(await _delete(path, content, caller, note))
+    return as_json(await _delete(path, content, caller, note, syncs=syncs))
 
 
 async def _deploy(body: ScriptBody, fields: Mapping[str, Any], content: Workspace, caller: Caller, note: Note) -> str:
@@ -174,9 +174,9 @@ async def _deploy(body: ScriptBody, fields: Mapping[str, Any], content: Workspac
     return version_of(await _known(body.path, content), (await content.current()).deployed)
 
 
-async def _delete(path: str, content: Workspace, caller: Caller, note: Note) -> str:
+async def _delete(path: str, content: Workspace, caller: Caller, note: Note, *, syncs: bool) -> str:
     script = await _known(path, content)
-    await content.edit(deletions(script, await content.texts()), caller.name)
+    await content.remove(deletions(script, await content.texts()), caller.name, may_wait=syncs)
     note.tell("delete script", script.source.path)
     return script.source.path
 

@@ -129,10 +129,10 @@ async def update_variable(
 
 
 @delete("/delete/{path:path}", status_code=200, opt=needs("deploy"))
-async def delete_variable(path: str, content: Workspace, caller: Caller, note: Note) -> Response[str]:
+async def delete_variable(path: str, content: Workspace, caller: Caller, note: Note, *, syncs: bool) -> Response[str]:
     """Delete a variable that nothing refers to."""
     known = await content.variable(path.strip("/"))
-    await content.edit({file_of("variable", known.path): None}, caller.name)
+    await content.remove([file_of("variable", known.path)], caller.name, may_wait=syncs)
     note.tell("delete variable", known.path)
     return as_text(f"variable {known.path} deleted")
 

@@ -166,6 +166,25 @@ def test_a_folder_that_is_pulled_has_what_is_deployed(store: Store, console: Con
     assert list(read_now(store).of_kind("variable")) == []
 
 
+def test_a_trigger_its_script_and_its_broker_are_deleted_by_one_push(
+    store: Store, console: Console, tmp_path: Path
+) -> None:
+    """What is named is deleted before what names it."""
+    folder = example("hello", tmp_path)
+    wmill = Wmill(folder, console.url, token_of(store, "deploy"))
+    wmill("generate-metadata", "--yes")
+    wmill("sync", "push", "--yes", "--include-triggers")
+
+    for name in ("on_hello.py", "on_hello.script.yaml", "hello.mqtt_trigger.yaml"):
+        (folder / "f/demo" / name).unlink()
+    wmill("sync", "push", "--yes", "--include-triggers")
+    assert list(read_now(store).of_kind("script")) == ["f/demo/on_temperature"]
+    assert list(read_now(store).of_kind("trigger")) == ["f/demo/temperature"]
+    shutil.rmtree(folder / "f")
+    wmill("sync", "push", "--yes", "--include-triggers")
+    assert read_now(store).versions == {}
+
+
 def test_a_push_that_cannot_be_deployed_tells_the_errors_of_headrace(
     store: Store, console: Console, tmp_path: Path
 ) -> None:
