@@ -1,4 +1,4 @@
-"""`python -m bench [admit place run …]`: measures what is named, prints one table. All but `memory` by default."""
+"""`python -m bench [QUESTION ...]`: measures, prints one table. All but `memory` by default."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.lab import Lab
 from bench.machine import busy_percent, describe
 from bench.table import Missing, Row, render
 
-QUESTIONS = ("admit", "place", "run", "end_to_end", "push", "console", "idle", "retention", "crash")
+QUESTIONS = ("admit", "place", "run", "flow", "end_to_end", "push", "console", "idle", "retention", "crash")
 LONG = ("memory",)
 
 

@@ -1,4 +1,4 @@
-"""How long does a push take? A folder of 500 scripts and 200 triggers: the first push, and one without a change.
+"""How long does a push take? A folder of 500 scripts, 100 flows and 200 triggers: first, and without a change.
 
 As a user sees it: the command `headrace push`, its start-up included, against a Valkey that syncs every write.
 """
@@ -16,8 +16,8 @@ from bench.lab import Lab
 from bench.servers import Unmeasurable, valkey
 from bench.table import Missing, Row, Target
 
-SCRIPTS, TRIGGERS = 500, 200
-WHAT = f"push, {SCRIPTS} scripts and {TRIGGERS} triggers"
+SCRIPTS, FLOWS, TRIGGERS = 500, 100, 200
+WHAT = f"push, {SCRIPTS} scripts, {FLOWS} flows and {TRIGGERS} triggers"
 FIRST, AGAIN = Target(of_ratio=False, limit=5, at_most=True), Target(of_ratio=False, limit=1, at_most=True)
 
 _SCRIPT = """\
@@ -74,6 +74,84 @@ v5_config:
   clean_start: false
   session_expiry_interval: 3600
 """
+_FLOW = """\
+summary: flow {number}
+description: ''
+value:
+  modules:
+    - id: a
+      summary: check
+      value:
+        type: rawscript
+        content: '!inline check.inline_script.py'
+        input_transforms:
+          t:
+            type: javascript
+            expr: flow_input.reading.t
+          number:
+            type: static
+            value: {number}
+        lock: ''
+        language: python3
+      retry:
+        constant:
+          attempts: 2
+          seconds: 5
+        retry_if:
+          expr: error.name != 'Fatal{number}'
+    - id: b
+      value:
+        type: branchone
+        branches:
+          - summary: hot
+            expr: results.a.t > 30 && flow_input.topic != 'test{number}'
+            modules:
+              - id: c
+                value:
+                  type: forloopflow
+                  iterator:
+                    type: javascript
+                    expr: Object.keys(results.a).map((name) => name + {number})
+                  skip_failures: false
+                  modules:
+                    - id: d
+                      value:
+                        type: script
+                        path: f/bench/s{number}
+                        input_transforms:
+                          reading:
+                            type: javascript
+                            expr: results.a
+                          topic:
+                            type: javascript
+                            expr: flow_input.iter.value
+        default: []
+  failure_module:
+    id: failure
+    value:
+      type: script
+      path: f/bench/s0
+      input_transforms:
+        reading:
+          type: javascript
+          expr: error
+schema:
+  $schema: 'https://json-schema.org/draft/2020-12/schema'
+  type: object
+  properties:
+    reading:
+      type: object
+    topic:
+      type: string
+  required: []
+"""
+_STEP = """\
+from f.bench.lib import limit
+
+
+def main(t: float, number: int):
+    return {{"t": t, "hot": t > limit({number})}}
+"""
 _BROKER = (
     "resource_type: mqtt\nvalue: {broker: 127.0.0.1, port: 1883, credentials: {password: '$var:f/bench/password'}}\n"
 )
@@ -118,6 +196,11 @@ def _workspace(root: Path) -> Path:
         (folder / f"s{number}.py").write_text(_SCRIPT.format(number=number))
         (folder / f"s{number}.script.yaml").write_text(_METADATA.format(number=number))
         (folder / f"s{number}.script.lock").write_text("# py: 3.11\nanyio==4.9.0\nhttpx==0.28.1\n")
+    for number in range(FLOWS):
+        flow = folder / f"w{number}__flow"
+        flow.mkdir()
+        (flow / "flow.yaml").write_text(_FLOW.format(number=number))
+        (flow / "check.inline_script.py").write_text(_STEP.format(number=number))
     for number in range(TRIGGERS):
         (folder / f"t{number}.mqtt_trigger.yaml").write_text(_TRIGGER.format(number=number))
     return root

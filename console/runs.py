@@ -14,8 +14,8 @@ from console.errors import forbidden, not_found
 from shared import keys
 from shared.clock import iso_utc
 from shared.create_runs import Family
-from shared.history import RunDetails, make_details
-from shared.run_record import FIELDS, is_run_id, iso_ms, read_data, read_head
+from shared.history import RunDetails, make_details, read_due
+from shared.run_record import FIELDS, is_run_id, read_data, read_head
 from shared.runs import LIVE
 from shared.scripts.call import Arg
 from shared.scripts.operate import MadeRun, cancel, create_runs
@@ -157,6 +157,5 @@ def _found(
     if head is None:
         return None
     worker, cancelled_by, reason, progress = [(value or b"").decode() for value in extra]
-    due_at = None if due_s is None else iso_ms(round(float(due_s) * 1000))
-    details = msgspec.structs.replace(make_details(head, data, entries), due_at=due_at)
+    details = msgspec.structs.replace(make_details(head, data, entries), due_at=read_due(due_s))
     return Found(details, worker, cancelled_by, reason, int(progress) if progress else None)

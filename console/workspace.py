@@ -14,7 +14,7 @@ from console.blocking import Blocking
 from console.errors import not_found
 from shared import keys
 from shared.config import Settings
-from shared.definitions import File, Resource, Script, Variable
+from shared.definitions import File, Flow, Resource, Script, Variable
 from shared.deploy import Editor, Edits, Pushed, edit
 from shared.deployment import NUMBER, TABLE, Deployed, definition_command, read_all_async, read_deployed
 from shared.deployments import Deployment
@@ -129,6 +129,14 @@ class Workspace:
         if version is None:
             raise not_found(f"Script not found at path: {path}")
         return version, await self.script_version(version)
+
+    async def flow(self, path: str) -> tuple[str, Flow]:
+        """The version that is deployed, and the flow. Raises Refusal (404)."""
+        version = (await self.current()).deployed.of_kind("flow").get(path)
+        found = None if version is None else (await read_all_async(self._store, {path: version}, Flow)).get(path)
+        if version is None or found is None:
+            raise not_found(f"Flow not found at path: {path}")
+        return version, found
 
     async def script_version(self, version: str) -> Script:
         """A script by its version, which may not be the newest. Raises Refusal (404)."""

@@ -87,7 +87,10 @@ def in_parts(placements: Sequence[Placement], most_bytes: int) -> Iterator[list[
 
 def _new_run(entry: Entry, envelope: Envelope, key: str, idempotency_key: str, index: int, route: Route) -> NewRun:
     runnable = route.runnable
-    spec = RunSpec(envelope.trigger, runnable.path, runnable.version, idempotency_key, route.captures, entry.envelope)
+    spec = RunSpec(
+        envelope.trigger, runnable.path, runnable.version, idempotency_key, route.captures, entry.envelope,
+        is_flow=runnable.is_flow,
+    )  # fmt: skip
     description = f"{runnable.path} on {envelope.topic}"[:DESCRIPTION_LENGTH]
     return NewRun(run_id(envelope.qos, key, index), encode_job(spec), description, runnable.timeout_s, route.handled)
 

@@ -21,7 +21,7 @@ from ingest.transport import BrokerRejected, Unreachable, UnusableCertificate, b
 from shared import keys
 from shared.asking import Draft
 from shared.config import Settings
-from shared.definitions import Broker, Script, Trigger, Variable
+from shared.definitions import Broker, Flow, Script, Trigger, Variable
 from shared.deploy import read_all, read_now
 from shared.envelope import ENVELOPE_VERSION, Envelope, Properties
 from shared.envelope import QoS as Level
@@ -134,8 +134,11 @@ def _resolved(
         given.connect_timeout_s,
     )
     version = deployed.versions.get(f"trigger:{trigger.path}", "")
-    scripts = read_all(store, {each.path: each.version for each in trigger.runnables.values()}, Script)
-    with_preprocessor = frozenset(each for each, script in scripts.items() if script.has_preprocessor)
+    runnables = trigger.runnables.values()
+    scripts = read_all(store, {each.path: each.version for each in runnables if not each.is_flow}, Script)
+    flows = read_all(store, {each.path: each.version for each in runnables if each.is_flow}, Flow)
+    found: dict[str, Script | Flow] = {**scripts, **flows}
+    with_preprocessor = frozenset(path for path, each in found.items() if each.has_preprocessor)
     return Tried(trigger, version, resolved, protocols, config, with_preprocessor)
 
 

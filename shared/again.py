@@ -12,7 +12,7 @@ import msgspec
 from shared import keys
 from shared.clock import iso_utc
 from shared.create_runs import DESCRIPTION_LENGTH
-from shared.definitions import Flow, Script, Trigger
+from shared.definitions import FLOW_TIMEOUT_S, Flow, Script, Trigger
 from shared.deployment import definition_command, read_definition
 from shared.errors import UserError
 from shared.event import payload_argument
@@ -56,7 +56,7 @@ def run_again(store: Store, run_id: str, edits: Edits, latest_timeout_s: float |
         spec = msgspec.structs.replace(spec, trace=carried(message_context(details.message)))
     if latest_timeout_s is not None:
         version = latest(store, spec.runnable, latest_timeout_s, is_flow=spec.is_flow)
-    args = edited(store, details, edits) if edits else spec.args
+    args = edited(store, details, edits, is_flow=spec.is_flow) if edits else spec.args
     spec = msgspec.structs.replace(spec, cause=spec.cause_by(details.message))
     made = _make(run_id, spec, version, args, details.run.topic)
     now_ns = time.time_ns()
@@ -72,20 +72,22 @@ def latest(store: Store, path: str, default_timeout_s: float, *, is_flow: bool) 
         raise UserError(f"{path} is not deployed now", hint="without --latest the version of then is run", path=path)
     blob = store.command(*definition_command(version.decode()))
     found = read_definition(blob, Flow) if is_flow else read_definition(blob, Script)
-    return Version(version.decode(), math.ceil((found and found.timeout_s) or default_timeout_s))
+    return Version(
+        version.decode(), math.ceil((found and found.timeout_s) or (FLOW_TIMEOUT_S if is_flow else default_timeout_s))
+    )
 
 
-def edited(store: Store, details: RunDetails, edits: Edits) -> bytes:
-    """The arguments of `main` as JSON. UserError where single ones are to be edited and the others are not known."""
+def edited(store: Store, details: RunDetails, edits: Edits, *, is_flow: bool = False) -> bytes:
+    """The arguments of `main`, or of a flow, as JSON. UserError for single ones where the others are not known."""
     if edits.whole is not None:
         return msgspec.json.encode(edits.whole | edits.single)
-    own = details.args if details.args is not None else _of_message(store, details)
+    own = details.args if details.args is not None else _of_message(store, details, is_flow=is_flow)
     if own is None:
         raise UserError(f"the arguments of {details.run.id} are not known", hint="give all of them with --args FILE")
     return msgspec.json.encode(own | edits.single)
 
 
-def _of_message(store: Store, details: RunDetails) -> dict[str, Any] | None:
+def _of_message(store: Store, details: RunDetails, *, is_flow: bool) -> dict[str, Any] | None:
     """What `main` was called with for a message: by the preprocessor, as far as that has come, or the payload."""
     message = details.message
     if message is None:
@@ -96,8 +98,9 @@ def _of_message(store: Store, details: RunDetails) -> dict[str, Any] | None:
     replies = store.commands(
         [definition_command(details.run.runnable_version or ""), definition_command(message.trigger_version)]
     )
-    script, trigger = read_definition(replies[0], Script), read_definition(replies[1], Trigger)
-    if script is None or script.has_preprocessor:
+    trigger = read_definition(replies[1], Trigger)
+    found = read_definition(replies[0], Flow) if is_flow else read_definition(replies[0], Script)
+    if found is None or found.has_preprocessor:
         return None
     return payload_argument(message.payload, trigger.payload if trigger else "windmill")
 

@@ -44,8 +44,9 @@ class _Page:
 
     def show(self, part: LogPart) -> None:
         """Write it, under a line that names its attempt; a run with one attempt has none."""
-        if part.is_first and (part.attempt > 1 or self._has_followed):
-            click.echo(f"{'' if self._last == NEWLINE else NEWLINE}--- attempt {part.attempt}, {part.state}")
+        if part.step or (part.is_first and (part.attempt > 1 or self._has_followed)):
+            head = f"step {part.step}" if part.step else f"attempt {part.attempt}, {part.state}"
+            click.echo(f"{'' if self._last == NEWLINE else NEWLINE}--- {head}")
             self._last = NEWLINE
         self._has_followed = self._has_followed or part.state == "running"
         if part.text:

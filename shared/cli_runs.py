@@ -11,6 +11,7 @@ from shared.cli_cancel import cancel_runs
 from shared.cli_common import as_json, connected, screen_width, settings
 from shared.cli_filters import Progress, chosen, run_options
 from shared.cli_logs import logs
+from shared.cli_restart import restart
 from shared.history import search, show
 from shared.run_page import COLUMNS, document, page, row
 from shared.tables import table
@@ -51,3 +52,4 @@ def show_run(run_id: str, *, json_output: bool) -> None:
 runs.add_command(logs)
 runs.add_command(cancel_runs)
 runs.add_command(again)
+runs.add_command(restart)

@@ -32,9 +32,16 @@ _ALONE = Family("", "")
 
 
 def make_run(
-    runnable: str, version: str, timeout_s: int, args: bytes, origin: Origin, family: Family | None = None
+    runnable: str,
+    version: str,
+    timeout_s: int,
+    args: bytes,
+    origin: Origin,
+    family: Family | None = None,
+    *,
+    is_flow: bool = False,
 ) -> MadeRun:
-    """A run of this script version, for `create_runs`; `args` is a JSON object, the arguments of `main`.
+    """A run of this version of a script or flow, for `create_runs`; `args` is a JSON object, the arguments of `main`.
 
     Its id says QoS 2: a crash never starts it again on its own.
     """
@@ -43,8 +50,8 @@ def make_run(
     stands = family or _ALONE
     parent, root = stands.parent or None, stands.root or None
     spec = RunSpec(
-        "", runnable, version, key, {}, b"", args=args, origin=origin, parent=parent, root=root, cause=stands.cause,
-        trace=stands.trace,
+        "", runnable, version, key, {}, b"", args=args, origin=origin, parent=parent, root=root, is_flow=is_flow,
+        cause=stands.cause, trace=stands.trace,
     )  # fmt: skip
     description = f"{runnable} for {parent or origin}"[:DESCRIPTION_LENGTH]
     return MadeRun(run_id, encode_job(spec), description, timeout_s, origin, parent, root)
@@ -65,7 +72,7 @@ def make_handler_run(failed: str, runnable: Runnable, args: bytes, cause: str, t
     key = f"{failed.partition('-')[2]}-eh"
     spec = RunSpec(
         "", runnable.path, runnable.version, key, {}, b"", args=args, origin=HANDLER_ORIGIN, parent=failed, root=failed,
-        cause=cause, trace=trace,
+        is_flow=runnable.is_flow, cause=cause, trace=trace,
     )  # fmt: skip
     description = f"{runnable.path} for {failed}"[:DESCRIPTION_LENGTH]
     return MadeRun(f"q2-{key}", encode_job(spec), description, runnable.timeout_s, HANDLER_ORIGIN, failed, failed)

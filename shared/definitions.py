@@ -13,6 +13,8 @@ import msgspec
 
 from shared.envelope import QoS
 from shared.errors import InternalError
+from shared.openflow import PREPROCESSOR, FlowValue
+from shared.retry_policy import Retry
 
 Kind = Literal["trigger", "script", "flow", "broker", "resource", "variable", "file"]
 Retained = Literal["run", "skip"]
@@ -21,6 +23,9 @@ PayloadFormat = Literal["windmill", "json", "text", "base64"]
 Language = Literal["python3", "bash", "deno"]
 Isolation = Literal["warm", "fresh"]
 Mode = Literal["enabled", "disabled", "suspended"]
+
+FLOW_TIMEOUT_S = 7 * 24 * 3600
+"""What a flow may take that says nothing of it: its steps have limits of their own, and it may wait between them."""
 
 
 class Topic(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -50,35 +55,6 @@ class Runnable(msgspec.Struct, frozen=True, omit_defaults=True):
     timeout_s: int
     is_flow: bool = False
     muted: bool = False
-
-
-class ConstantRetry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """So many retries, each after the same number of seconds."""
-
-    attempts: int = 0
-    seconds: int = 0
-
-
-class ExponentialRetry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """So many retries, the nth of all after `multiplier * seconds ** n` seconds, more or less by up to `random_factor`
-    per cent.
-    """
-
-    attempts: int = 0
-    multiplier: int = 1
-    seconds: int = 0
-    random_factor: int = 0
-
-
-class Retry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """When code that has failed is tried again: first by `constant`, then by `exponential` (Windmill).
-
-    `retry_if` is a JavaScript expression: false, and the run has failed for good.
-    """
-
-    constant: ConstantRetry = ConstantRetry()
-    exponential: ExponentialRetry = ExponentialRetry()
-    retry_if: str | None = None
 
 
 class Retention(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -184,7 +160,8 @@ class Script(msgspec.Struct, frozen=True, omit_defaults=True):
     `lock` is a resolved list of requirements, one `name==version` a line (Python); '' needs none. A push has resolved
     it from `requirements`, for this version of `python` (`3.11`); without them it was given. `memory_mib` and
     `output_bytes` None: the worker's own limits. `parameters` are main's, in order (bash gets them by position).
-    `retry` holds where a trigger has none, and `ws_error_handler_muted` for the workspace's error handler.
+    `retry` holds where a trigger has none, and `ws_error_handler_muted` for the workspace's error handler. `function`
+    is what is called with the arguments; of a flow's preprocessor it is `preprocessor`, with the argument `event`.
     """
 
     path: str
@@ -202,14 +179,35 @@ class Script(msgspec.Struct, frozen=True, omit_defaults=True):
     python: str = ""
     retry: Retry | None = None
     ws_error_handler_muted: bool = False
+    function: str = "main"
 
 
 class Flow(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A flow: its OpenFlow value with inline scripts put in place."""
+    """A flow: its steps, and by their ids the versions of what they run, so that a version of a flow names all of it.
+
+    The code of a step `rawscript` is a script of its own, `<path of the flow>/<id>`, deployed with the flow and under
+    no name. `timeout_s` None: FLOW_TIMEOUT_S. `parameters` are the properties of its schema.
+    """
 
     path: str
-    value: dict[str, Any]
+    value: FlowValue
     timeout_s: int | None = None
+    runnables: dict[str, Runnable] = {}
+    parameters: list[str] = []
+    ws_error_handler_muted: bool = False
+
+    @property
+    def has_preprocessor(self) -> bool:
+        """A message's event becomes arguments first."""
+        return self.value.preprocessor_module is not None
+
+    def own_code(self) -> dict[str, Runnable]:
+        """By their steps the scripts that are the flow's own, or only in this form: nothing else names them."""
+        return {
+            step: runnable
+            for step, runnable in self.runnables.items()
+            if step == PREPROCESSOR or runnable.path == f"{self.path}/{step}"
+        }
 
 
 class Resource(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -14,7 +14,7 @@ from shared import keys
 from shared.config import RetentionSettings, Settings
 from shared.definitions import Broker, File, Flow, Resource, Script, Trigger, Variable
 from shared.departures import session_changes
-from shared.dependencies.locking import Dependencies
+from shared.dependencies.locking import Dependencies, all_scripts
 from shared.deployment import NUMBER, TABLE, Deployed, read_all, read_deployed
 from shared.deployments import Deployment
 from shared.errors import Overtaken
@@ -25,6 +25,7 @@ from shared.shell_check import check_shell
 from shared.store import Store
 from shared.workspace import Workspace, check_files
 from shared.workspace.files import Files
+from shared.workspace.flows import code_key, flow_of_key
 from shared.workspace.layout import DEFAULTS
 from shared.workspace.plan import Current, Plan, make_plan
 from shared.workspace.problems import Problems
@@ -130,17 +131,28 @@ def read_current(store: Store, *, create_id: bool) -> Current:
 
 def read_records(store: Store, deployed: Deployed, installation: str) -> Current:
     """What a table of deployed versions names, but for the files."""
+    flows = read_all(store, deployed.of_kind("flow"), Flow)
     return Current(
         deployed=deployed,
         deployment_id=installation,
         triggers=read_all(store, deployed.of_kind("trigger"), Trigger),
         scripts=read_all(store, deployed.of_kind("script"), Script),
         brokers=read_all(store, deployed.of_kind("broker"), Broker),
-        flows=read_all(store, deployed.of_kind("flow"), Flow),
+        flows=flows,
         resources=read_all(store, deployed.of_kind("resource"), Resource),
         variables=read_all(store, deployed.of_kind("variable"), Variable),
         defaults=_defaults(store, deployed),
+        code=read_all(store, _own_code(flows), Script),
     )
+
+
+def _own_code(flows: Mapping[str, Flow]) -> dict[str, str]:
+    """The versions of what flows hold themselves, by `code_key`."""
+    return {
+        code_key(path, step): runnable.version
+        for path, flow in flows.items()
+        for step, runnable in flow.own_code().items()
+    }
 
 
 def _defaults(store: Store, deployed: Deployed) -> str:
@@ -174,7 +186,7 @@ def _push_once(
         return None
     sealed = seal_secrets(workspace, current.variables, options.box or SecretBox.without_key())
     dependencies = options.dependencies or Dependencies(sys.executable)
-    locked = dependencies.lock(sealed, current.scripts)
+    locked = dependencies.lock(sealed, {**current.scripts, **current.code})
     plan = make_plan(locked, current, options.default_timeout_s, new_session, prune=options.prune)
     changed = [script for path, script in locked.scripts.items() if f"script:{path}" in plan.changed]
     check_shell(changed)
@@ -182,7 +194,11 @@ def _push_once(
     def installed(plan: Plan) -> bool:
         if not approve(plan):
             return False
-        dependencies.install(changed)
+        dependencies.install(
+            script
+            for key, script in all_scripts(locked).items()
+            if f"script:{key}" in plan.changed or f"flow:{flow_of_key(key)}" in plan.changed
+        )
         return True
 
     return apply_plan(store, plan, current.deployed, options, installed)

@@ -136,7 +136,7 @@ def _shown(deployment: Deployment, scripts: Mapping[str, Script]) -> list[Change
                 seen = told.get(script.path)
                 modules = script.modules | (seen.modules if seen else {})
                 told[script.path] = msgspec.structs.replace(script, modules=modules)
-    return shown_changes(changes, told)
+    return shown_changes(changes, {f"script:{path}": set(script.modules) for path, script in told.items()})
 
 
 def _changes(deployment: Deployment) -> Iterable[Change]:

@@ -48,6 +48,11 @@ class Expression:
         self._pure = wrapped is _EXPRESSION and is_pure(text)
         self._words = None if _HIDDEN.search(text) else frozenset(_WORDS.findall(text))
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it takes no engine: it says the same of the same variables, always."""
+        return self._plain is not None
+
     def mentions(self, name: str) -> bool:
         """Whether it may look at a variable of that name; others need not be there."""
         return self._words is None or name in self._words

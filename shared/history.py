@@ -12,6 +12,8 @@ import msgspec
 from shared import keys
 from shared.envelope import Envelope
 from shared.errors import NotThere, UserError
+from shared.flow_show import read_steps
+from shared.flow_tree import StepNode
 from shared.run_record import (
     FIELDS,
     Attempt,
@@ -44,6 +46,8 @@ SCAN: Final = 1_000_000
 """How many runs a search looks at, unless told otherwise."""
 
 _US: Final = 1000  # in a millisecond
+_YEAR_2100_S: Final = 4_102_444_800
+"""What waits for something else than its time has a score beyond (shared/scripts/_lib.lua)."""
 _ANY: Final = Wanted()
 _WITH_ERROR: Final = frozenset({*LIVE, *TERMINAL} - {"succeeded"})
 _CURSOR: Final = re.compile(r"(\(?\d{1,17}|\+inf)_(\d{1,9})")
@@ -84,7 +88,8 @@ class RunDetails(msgspec.Struct, frozen=True):
 
     A run that no message made has the arguments of its `main` instead. `origin` is who made it: `message`, `api`, or
     `child` for another run, which is its `parent`; `root` is the first of that line.
-    `handler`: it is the error handler's run, for its `parent`. `due_at`: when a scheduled run is to be tried again.
+    `handler`: it is the error handler's run, for its `parent`. `due_at`: when a scheduled run is to be tried again, or
+    to go on. `steps` are those of a flow.
     """
 
     run: Run
@@ -97,6 +102,7 @@ class RunDetails(msgspec.Struct, frozen=True):
     root: str | None = None
     due_at: str | None = None
     is_flow: bool = False
+    steps: list[StepNode] = []
 
 
 def search(store: Store, query: Query, looked_at: Callable[[int], None]) -> Iterator[Run]:
@@ -147,8 +153,14 @@ def show(store: Store, run_id: str) -> RunDetails:
             ("ZSCORE", keys.RQ_SCHEDULED, run_id),
         ]
     )
-    due_at = None if due_s is None else iso_ms(int(float(due_s) * 1000))
-    return msgspec.structs.replace(make_details(head, data, entries), due_at=due_at)
+    due_at = read_due(due_s)
+    steps = read_steps(store, run_id, head.state)
+    return msgspec.structs.replace(make_details(head, data, entries), due_at=due_at, steps=steps)
+
+
+def read_due(due_s: bytes | None) -> str | None:
+    """When a scheduled run is to go on, by its score; None where it waits for something else than its time."""
+    return None if due_s is None or float(due_s) > _YEAR_2100_S else iso_ms(int(float(due_s) * 1000))
 
 
 def make_details(head: Head, data: bytes | None, entries: Sequence[tuple[bytes, Mapping[bytes, bytes]]]) -> RunDetails:

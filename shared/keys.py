@@ -45,6 +45,7 @@
 | `headrace:runs:<trigger>` | the same per trigger | place, create_runs | runs | retention |
 | `headrace:suspended:<trigger>` | zset run id → placed at (epoch µs): runs that wait to be resumed | place | resume, discard, trigger | until resumed, discarded or cancelled |
 | `headrace:children:<run>` | zset run id → queued at (epoch µs): what the run has started, and what that has started | create_runs | console | as the run |
+| `headrace:flow:<run>` | hash: what the steps of a flow have come to, by their keys (`shared/flow_records.py`) | flow_checkpoint, flow_park, flow_fan, the end of a part | worker, runs show | as the run |
 | `headrace:log:<run>` | hash: execution, and the text that it has printed so far | worker | runs logs | 1 h, or as the run |
 | `headrace:alerts` | hash of what is wrong, or was told of lately → record | alerts_record | alerts | until it is over |
 | `headrace:alerts:notices` | hash id → what people are told, and who has not got it yet | alerts_record, alerts_told | alerts | the newest 200 |
@@ -157,6 +158,11 @@ def role(name: str) -> str:
 def children(run_id: str) -> str:
     """What a run has started, and what that has started, in order."""
     return f"{PREFIX}children:{run_id}"
+
+
+def flow(run_id: str) -> str:
+    """What the steps of a flow have come to."""
+    return f"{PREFIX}flow:{run_id}"
 
 
 def live_log(run_id: str) -> str:

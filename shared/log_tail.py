@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from shared import keys
+from shared.flow_tree import StepNode, all_logs
 from shared.history import show
 from shared.run_record import Attempt
 from shared.runs import LIVE
@@ -13,13 +14,14 @@ from shared.store import Store
 
 class LogPart(msgspec.Struct, frozen=True):
     """The next text of an attempt (counted from 1). `is_first`: nothing of this attempt came before. `state` is
-    `running`, or the outcome of the attempt.
+    `running`, or the outcome of the attempt. `step`: all of it is what this step of a flow has printed.
     """
 
     attempt: int
     state: str
     text: str
     is_first: bool
+    step: str = ""
 
 
 class LogTail:
@@ -37,6 +39,8 @@ class LogTail:
         details = show(store, self._run_id)
         run = details.run
         parts: list[LogPart] = []
+        if details.steps:
+            return self._of_steps(details.steps), run.state in LIVE
         before = run.attempts - (run.state == "running") - len(details.attempts)
         for number, attempt in enumerate(details.attempts, start=before + 1):
             if attempt.execution_id not in self._ended:
@@ -49,6 +53,12 @@ class LogTail:
             parts.append(LogPart(run.attempts, "running", text[len(self._shown) :], is_first))
             self._shown = text
         return [part for part in parts if part.text or part.is_first], run.state in LIVE
+
+    def _of_steps(self, steps: list[StepNode]) -> list[LogPart]:
+        """The logs of steps that have ended since."""
+        new = [(key, log) for key, log in all_logs(steps) if key not in self._ended]
+        self._ended |= {key for key, _ in new}
+        return [LogPart(0, "ended", log, is_first=True, step=key) for key, log in new]
 
     def _ended_part(self, number: int, attempt: Attempt) -> LogPart:
         """The log of an attempt as it is recorded: all of it, or what is left where it was followed."""

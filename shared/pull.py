@@ -17,7 +17,7 @@ from shared.errors import WorkspaceError
 from shared.secrets import SecretBox
 from shared.store import Store
 from shared.workspace.files import Files, read_folder
-from shared.workspace.flows import read_flows
+from shared.workspace.flows import lonely_files
 from shared.workspace.layout import SETTINGS, VARIABLE, is_workspace_file
 from shared.workspace.problems import Problems
 from shared.workspace.scripts import read_scripts
@@ -122,7 +122,7 @@ def _read_local(root: Path) -> Files:
     files = read_folder(root, problems)
     settings.errors += [problem for problem in problems.errors if problem.file == SETTINGS]
     settings.check(str(root))
-    lonely = [*read_scripts(files.texts, Problems()).lonely, *read_flows(files.texts, Problems())[1]]
+    lonely = [*read_scripts(files.texts, Problems()).lonely, *lonely_files(files.texts)]
     texts = {path: text for path, text in files.texts.items() if path not in set(lonely)}
     return msgspec.structs.replace(files, texts=texts)
 

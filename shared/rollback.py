@@ -11,6 +11,7 @@ from shared.deployments import Kept, read_kept
 from shared.errors import InternalError, SecretError
 from shared.secrets import SecretBox
 from shared.store import Store
+from shared.workspace.flows import flow_of_key
 from shared.workspace.plan import Current, Plan
 from shared.workspace.rolling_back import Then, make_rollback
 
@@ -47,6 +48,7 @@ def _install(plan: Plan, was: Current, options: Options) -> None:
     """The packages of the scripts that come back, as a push does."""
     if options.dependencies is not None:
         scripts = [script for path, script in was.scripts.items() if f"script:{path}" in plan.changed]
+        scripts += [script for key, script in was.code.items() if f"flow:{flow_of_key(key)}" in plan.changed]
         options.dependencies.install(scripts)
 
 

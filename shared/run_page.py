@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from shared.envelope import Envelope, Properties
+from shared.flow_page import step_lines
 from shared.history import RunDetails
 from shared.run_record import Attempt, Run
 from shared.tables import Column, clip, duration, printable, printable_lines, size
@@ -49,6 +50,7 @@ def document(details: RunDetails) -> dict[str, Any]:
         "parent": details.parent,
         "root": details.root,
         "due_at": details.due_at,
+        "steps": details.steps,
         "attempts_ended": details.attempts,
         "log": details.attempts[-1].log if details.attempts else "",
     }
@@ -74,6 +76,8 @@ def page(details: RunDetails) -> str:
     if details.args is not None:
         lines += ["", "  arguments", *indented(_json_text(details.args, indent=2).split("\n"))]
     lines += ["", *_timings(run)]
+    if details.steps:
+        lines += ["", "steps", *step_lines(details.steps)]
     ended = run.attempts - (run.state == "running")
     for index, attempt in enumerate(details.attempts, start=ended - len(details.attempts) + 1):
         lines += ["", *_attempt(index, attempt)]
@@ -85,7 +89,7 @@ def _remark(details: RunDetails) -> str:
     if run.source == "redrive":
         return "  (queued again by hand)"
     if details.due_at is not None:
-        return f", to be tried again at {local_time(details.due_at)}"
+        return f", to {'go on' if details.steps else 'be tried again'} at {local_time(details.due_at)}"
     recovered = run.state == "succeeded" and details.attempts and details.attempts[-1].error is not None
     return "  (recovered by its error handler)" if recovered else ""
 

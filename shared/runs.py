@@ -49,6 +49,9 @@ TRANSITIONS: Final[dict[str, dict[str, str]]] = {
         "fail": "failed",
         "fail, to be tried again": "scheduled",
         "stop": "cancelled",
+        "wait": "scheduled",
+        "end interrupted": "interrupted",
+        "crash of a flow": "queued",
         "crash QoS 0": "lost",
         "crash QoS 1": "queued",
         "crash QoS 1, last": "failed",
@@ -79,13 +82,13 @@ CAUSES: Final = {
     "suspend": Cause("dispatch", ("place",), "the same, and the trigger is suspended at that moment"),
     "filter": Cause("dispatch", ("place",), "the trigger's filters refuse the message; there is no record"),
     "expire": Cause("dispatch", ("place",), "the message has expired in the inbox; there is no record"),
-    "create": Cause("console", ("create_runs",), "somebody, or another run, asks for it"),
+    "create": Cause("console", ("create_runs", "flow_fan"), "somebody, or another run, asks for it"),
     "create for later": Cause("console", ("create_runs",), "the same, not before a time"),
     "handle": Cause("any worker", ("create_handler",), "a run with an error handler has ended badly"),
     "claim": Cause("worker", ("claim",), "it takes runs from the queue"),
     "claim too late": Cause("worker", ("claim",), "the message has expired in the queue, and its code has never begun"),
     "start": Cause("worker", ("start",), "the code is about to begin"),
-    "promote": Cause("any worker", ("promote",), "its time has come"),
+    "promote": Cause("any worker", ("promote", "finish"), "its time has come, or what it waits for has ended"),
     "resume": Cause("a person", ("resume",), "it is released, with the version of then or of now"),
     "discard": Cause("a person", ("discard",), "it is not to run at all"),
     "cancel": Cause("a person or a run", ("cancel", "sweep"), "at once; what RQ's tools cancel, by the next sweep"),
@@ -93,6 +96,11 @@ CAUSES: Final = {
     "fail": Cause("worker", ("finish",), "the code has raised or timed out, or cannot be executed"),
     "fail, to be tried again": Cause("worker", ("finish",), "the same, and the retry policy has a retry left"),
     "stop": Cause("worker", ("finish",), "it was cancelled while it ran"),
+    "wait": Cause("worker", ("flow_park", "flow_fan"), "a flow sleeps, waits for a retry, or for its parallel parts"),
+    "end interrupted": Cause("worker", ("finish",), "a step of a flow was cut off at QoS 2, and the flow cannot go on"),
+    "crash of a flow": Cause(
+        "worker, or another's sweep", ("finish", "sweep"), "the same, at QoS 1 and 2: a flow goes on where it was"
+    ),
     "crash QoS 0": Cause("worker, or another's sweep", ("finish", "sweep"), "the interpreter or the worker has died"),
     "crash QoS 1": Cause("worker, or another's sweep", ("finish", "sweep"), "the same, fewer than `max_crashes` times"),
     "crash QoS 1, last": Cause("worker, or another's sweep", ("finish", "sweep"), "the same, for the last time"),
@@ -146,6 +154,8 @@ class RunSpec(msgspec.Struct, frozen=True, array_like=True):
     empty, and `origin` says who made it. `parent` is the run that started it, `root` the first of that line, `cause`
     the version of the trigger whose message was at the beginning of it all, '' where none was. `trace` is what it is
     below where its message does not say: traceparent and tracestate.
+
+    `part`: it carries out a part of the flow of its parent, `<fan>/<number>`; `args` are its iteration then.
     """
 
     trigger: str
@@ -161,6 +171,7 @@ class RunSpec(msgspec.Struct, frozen=True, array_like=True):
     is_flow: bool = False
     cause: str = ""
     trace: tuple[str, ...] = ()
+    part: str = ""
 
     def cause_by(self, message: Envelope | None) -> str:
         """The version of the trigger that is behind the run, whose message this is if it has one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from shared.definitions import Broker, Resource, Variable
@@ -31,6 +32,10 @@ class Values:
         self._box = box
         self._opened: dict[str, str] = {}
 
+    def with_others(self, variables: Mapping[str, Variable], resources: Mapping[str, Resource]) -> Values:
+        """These, with others instead of those of the same paths."""
+        return Values({**self._variables, **variables}, {**self._resources, **resources}, self._box)
+
     def variable(self, path: str) -> str:
         """Its plain value. Raises UnknownReference, SecretError."""
         if path not in self._opened:
@@ -53,6 +58,17 @@ class Values:
         SecretError. Its message tells the chain of resources that led there.
         """
         return self._resolved(value, ())
+
+    def everything(self) -> dict[str, dict[str, Any]]:
+        """All variables and resources by path, secrets opened and references put in place, where that can be done.
+
+        Raises SecretError.
+        """
+        resources = {}
+        for path, found in self._resources.items():
+            with suppress(UnknownReference):
+                resources[path] = self._resolved(found.value, (path,))
+        return {"variables": {path: self.variable(path) for path in self._variables}, "resources": resources}
 
     def secrets(self) -> frozenset[str]:
         """The plain values of all secret variables that are long enough to be masked. Raises SecretError."""

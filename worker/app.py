@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from shared.alerts.watch import Watch
 from shared.config import Settings
 from shared.dependencies.environments import Environments
@@ -21,14 +23,21 @@ from shared.store import Store
 from shared.tracing import spans
 from worker.arguments import Calls
 from worker.chores import Chores
+from worker.endings import RunEndings
 from worker.environment import process_environment
 from worker.environments import REMOVE_EVERY_S, ScriptEnvironments
 from worker.error_handlers import ErrorHandlers
+from worker.execution import Execution
 from worker.executor import Executor
+from worker.flows.engine import FlowEngine
+from worker.flows.steps import StepCalls, StepEndings, Steps
+from worker.flows.tools import Tools
+from worker.flows.versions import FlowVersions
 from worker.follow_up import FOLLOW_UP_EVERY_S, FollowUp
 from worker.lease import BEATS_PER_LEASE
 from worker.live_log import TELL_EVERY_S, LiveLog
 from worker.loop import WorkLoop
+from worker.outcomes import Ended
 from worker.pool import RunnerPool
 from worker.reporting import Reporter
 from worker.retention import PRUNE_EVERY_S, Retention
@@ -80,6 +89,33 @@ def run(settings: Settings) -> int:
     return 0
 
 
+class _Known(msgspec.Struct, frozen=True):
+    """What executing needs to know of the deployment, and the key that signs the tokens of runs."""
+
+    uplink: Uplink
+    scripts: Scripts
+    values: DeployedValues
+    triggers: Triggers
+    token_key: bytes
+
+
+def _make_execution(
+    settings: Settings, pool: RunnerPool, stop: StopRequest, known: _Known, report: Callable[[Ended], None]
+) -> Execution:
+    """What executes runs of scripts, and of flows."""
+    timeout_s, masked = settings.worker.default_timeout_s, known.values.masked
+    calls = Calls(known.triggers, known.values, known.token_key)
+    executor = Executor(pool, calls, masked, timeout_s, stop, RunEndings(report))
+    endings, step_calls = StepEndings(), StepCalls(known.values, known.token_key)
+    steps = Executor(pool, step_calls, masked, timeout_s, stop, endings)
+    tools = Tools(
+        known.uplink, known.scripts, Steps(steps, endings, step_calls), known.values, known.triggers, stop,
+        settings.worker.max_crashes,
+    )  # fmt: skip
+    engine = FlowEngine(tools, known.triggers, known.values, report)
+    return Execution(known.scripts, executor, FlowVersions(known.uplink), engine, steps)
+
+
 def _work(settings: Settings, name: str, store: Store, pool: RunnerPool, stop: StopRequest) -> bool:
     lease_ms = settings.worker.lease_ttl_ms
     limits = Limits(settings.worker.max_crashes, settings.retention.dead_max)
@@ -89,16 +125,16 @@ def _work(settings: Settings, name: str, store: Store, pool: RunnerPool, stop: S
     box = SecretBox.load(settings, create=True)
     values = DeployedValues(uplink, box)
     triggers = Triggers(uplink)
-    calls = Calls(triggers, values, box.derive(PURPOSE))
     retention = Retention(uplink, settings.retention)
     chores = Chores()
     environments = ScriptEnvironments(Environments(settings.environments, settings.worker.python), uplink)
     scripts = Scripts(uplink, settings.cache / "scripts", environments)
     add = Traced(reporter.add).report if spans.is_on() else reporter.add
     report = Retrying(Sending(add, triggers).report, triggers, scripts).report
-    executor = Executor(pool, calls, values.masked, settings.worker.default_timeout_s, stop, report)
-    loop = WorkLoop(uplink, reporter, executor, scripts, settings.worker, stop, chores)
-    face = RqWorker(name, settings.redis_url, uplink, executor)
+    known = _Known(uplink, scripts, values, triggers, box.derive(PURPOSE))
+    execution = _make_execution(settings, pool, stop, known, report)
+    loop = WorkLoop(uplink, reporter, execution, settings.worker, stop, chores)
+    face = RqWorker(name, settings.redis_url, uplink, execution)
     chores.add(lease_ms / 1000 / BEATS_PER_LEASE / 2, uplink.keep_alive)
     chores.add(FOLLOW_EVERY_S, values.follow)
     chores.add(FOLLOW_EVERY_S, environments.follow)
@@ -110,9 +146,9 @@ def _work(settings: Settings, name: str, store: Store, pool: RunnerPool, stop: S
     chores.add(TIDY_EVERY_S, _tidy)
     for forget in (retention.prune, retention.prune_triggers, retention.expire_dead):
         chores.add(PRUNE_EVERY_S, forget)
-    chores.add(TELL_EVERY_S, LiveLog(uplink, executor, values.growing).tell)
+    chores.add(TELL_EVERY_S, LiveLog(uplink, execution, values.growing).tell)
 
-    EXECUTING.read_by(lambda: float(executor.current is not None))
+    EXECUTING.read_by(lambda: float(execution.current is not None))
     RUNNERS.read_by(lambda: len(pool))
     url = listen(settings.metrics, "worker", uplink.not_ready)
 

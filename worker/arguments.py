@@ -61,7 +61,7 @@ class Calls:
         trace = trace_of(claim.run_id, claim.execution, spec, message)
         environment = run_environment(claim.run_id, spec, token, iso_utc(began_ns), trace)
         if message is None:
-            context = _context(spec, job.attempt)
+            context = run_context(spec, job.attempt)
             if not spec.cause:
                 context["brokerless"] = True
             call = RunCall(claim.run_id, self._arguments(spec), None, context, "arguments", environment)
@@ -103,20 +103,22 @@ def message_call(
     The event is there only for a script that has a preprocessor; a script without one gets the payload alone, as
     Windmill does it. The payload goes as it was received: the child makes of it what signature and form ask for.
     """
-    context = _context(spec, attempt)
-    context["trigger"] = spec.trigger
-    context["topic"] = message.topic
-    context["qos"] = message.qos
-    context["captures"] = spec.captures
-    context["received_at"] = message.received_at
-    if message.properties is not None and message.properties.response_topic is not None:
-        context["response_topic"] = message.properties.response_topic
+    context = run_context(spec, attempt, message)
     event = mqtt_event(message) if with_event else None
     return RunCall(run_id, message.payload, event, context, form, environment)
 
 
-def _context(spec: RunSpec, attempt: int) -> dict[str, Any]:
+def run_context(spec: RunSpec, attempt: int, message: Envelope | None = None) -> dict[str, Any]:
+    """What `headrace.run` shows; `attempt` counts from 1, `message` is what made the run."""
     context: dict[str, Any] = {"idempotency_key": spec.idempotency_key, "attempt": attempt}
+    if message is not None:
+        context["trigger"] = spec.trigger
+        context["topic"] = message.topic
+        context["qos"] = message.qos
+        context["captures"] = spec.captures
+        context["received_at"] = message.received_at
+        if message.properties is not None and message.properties.response_topic is not None:
+            context["response_topic"] = message.properties.response_topic
     if spec.origin:
         context["origin"] = spec.origin
     if spec.parent is not None:

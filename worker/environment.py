@@ -50,3 +50,17 @@ def run_environment(
         if trace.state:
             variables["TRACESTATE"] = trace.state
     return variables
+
+
+def flow_environment(run_id: str, spec: RunSpec, key: str, step: str, token: str, scheduled_for: str) -> dict[str, str]:
+    """What a step of a flow finds: each step has a state of its own, whatever the iteration and the attempt."""
+    words = [word.partition("~")[0] for word in key.split("/") if not word.isdecimal()]
+    state = f"{spec.runnable}/{'.'.join(words)}/{spec.trigger.replace('/', '.') or 'user'}"
+    return run_environment(run_id, spec, token, scheduled_for) | {
+        "WM_FLOW_JOB_ID": run_id,
+        "WM_ROOT_FLOW_JOB_ID": spec.root or run_id,
+        "WM_FLOW_PATH": spec.runnable,
+        "WM_FLOW_STEP_ID": step,
+        "WM_STATE_PATH": state,
+        "WM_STATE_PATH_NEW": state,
+    }

@@ -8,7 +8,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Thread
 
-from shared.definitions import Script
+from shared.definitions import Flow, Script
 from shared.dependencies.environments import Environments
 from shared.deployment import NUMBER, TABLE, read_all, read_deployed, read_number
 from shared.errors import WorkspaceError
@@ -85,12 +85,14 @@ class ScriptEnvironments:
         self._ahead.put(self._environments.remove_unused)
 
     def _changed(self, store: Store) -> _Deployed:
-        """Scripts that were deployed since it was last asked for."""
+        """Scripts, and those that flows hold themselves, that were deployed since it was last asked for."""
         number = read_number(store.commands([NUMBER])[0])
         if number == self._number:
             return {}
         deployed = read_deployed(*store.commands([NUMBER, TABLE]))
         versions = deployed.of_kind("script")
+        for path, flow in read_all(store, deployed.of_kind("flow"), Flow).items():
+            versions |= {f"{path}/{step}": each.version for step, each in flow.own_code().items()}
         fresh = read_all(store, {path: each for path, each in versions.items() if each not in self._seen}, Script)
         self._number, self._seen = deployed.number, frozenset(versions.values())
         return fresh

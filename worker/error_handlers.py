@@ -93,7 +93,7 @@ class ErrorHandlers:
         """Windmill's, for the error handler of a trigger."""
         error = failed.last.error if failed.last and failed.last.error else _NOT_EXECUTED
         return {
-            "error": {**error, "step_id": _STEP},
+            "error": {**error, "step_id": error.get("step_id") or _STEP},
             "path": spec.runnable,
             "is_flow": spec.is_flow,
             "trigger_path": f"{_TRIGGER_KIND}/{trigger.path}",

@@ -7,17 +7,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
 from shared.errors import ConfigError, HeadraceError, InternalError
 from shared.events import emit
 from shared.metrics.catalogue import RUNNER_DEATHS
-from worker import outcomes
-from worker.arguments import Calls
+from worker.endings import Endings
 from worker.jobs import Job
-from worker.outcomes import Ended
 from worker.pool import RunnerPool
 from worker.runners.base import (
     RunCall,
@@ -68,8 +66,15 @@ class _Group(msgspec.Struct):
     kill_at: float = 0.0
 
 
+class Calls(Protocol):
+    """Makes the calls of runs."""
+
+    def call(self, job: Job, script: ScriptFiles) -> RunCall:
+        """The call that executes a run. Raises HeadraceError where it cannot be made: nothing may be executed then."""
+
+
 class Executor:
-    """Executes groups of started runs one after the other and hands each ending to `report`, exactly once.
+    """Executes groups of started runs one after the other and tells `endings` of each, exactly once.
 
     `begin` lets a group execute, `collect` stays with it to its end. A run that the runner's death left unexecuted is
     sent again to a fresh runner: only the one that was executing has crashed. A script that wants a process for each
@@ -83,14 +88,14 @@ class Executor:
         masked: Callable[[list[RunEvent]], list[RunEvent]],
         default_timeout_s: float,
         stop: StopRequest,
-        report: Callable[[Ended], None],
+        endings: Endings,
     ) -> None:
         self._pool = pool
         self._calls = calls
         self._masked = masked
         self._default_timeout_s = default_timeout_s
         self._stop = stop
-        self._report = report
+        self._endings = endings
         self._group: _Group | None = None
         self._prepared: dict[str, RunCall] = {}
         self._wishes: SimpleQueue[tuple[str, Verdict | None]] = SimpleQueue()
@@ -149,7 +154,7 @@ class Executor:
     def refuse(self, jobs: Sequence[Job], problem: RunErrorInfo) -> None:
         """Fail started runs that cannot be executed."""
         for job in jobs:
-            self._report(outcomes.refused(job, problem))
+            self._endings.refused(job, problem)
 
     def _send(self, group: _Group) -> None:
         """Send what waits to a warm runner, or a fresh one."""
@@ -243,9 +248,9 @@ class Executor:
         now = time.monotonic()
         duration_s = now - group.began_at
         if group.stopping == event.run_id and not event.ok:
-            self._report(outcomes.stopped(job, event.log, duration_s))
+            self._endings.stopped(job, event.log, duration_s)
         else:
-            self._report(outcomes.done(job, event, duration_s))
+            self._endings.done(job, event, duration_s)
         group.waiting.popleft()
         group.began_at = now
         if group.script.isolation == "fresh":
@@ -264,9 +269,9 @@ class Executor:
             verdict = "stopped"
         if verdict == "timed out":
             job = group.waiting.popleft()
-            self._report(outcomes.timed_out(job, self._timeout_s(job), death.log, loading=group.loading))
+            self._endings.timed_out(job, self._timeout_s(job), death.log, loading=group.loading)
         elif verdict == "stopped":
-            self._report(outcomes.stopped(group.waiting.popleft(), death.log, time.monotonic() - group.began_at))
+            self._endings.stopped(group.waiting.popleft(), death.log, time.monotonic() - group.began_at)
         elif death.current is not None:
             self._crash(group, death, time.monotonic() - group.began_at)
         else:
@@ -276,7 +281,7 @@ class Executor:
                 self._crash(group, death)
 
     def _crash(self, group: _Group, death: RunnerDied, duration_s: float | None = None) -> None:
-        self._report(outcomes.crashed(group.waiting.popleft(), death, duration_s))
+        self._endings.crashed(group.waiting.popleft(), death, duration_s)
 
     def _timeout_s(self, job: Job) -> float:
         asked = job.claim.timeout_s

@@ -21,13 +21,20 @@ class Job(msgspec.Struct, frozen=True):
 
     @property
     def version(self) -> str:
-        """The script version that it runs, '' where it runs none."""
+        """The version of the script or flow that it runs, '' where it runs none."""
         return self.spec.runnable_version if self.spec else ""
 
     @property
     def starts_alone(self) -> bool:
-        """QoS 2: its start is recorded and awaited on its own, so that no other run's crash can interrupt it."""
-        return self.claim.run_id.startswith("q2-")
+        """QoS 2: its start is recorded and awaited on its own, so that no other run's crash can interrupt it. A flow
+        takes as long as its steps do.
+        """
+        return self.claim.run_id.startswith("q2-") or self.is_flow
+
+    @property
+    def is_flow(self) -> bool:
+        """It runs a flow, not a script."""
+        return self.spec is not None and self.spec.is_flow
 
     @property
     def attempt(self) -> int:

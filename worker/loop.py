@@ -16,17 +16,15 @@ from shared import keys
 from shared.clock import iso_utc
 from shared.config import WorkerSettings
 from shared.events import emit
+from shared.runs import RunSpec
 from shared.scripts.call import Call
 from shared.scripts.worker import Claims, claim, read_claims, release, start
 from worker.backlog import Backlog
 from worker.batching import BatchSizer
 from worker.chores import Chores
-from worker.executor import Executor
-from worker.jobs import Job
+from worker.execution import Execution, Group, What
 from worker.measuring import measure_started
 from worker.reporting import Exchange, Reporter
-from worker.runners.base import RunErrorInfo, ScriptFiles
-from worker.scripts import Scripts
 from worker.stopping import StopRequest
 from worker.uplink import Uplink
 
@@ -37,17 +35,6 @@ PEEK_MIN_S = 0.01
 """A time-out of 0 would be for ever."""
 
 State = Literal["started", "idle", "busy", "suspended"]
-
-
-class _Group(msgspec.Struct, frozen=True):
-    """Runs of one script version that are started together."""
-
-    jobs: list[Job]
-    script: ScriptFiles | RunErrorInfo
-
-    @property
-    def version(self) -> str:
-        return self.jobs[0].version
 
 
 class _Asked(msgspec.Struct, frozen=True):
@@ -69,8 +56,7 @@ class WorkLoop:
         self,
         uplink: Uplink,
         reporter: Reporter,
-        executor: Executor,
-        scripts: Scripts,
+        execution: Execution,
         settings: WorkerSettings,
         stop: StopRequest,
         chores: Chores,
@@ -78,8 +64,7 @@ class WorkLoop:
         self.state: State = "started"
         self._uplink = uplink
         self._reporter = reporter
-        self._executor = executor
-        self._scripts = scripts
+        self._execution = execution
         self._sizer = BatchSizer(settings.batch_max, settings.batch_target_ms / 1000)
         self._poll_s = settings.poll_ms / 1000
         self._stop = stop
@@ -96,7 +81,7 @@ class WorkLoop:
 
         False: endings are left that Redis could not be told of. Raises NewerEnvelope when a newer release placed a run.
         """
-        started: _Group | None = None
+        started: Group | None = None
         try:
             while started or not (self._stop.requested or self._backlog.newer):
                 self._chores.run_due()
@@ -118,22 +103,20 @@ class WorkLoop:
         """Compare what Redis holds as ours with what is in hand, at the next occasion."""
         self._doubtful = True
 
-    def _next_group(self, wait_s: float = ENVIRONMENT_WAIT_S) -> _Group | None:
+    def _next_group(self, wait_s: float = ENVIRONMENT_WAIT_S) -> Group | None:
         jobs = self._backlog.take(self._sizer.group_size)
         if not jobs:
             return None
-        spec, problem = jobs[0].spec, jobs[0].problem
-        script = self._scripts.files(spec.runnable, spec.runnable_version) if spec else problem
-        if isinstance(script, ScriptFiles):
-            script = self._installed(script, wait_s)
-        if script is None:  # told to stop while waiting, or not to wait
+        spec = jobs[0].spec
+        what = self._found(spec, wait_s) if spec else jobs[0].problem
+        if what is None:  # told to stop while waiting, or not to wait
             self._backlog.put_back(jobs)
             return None
-        return _Group(jobs, script)
+        return Group(jobs, what)
 
-    def _installed(self, script: ScriptFiles, wait_s: float) -> ScriptFiles | RunErrorInfo | None:
-        """The script, once its packages are there; what else waits is given back meanwhile, for other workers."""
-        while (found := self._scripts.installed(script, wait_s)) is None and wait_s and not self._stop.requested:
+    def _found(self, spec: RunSpec, wait_s: float) -> What | None:
+        """What is to be executed, once its packages are there; what else waits is given back meanwhile, for others."""
+        while (found := self._execution.find(spec, wait_s)) is None and wait_s and not self._stop.requested:
             self._tick()
         return found
 
@@ -160,52 +143,46 @@ class WorkLoop:
         if self._uplink.attempt(lambda store: store.commands([peek])) is None:
             self._uplink.nap()
 
-    def _execute(self, started: _Group) -> _Group | None:
+    def _execute(self, started: Group) -> Group | None:
         """Let these execute and meanwhile prepare the next ones, which are given back as started."""
         self.state = "busy"
-        following: _Group | None = None
-        if self._sizer.is_full(started.version, len(started.jobs)):
+        following: Group | None = None
+        if not started.is_flow and self._sizer.is_full(started.version, len(started.jobs)):
             held_s = self._cost_s(started)
             following = self._following(held_s)
             self._ask_on(following, held_s + (self._cost_s(following) if following else 0.0))
         began = time.monotonic()
-        self._begin(started)
-        self._executor.collect(self._tick)
+        self._execution.begin(started)
+        self._execution.collect(self._tick)
         elapsed_s = time.monotonic() - began
         self._sizer.observe(started.version, len(started.jobs), elapsed_s)
         self._reporter.worked(elapsed_s)
         answers = self._hear()
         return self._start(following, answers) if following else None
 
-    def _begin(self, group: _Group) -> None:
-        if isinstance(group.script, RunErrorInfo):
-            self._executor.refuse(group.jobs, group.script)
-        else:
-            self._executor.begin(group.script, group.jobs)
-
-    def _following(self, held_s: float) -> _Group | None:
+    def _following(self, held_s: float) -> Group | None:
         """What may be recorded as started while others execute: nothing of QoS 2, and only where all ends soon."""
         if self._stop.requested or self._doubtful or (group := self._next_group(wait_s=0)) is None:
             return None
-        if group.jobs[0].starts_alone or not self._sizer.fits(held_s + self._cost_s(group)):
+        if group.starts_alone or not self._sizer.fits(held_s + self._cost_s(group)):
             self._backlog.put_back(group.jobs)
             return None
         return group
 
-    def _cost_s(self, group: _Group) -> float:
+    def _cost_s(self, group: Group) -> float:
         return self._sizer.cost_s(group.version, len(group.jobs))
 
-    def _ask(self, group: _Group | None, held_s: float) -> list[bool] | None:
+    def _ask(self, group: Group | None, held_s: float) -> list[bool] | None:
         """One round trip: record endings, start these, claim more if there is room for it.
 
         For each run whether it was started. None: not known, or Redis did not know that we live.
         """
         self._ask_on(group, held_s)
-        if group and isinstance(group.script, ScriptFiles):
-            self._executor.prepare(group.script, group.jobs)
+        if group:
+            self._execution.prepare(group)
         return self._hear()
 
-    def _ask_on(self, group: _Group | None, held_s: float) -> None:
+    def _ask_on(self, group: Group | None, held_s: float) -> None:
         """The same, without waiting for the answer: Redis works while the code does."""
         starting: list[Call[Any]] = [self._starting(group)] if group else []
         claiming: list[Call[Any]] = []
@@ -226,7 +203,7 @@ class WorkLoop:
                 self._answers = replies[0] if asked.starts else None
         return self._answers
 
-    def _start(self, group: _Group, answers: list[bool] | None) -> _Group | None:
+    def _start(self, group: Group, answers: list[bool] | None) -> Group | None:
         """What of the group is to be executed, by the answers to `_ask`: the right to it is this worker's alone."""
         while answers is None:
             replies = self._reporter.insist([self._starting(group)])
@@ -237,9 +214,9 @@ class WorkLoop:
                 self._uplink.lapsed()
         jobs = [job for job, ours in zip(group.jobs, answers, strict=True) if ours]
         measure_started(jobs)
-        return _Group(jobs, group.script) if jobs else None
+        return Group(jobs, group.what) if jobs else None
 
-    def _starting(self, group: _Group) -> Call[Any]:
+    def _starting(self, group: Group) -> Call[Any]:
         return start(self._uplink.name, iso_utc(time.time_ns()), [job.claim for job in group.jobs])
 
     def _claiming(self, count: int) -> list[Call[Any]]:

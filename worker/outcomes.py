@@ -11,6 +11,7 @@ import msgspec
 
 from shared.create_runs import HANDLER_ORIGIN
 from shared.run_record import Noted
+from shared.scripts.call import Call
 from shared.scripts.worker import Ending
 from shared.scripts.worker import Outcome as Word
 from worker.jobs import Job
@@ -35,7 +36,8 @@ class Raised(msgspec.Struct, frozen=True, gc=False):
 class Ended(msgspec.Struct, frozen=True, gc=False):
     """An ending and the event that tells of it; `detail` are the event's own fields. `raised`: by its code's fault.
 
-    `answer` is what code that went well has said, `duration_s` how long it has executed, None where it has not.
+    `record` is carried out just before the ending is recorded, `answer` is what code that went well has said,
+    `duration_s` how long it has executed, None where it has not.
     """
 
     job: Job
@@ -45,6 +47,7 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
     raised: Raised | None = None
     answer: RunDone | None = None
     duration_s: float | None = None
+    record: Call[Any] | None = None
 
 
 def done(job: Job, answer: RunDone, duration_s: float) -> Ended:
@@ -102,6 +105,18 @@ def crashed(job: Job, death: RunnerDied, duration_s: float | None = None) -> End
     traceback = packed_text(f"{cause}\n{tail}" if tail else cause)
     ending = _ending(job, "crashed", log=death.log, error=_error_json(problem), traceback=traceback)
     return Ended(job, ending, "run.crashed", {"reason": cause, "exit_status": death.returncode}, duration_s=duration_s)
+
+
+def interrupted(job: Job, error: RunErrorInfo) -> Ended:
+    """A step of the flow was cut off, nobody knows how far it got, and the flow has not handled that."""
+    heading = f"{error.name}: {error.message}"
+    ending = _ending(job, "interrupted", traceback=packed_text(error.stack or heading), error=_error_json(error))
+    return Ended(job, ending, "run.crashed", {"reason": error.message, "exit_status": None})
+
+
+def recorded(ended: Ended, record: Call[Any]) -> Ended:
+    """The same, with something to be recorded just before."""
+    return msgspec.structs.replace(ended, record=record)
 
 
 def retried(ended: Ended, delay_s: int) -> Ended:

@@ -35,6 +35,7 @@ class Reporter:
         self._worked_s = 0.0
         self._telling = 0
         self._telling_ms = 0
+        self._before = 0
         self._telling_s = 0.0
         self._exchange: Exchange | None = None
         self._underway: Underway | None = None
@@ -88,13 +89,17 @@ class Reporter:
 
     def _with_endings(self, calls: Sequence[Call[Any]]) -> list[Call[Any]]:
         self._telling = len(self._ended)
+        self._before = 0
         if not self._ended:
             return list(calls)
         now_ns = time.time_ns()
         endings = [ended.ending for ended in self._ended]
         now_ms = self._telling_ms = now_ns * 1000 // NS_PER_S
         self._telling_s = round(self._worked_s, 6) if self._worked_s >= WORKED_STEP_S else 0
-        return [finish(self._uplink.name, iso_utc(now_ns), now_ms, self._limits, self._telling_s, endings), *calls]
+        before = [ended.record for ended in self._ended if ended.record is not None]
+        self._before = len(before)
+        told = finish(self._uplink.name, iso_utc(now_ns), now_ms, self._limits, self._telling_s, endings)
+        return [*before, told, *calls]
 
     def _settle(self, calls: Sequence[Call[Any]], replies: list[Any] | None) -> list[Any] | None:
         if replies is None or len(replies) == len(calls):
@@ -102,11 +107,12 @@ class Reporter:
         told, self._ended = self._ended[: self._telling], self._ended[self._telling :]
         self._bytes = sum(map(_size, self._ended))
         self._worked_s -= self._telling_s
-        measure_ended(told, replies[0], self._telling_ms)
-        for ended, state in zip(told, replies[0], strict=True):
+        states, rest = replies[self._before], replies[self._before + 1 :]
+        measure_ended(told, states, self._telling_ms)
+        for ended, state in zip(told, states, strict=True):
             if self._show_finished or ended.event != "run.finished":
                 _tell(ended, state)
-        return replies[1:]
+        return rest
 
 
 class Exchange:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from shared.definitions import ExponentialRetry, Retry
+from shared.retry_policy import ExponentialRetry, Retry
 
 MAX_INTERVAL_S = 6 * 3600
 """No retry waits longer."""

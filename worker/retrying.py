@@ -10,10 +10,11 @@ from typing import Any, Protocol
 
 import msgspec
 
-from shared.definitions import Retry, Trigger
+from shared.definitions import Trigger
 from shared.envelope import Envelope
 from shared.errors import ExpressionError, HeadraceError
 from shared.expressions import Expression, compile_expression
+from shared.retry_policy import Retry
 from worker.jobs import Job
 from worker.outcomes import Ended, Raised, retried, with_message
 from worker.retry import next_delay_s

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import msgspec
 
-from shared.definitions import Retry, Script, Trigger
+from shared.definitions import Script, Trigger
 from shared.deployment import definition_command, read_definition
 from shared.errors import HeadraceError, StoreUnavailable, WorkspaceError
+from shared.retry_policy import Retry
 from worker.environments import ScriptEnvironments
 from worker.runners.base import Form, RunErrorInfo, ScriptFiles
 from worker.runners.materialise import materialise
@@ -71,6 +72,7 @@ def on_disk(cache_dir: Path, version: str, script: Script) -> ScriptFiles:
         memory_mib=script.memory_mib,
         output_bytes=script.output_bytes,
         parameters=tuple(script.parameters),
+        function=script.function,
         lock=script.lock if script.language == "python3" else "",
     )
 

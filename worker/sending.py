@@ -62,10 +62,10 @@ class Sending:
         if trigger is not None and (reply := _reply(ended, trigger, messages)) is not None:
             messages.append(reply)
         numbered = enumerate(messages, start=1)
-        return [_entry(address(job, cause, trigger, message, number)) for number, message in numbered]
+        return [entry(address(job, cause, trigger, message, number)) for number, message in numbered]
 
 
-def address(job: Job, cause: str, trigger: Trigger | None, message: Message, number: int) -> Outgoing:
+def address(job: Job, cause: str, trigger: Trigger | None, message: Message, number: int | str) -> Outgoing:
     """The message as it goes into an outbox. Raises UserError where no broker is known."""
     broker = message.broker or (trigger.broker if trigger else None)
     if broker is None:
@@ -97,7 +97,8 @@ def _with_trace(job: Job, said: tuple[tuple[str, str], ...]) -> tuple[tuple[str,
     return (*said, *trace_properties(run))
 
 
-def _entry(outgoing: Outgoing) -> tuple[str, str, bytes]:
+def entry(outgoing: Outgoing) -> tuple[str, str, bytes]:
+    """Broker, trigger ('?' none), and the message, as a verb puts it into an outbox."""
     return outgoing.broker, outgoing.trigger or "?", encode_outgoing(outgoing)
 
 

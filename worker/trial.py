@@ -6,36 +6,21 @@ import base64
 import binascii
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from shared.clock import iso_utc
-from shared.config import Settings
 from shared.definitions import Script, encode_definition
-from shared.dependencies.environments import Environments
 from shared.envelope import ENVELOPE_VERSION, Envelope, Properties, QoS
 from shared.errors import UserError
 from shared.runs import RunSpec
-from worker.app import runner_maker
 from worker.arguments import message_call, tell_trace, trace_of
 from worker.environment import run_environment
-from worker.runners.base import (
-    Form,
-    Message,
-    RunCall,
-    RunDone,
-    RunErrorInfo,
-    Runner,
-    RunnerBroken,
-    RunnerDied,
-    RunnerReady,
-)
-from worker.scripts import on_disk
+from worker.here import Here
+from worker.runners.base import Form, Message, RunCall, RunErrorInfo
 
 RUN_ID = "q0-trial-1-1"
-_TICK_S = 0.2
 
 
 class _V5(msgspec.Struct, frozen=True):
@@ -72,12 +57,16 @@ class _Saved(msgspec.Struct, frozen=True):
 
 
 class Given(msgspec.Struct, frozen=True):
-    """What a script is run on: a message, arguments of `main` (JSON), or both: then `main` gets the arguments."""
+    """What code is run on: a message, arguments of `main` or of a flow (JSON), or both: then the arguments count.
+
+    `environment`: further variables that it finds.
+    """
 
     event: Event | None = None
     captures: dict[str, str] = {}
     args: bytes | None = None
     form: Form = "windmill"
+    environment: dict[str, str] = {}
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -111,23 +100,11 @@ def read_event(text: bytes, runnable: str, where: str) -> Given:
     return Given(event, captures)
 
 
-def execute(script: Script, given: Given, settings: Settings, folder: Path, timeout_s: float) -> Outcome:
-    """Run it in a runner of its own, which is gone afterwards; `folder` is for its files. Raises HeadraceError for what
-    keeps it from being begun.
-    """
+def execute(script: Script, given: Given, here: Here, timeout_s: float) -> Outcome:
+    """Run it in one of these runners. Raises HeadraceError for what keeps it from being begun."""
     version, _ = encode_definition(script)
-    files = on_disk(folder, version, script)
-    if files.lock:
-        packages = Environments(settings.environments, settings.worker.python).prepare(files.lock)
-        files = msgspec.structs.replace(files, dependencies=(str(packages),))
-    runner = runner_maker(settings)(files)
-    runner.start()
     began = time.monotonic()
-    try:
-        runner.send([_call(script, version, given)])
-        done = _wait(runner, timeout_s)
-    finally:
-        runner.close(1.0)
+    done = here.run(script, version, _call(script, version, given), timeout_s)
     return Outcome(
         script.path, version, done.ok, _json(done.result_json), done.error, done.log, _json(done.arguments_json),
         round((time.monotonic() - began) * 1000, 3), done.messages if done.ok else (),
@@ -138,9 +115,9 @@ def _call(script: Script, version: str, given: Given) -> RunCall:
     event = given.event
     trigger = event.trigger_path if event else ""
     spec = RunSpec(trigger, script.path, version, "trial", given.captures, b"", given.args, "" if event else "api")
-    message = _message(event) if event else None
+    message = message_of(event) if event else None
     trace = trace_of(RUN_ID, RUN_ID, spec, message)
-    environment = run_environment(RUN_ID, spec, "", iso_utc(time.time_ns()), trace)
+    environment = run_environment(RUN_ID, spec, "", iso_utc(time.time_ns()), trace) | given.environment
     if message is None:
         context = {"idempotency_key": "trial", "attempt": 1, "origin": "api"}
         return RunCall(RUN_ID, given.args or b"{}", None, context, "arguments", environment)
@@ -152,7 +129,8 @@ def _call(script: Script, version: str, given: Given) -> RunCall:
     return msgspec.structs.replace(call, payload=given.args, event=None, form="arguments")
 
 
-def _message(event: Event) -> Envelope:
+def message_of(event: Event) -> Envelope:
+    """The message that a captured event was made of."""
     v5 = event.v5
     properties = None if v5 is None else Properties(
         v5.payload_format_indicator, None, v5.content_type, v5.response_topic,
@@ -163,27 +141,6 @@ def _message(event: Event) -> Envelope:
         ENVELOPE_VERSION, event.trigger_path, "", event.topic, base64.b64decode(event.payload), event.qos, event.retain,
         False, event.pkid, time.time_ns() // 1_000_000, 5 if v5 else 4, [], properties,  # noqa: FBT003 - in wire order
     )  # fmt: skip
-
-
-def _wait(runner: Runner, timeout_s: float) -> RunDone:
-    """The end of the one run, whatever it is. The time counts from when the script is loaded."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        late = time.monotonic() >= deadline
-        for event in runner.kill() if late else runner.poll(_TICK_S):
-            match event:
-                case RunDone():
-                    return event
-                case RunnerReady():
-                    deadline = time.monotonic() + timeout_s
-                case RunnerDied(killed=True):
-                    problem = RunErrorInfo("TimeoutError", f"it took longer than {timeout_s:g} s and was ended")
-                    return RunDone(RUN_ID, ok=False, error=problem, log=event.log)
-                case RunnerDied():
-                    text = event.log or event.stderr_tail
-                    return RunDone(RUN_ID, ok=False, error=RunErrorInfo("RunnerDied", f"it {event.cause}"), log=text)
-                case RunnerBroken():
-                    pass
 
 
 def _json(text: bytes | None) -> Any:

@@ -158,8 +158,7 @@ async def flows(work: Blocking, path_start: Text = "", limit: Many = 250, cursor
         paths, more = _page(versions, path_start, limit, cursor)
         found = read_all(store, {path: versions[path] for path in paths}, Flow)
         items = [
-            FlowItem(path, versions[path], len(each.value.get("modules") or []), users.get(path, []))
-            for path, each in found.items()
+            FlowItem(path, versions[path], len(each.value.modules), users.get(path, [])) for path, each in found.items()
         ]
         return FlowItems(items, more)
 

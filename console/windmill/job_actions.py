@@ -19,6 +19,7 @@ from console.windmill import job_objects
 from shared.again import Edits, run_again
 from shared.config import Settings
 from shared.expressions import compile_expression
+from shared.flow_restart import restart_run
 from shared.runs import LIVE
 from shared.store import Store
 
@@ -44,6 +45,13 @@ class Again(msgspec.Struct, frozen=True):
     job_ids: Annotated[list[str], msgspec.Meta(max_length=MOST)]
     script_options_by_path: dict[str, RunnableOptions] = {}
     flow_options_by_path: dict[str, RunnableOptions] = {}
+
+
+class Restart(msgspec.Struct, frozen=True):
+    """Body of restart."""
+
+    step_id: str
+    branch_or_iteration_n: int | None = None
 
 
 @post(
@@ -83,17 +91,28 @@ async def batch_rerun(
     lines = []
     for run_id in data.job_ids:
         found = await runs.get(run_id, caller)
-        options = data.script_options_by_path.get(found.details.run.runnable or "") or RunnableOptions()
+        by_path = data.flow_options_by_path if found.details.is_flow else data.script_options_by_path
+        options = by_path.get(found.details.run.runnable or "") or RunnableOptions()
         lines.append(await work(_again, found, options, settings.worker.default_timeout_s))
     note.tell("run again", after={"runs": data.job_ids, "new": lines})
     return created("\n".join(lines))
 
 
 @post("/jobs/restart/f/{run_id:str}", status_code=201, opt=needs("operate"))
-async def restart_flow(run_id: str, runs: Runs, caller: Caller) -> Response[str]:
-    """Only flows have steps to restart at."""
-    await runs.get(run_id, caller)
-    raise bad_request(f"job {run_id} is not a flow: it has no step to be restarted at")
+async def restart_flow(
+    run_id: str, data: Restart, runs: Runs, work: Blocking, caller: Caller, note: Note
+) -> Response[str]:
+    """Run a flow again from one of its steps on, as a new run; answers with its id.
+
+    What came before is taken over. The step may stand in an iteration or branch: by its number, or as `l/3/x`.
+    """
+    found = await runs.get(run_id, caller)
+    step = data.step_id
+    if data.branch_or_iteration_n is not None:
+        step = f"{step}/{data.branch_or_iteration_n}"
+    new = await work(restart_run, found.id, step, None)
+    note.tell("run again", found.id, after={"from": step, "new": new})
+    return created(new)
 
 
 def _again(store: Store, found: Found, options: RunnableOptions, default_timeout_s: float) -> str:

@@ -15,8 +15,11 @@ from console.needs import needs
 from console.runs import Found, Runs
 from console.windmill import job_objects
 from console.windmill.filtering import languages_of
+from console.windmill.flow_status import find_step, flow_status
 from console.windmill.lock_requests import read_lock
 from console.workspace import Workspace
+from shared.flow_show import read_steps
+from shared.flow_tree import all_logs
 from shared.store import AsyncStore
 
 
@@ -96,10 +99,23 @@ async def get_args(run_id: str, runs: Runs, caller: Caller) -> Response[bytes]:
 
 
 @get("/jobs/result_by_id/{run_id:str}/{node:str}", opt=needs("read", runs=True))
-async def result_by_id(run_id: str, node: str, runs: Runs, caller: Caller) -> Response[bytes]:
-    """Only flows have steps."""
-    await runs.get(run_id, caller)
-    raise bad_request(f"job {run_id} is not a flow: it has no step {node}")
+async def result_by_id(run_id: str, node: str, runs: Runs, work: Blocking, caller: Caller) -> Response[bytes]:
+    """The result of a step of a flow that has ended."""
+    found = await runs.get(run_id, caller)
+    if not found.details.is_flow:
+        raise bad_request(f"job {run_id} is not a flow: it has no step {node}")
+    step = find_step(await work(read_steps, found.id, found.details.run.state), node)
+    if step is None or not step.ended_at:
+        raise not_found(f"job {run_id} has no result of a step {node}")
+    return as_json({"error": step.error} if step.state == "failed" else step.result)
+
+
+@get("/jobs_u/get_flow_all_logs/{run_id:str}", opt=needs("read", runs=True))
+async def get_all_logs(run_id: str, runs: Runs, work: Blocking, caller: Caller) -> Response[str]:
+    """What each step has printed."""
+    found = await runs.get(run_id, caller)
+    logs = all_logs(await work(read_steps, found.id, found.details.run.state))
+    return as_text("".join(f"--- step {key}\n{log}" for key, log in logs) or await runs.log(found))
 
 
 @get("/jobs/resume_urls/{run_id:str}/{nonce:int}", opt=needs("operate", runs=True))
@@ -126,7 +142,10 @@ async def get_progress(run_id: str, runs: Runs, caller: Caller) -> Response[byte
 
 async def _job(found: Found, content: Workspace, work: Blocking) -> dict[str, Any]:
     languages = await work(languages_of, [found])
-    return job_objects.job_object(found, content.name, languages.get(found.details.run.runnable_version or "", ""))
+    job = job_objects.job_object(found, content.name, languages.get(found.details.run.runnable_version or "", ""))
+    if found.details.is_flow:
+        job["flow_status"] = flow_status(await work(read_steps, found.id, found.details.run.state), found.id)
+    return job
 
 
 async def _ended(run_id: str, runs: Runs, caller: Caller) -> Found:
@@ -146,6 +165,6 @@ routes = Router(
     "/",
     route_handlers=[
         worker_is_draining, get_user_state, set_user_state, get_job, get_completed, get_root_job_id, get_result,
-        get_result_maybe, get_logs, get_args, result_by_id, resume_urls, set_progress, get_progress,
+        get_result_maybe, get_logs, get_args, result_by_id, get_all_logs, resume_urls, set_progress, get_progress,
     ],
 )  # fmt: skip

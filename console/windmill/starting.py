@@ -25,7 +25,7 @@ from console.windmill.waiting import wait_for
 from console.workspace import Workspace
 from shared.config import Settings
 from shared.create_runs import Family, Origin, known_as, make_run
-from shared.definitions import Script
+from shared.definitions import FLOW_TIMEOUT_S, Flow, Script
 from shared.tracing.context import parse
 from shared.tracing.runs import carried
 
@@ -61,6 +61,11 @@ class Starter:
         version, script = await self.content.script(path.strip("/"))
         return await self._start(version, script, arguments, "api")
 
+    async def flow(self, path: str, arguments: bytes) -> str:
+        """The version of a flow that is deployed now."""
+        version, flow = await self.content.flow(path.strip("/"))
+        return await self._start(version, flow, arguments, "api")
+
     async def by_version(self, version: str, arguments: bytes) -> str:
         """This version of a script."""
         return await self._start(version, await self.content.script_version(version), arguments, "api")
@@ -88,17 +93,19 @@ class Starter:
         others = {name: value for name, value in self.request.query_params.items() if name not in _OF_THE_ROUTE}
         return msgspec.json.encode(found | others)
 
-    async def _start(self, version: str, script: Script, arguments: bytes, origin: Origin) -> str:
+    async def _start(self, version: str, runnable: Script | Flow, arguments: bytes, origin: Origin) -> str:
         options = _options(self.request)
         arguments = await self.content.referring(arguments)
-        timeout_s = math.ceil(script.timeout_s or self._settings.worker.default_timeout_s)
+        is_flow = isinstance(runnable, Flow)
+        default_s = FLOW_TIMEOUT_S if is_flow else self._settings.worker.default_timeout_s
+        timeout_s = math.ceil(runnable.timeout_s or default_s)
         family = await self.runs.family(self.request.user)
         headers = self.request.headers
         said = parse(headers.get("traceparent", ""), headers.get("tracestate", ""))
         if said is not None:  # of a client that records spans itself
             family = msgspec.structs.replace(family or Family("", ""), trace=carried(said))
         made_by: Origin = "child" if family and family.parent and origin == "api" else origin
-        run = make_run(script.path, version, timeout_s, arguments, made_by, family)
+        run = make_run(runnable.path, version, timeout_s, arguments, made_by, family, is_flow=is_flow)
         run = known_as(run, options.job_id) if options.job_id else run
         if not await self.runs.create(msgspec.structs.replace(run, due_ms=options.due_ms)):
             raise conflict(f"job {options.job_id} already exists")
@@ -158,9 +165,15 @@ async def preview_and_wait(starter: Starter) -> Response[Any]:
 
 
 @post("/jobs/run/f/{path:path}", opt=needs("operate", runs=True))
-async def run_flow(path: str) -> Response[str]:
-    """Flows are kept, and not executed yet."""
-    raise bad_request(f"{path.strip('/')} cannot be run: flows are not executed yet")
+async def run_flow(path: str, starter: Starter) -> Response[str]:
+    """Queue a run of the version of a flow that is deployed now; answers with its id."""
+    return created(await starter.flow(path, await starter.body()))
+
+
+@post("/jobs/run_wait_result/f/{path:path}", opt=needs("operate", runs=True))
+async def run_flow_and_wait(path: str, starter: Starter) -> Response[Any]:
+    """Run a flow and answer with its result; whoever goes away cancels it."""
+    return await wait_for(starter.runs, await starter.flow(path, await starter.body()), starter.request)
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -202,6 +215,6 @@ routes = Router(
     "/",
     route_handlers=[
         run_by_path, run_by_hash, run_preview, run_and_wait, get_and_wait, run_version_and_wait, preview_and_wait,
-        run_flow,
+        run_flow, run_flow_and_wait,
     ],
 )  # fmt: skip

@@ -19,6 +19,7 @@ from shared.dependencies.needs import Need, find_needs
 from shared.dependencies.uv import UvFailed, resolve
 from shared.errors import WorkspaceError
 from shared.workspace import Workspace
+from shared.workspace.flows import code_key
 from shared.workspace.problems import Problems
 
 AT_ONCE = 4
@@ -60,11 +61,13 @@ class Dependencies:
         return cls(settings.worker.python, settings.environments if here else None, **options)
 
     def lock(self, workspace: Workspace, deployed: Mapping[str, Script]) -> Workspace:
-        """The workspace with the locks of its Python scripts. Asks nobody where nothing has changed since `deployed`.
+        """The workspace with the locks of its Python scripts, and of those that its flows hold themselves.
 
-        Raises WorkspaceError for what cannot be resolved, ConfigError for an interpreter that cannot be run.
+        Asks nobody where nothing has changed since `deployed`, which holds both by their keys (`all_scripts`). Raises
+        WorkspaceError for what cannot be resolved, ConfigError for an interpreter that cannot be run.
         """
-        python = [script for script in workspace.scripts.values() if script.language == "python3" and not script.lock]
+        scripts = all_scripts(workspace)
+        python = {key: each for key, each in scripts.items() if each.language == "python3" and not each.lock}
         if not python:
             return workspace
         interpreter = probe(self._python)
@@ -72,12 +75,12 @@ class Dependencies:
             {} if self._upgrade else {self._key(each.requirements, each.python): each.lock for each in _own(deployed)}
         )
         problems = Problems()
-        scripts, asked = dict(workspace.scripts), dict[str, list[Need]]()
-        for script in python:
-            if (kept := self._unchanged(script, deployed.get(script.path), interpreter)) is not None:
-                scripts[script.path] = kept
+        asked: dict[str, list[Need]] = {}
+        for name, script in python.items():
+            if (kept := self._unchanged(script, deployed.get(name), interpreter)) is not None:
+                scripts[name] = kept
             elif needs := find_needs(script, interpreter, problems):
-                asked[script.path] = needs
+                asked[name] = needs
         problems.check("what scripts need")
         keys = {path: self._key([need.text for need in needs], interpreter.version) for path, needs in asked.items()}
         self._resolve({key for key in keys.values() if key not in known})
@@ -89,7 +92,8 @@ class Dependencies:
                 replaced = {"requirements": list(key[0]), "python": interpreter.version, "lock": lock}
                 scripts[path] = msgspec.structs.replace(scripts[path], **replaced)
         problems.check("what scripts need")
-        return msgspec.structs.replace(workspace, scripts=scripts, warnings=[*workspace.warnings, *problems.warnings])
+        locked = with_scripts(workspace, scripts)
+        return msgspec.structs.replace(locked, warnings=[*workspace.warnings, *problems.warnings])
 
     def install(self, scripts: Iterable[Script]) -> None:
         """Make the environments of these scripts. Raises WorkspaceError that names those for which it failed."""
@@ -138,6 +142,23 @@ class Dependencies:
             self._say(f"resolving packages: {_few([name for key in wanted for name in key[0]])}")
             with ThreadPoolExecutor(min(AT_ONCE, len(wanted))) as pool:
                 self._resolved.update(zip(wanted, pool.map(attempt, wanted), strict=True))
+
+
+def all_scripts(workspace: Workspace) -> dict[str, Script]:
+    """The scripts by path, and those that flows hold themselves by `code_key`."""
+    code = {
+        code_key(path, step): script for path, flow in workspace.flows.items() for step, script in flow.code.items()
+    }
+    return {**workspace.scripts, **code}
+
+
+def with_scripts(workspace: Workspace, scripts: Mapping[str, Script]) -> Workspace:
+    """The workspace with these scripts instead of its own, by the same keys."""
+    flows = {
+        path: msgspec.structs.replace(flow, code={step: scripts[code_key(path, step)] for step in flow.code})
+        for path, flow in workspace.flows.items()
+    }
+    return msgspec.structs.replace(workspace, scripts={path: scripts[path] for path in workspace.scripts}, flows=flows)
 
 
 def _own(deployed: Mapping[str, Script]) -> Iterable[Script]:

@@ -23,6 +23,7 @@ _USERS = {
     "suspended": "Suspended triggers",
     "alerts": "Alerts",
     "outgoing": "Outboxes",
+    "flows": "Flows",
 }
 """Modules that hold the stubs, and who uses them."""
 

@@ -7,6 +7,11 @@ local function many(command, key, args)
   for from = 1, #args, 2000 do redis.call(command, key, unpack(args, from, math.min(from + 1999, #args))) end
 end
 
+-- Fields and values among the arguments into a hash, however many.
+local function put(key, args, from, to)
+  for at = from, to, 2000 do redis.call('HSET', key, unpack(args, at, math.min(at + 1999, to))) end
+end
+
 -- Some fields of a hash, however many; false where there is none.
 local function pick(key, fields)
   if #fields == 0 then return {} end
@@ -94,9 +99,19 @@ local function drop_dead(dead_key, letters_key, id, otherwise)
   return 1
 end
 
--- Forget a run that has ended. Its registry is the caller's business.
-local function forget_run(runs_key, of_trigger_key, dead_key, letters_key, id)
+-- Forget a run that has ended, and with a flow its parts. Its registry is the caller's business, those of the parts are not.
+local forget_run
+function forget_run(runs_key, of_trigger_key, dead_key, letters_key, id)
   drop_dead(dead_key, letters_key, id)
+  if redis.call('UNLINK', 'headrace:flow:' .. id) == 1 then
+    for _, child in ipairs(redis.call('ZRANGE', 'headrace:children:' .. id, 0, -1)) do
+      local h = redis.call('HMGET', 'rq:job:' .. child, 'part', 'status', 'state')
+      if h[1] and not is_live(h[2], h[3]) then
+        for _, registry in ipairs({'finished', 'failed', 'canceled'}) do redis.call('ZREM', 'rq:' .. registry .. ':headrace', child) end
+        forget_run(runs_key, nil, dead_key, letters_key, child)
+      end
+    end
+  end
   redis.call('UNLINK', 'rq:job:' .. id, 'rq:results:' .. id, 'headrace:children:' .. id, 'headrace:log:' .. id)
   redis.call('ZREM', runs_key, id)
   if of_trigger_key then redis.call('ZREM', of_trigger_key, id) end
@@ -124,12 +139,107 @@ local function bury(dead_key, letters_key, id, now_ms, dead_max, trigger, letter
 end
 
 local function read_job(id)
-  local h = redis.call('HMGET', 'rq:job:' .. id, 'status', 'state', 'trigger', 'source', 'crashes', 'execution', 'attempts', 'started_at', 'handler')
+  local h = redis.call('HMGET', 'rq:job:' .. id, 'status', 'state', 'trigger', 'source', 'crashes', 'execution', 'attempts', 'started_at', 'handler',
+    'part', 'parent', 'position')
   return {
     id = id, key = 'rq:job:' .. id, qos = string.sub(id, 2, 2), status = h[1], state = h[2],
     trigger = h[3] or '?', source = h[4] or nil, crashes = tonumber(h[5] or 0), execution = h[6] or '', attempts = tonumber(h[7] or 0),
-    started_at = h[8] or '', handler = h[9],
+    started_at = h[8] or '', handler = h[9], part = h[10] or nil, parent = h[11] or nil, position = tonumber(h[12] or 0),
   }
+end
+
+-- Let go of a flow that executes, for so many ms.
+local function park(job, exec, claims, started, scheduled, ms)
+  local time = redis.call('TIME')
+  redis.call('HDEL', claims, job.id)
+  redis.call('ZREM', started, job.id .. ':' .. exec)
+  redis.call('HSET', job.key, 'status', 'scheduled', 'state', 'scheduled', 'worker_name', '', 'attempts', math.max(0, job.attempts - 1))
+  redis.call('ZADD', scheduled, time[1] + time[2] / 1000000 + ms / 1000, job.id)
+  move(job, 'running', 'scheduled')
+end
+
+-- What waits in RQ's scheduled registry for something else than its time is queued.
+local function wake(job, first)
+  if job.status ~= 'scheduled' or job.state ~= 'scheduled' or redis.call('ZREM', 'rq:scheduled:headrace', job.id) == 0 then return false end
+  redis.call('HSET', job.key, 'status', 'queued', 'state', 'queued')
+  redis.call(first and 'LPUSH' or 'RPUSH', 'rq:queue:headrace', job.id)
+  move(job, 'scheduled', 'queued')
+  return true
+end
+
+-- A part of a flow has ended: its flow is told, once, what of (state, and result or error); another part may begin, and the last one wakes the flow.
+local function tell_parent(job, state, text)
+  if not job.part then return end
+  local flow = 'headrace:flow:' .. job.parent
+  local fan = string.match(job.part, '^(.*)/%d+$')
+  local h = redis.call('HMGET', flow, fan .. '!next', fan .. '!total', fan .. '!base')
+  if not h[1] or redis.call('HSETNX', flow, job.part, state .. ' ' .. (text or '')) == 0 then return end
+  local next, total = tonumber(h[1]), tonumber(h[2])
+  if job.position <= next then
+    while next < total do
+      next = next + 1
+      if wake(read_job(h[3] .. next)) then break end
+    end
+    redis.call('HSET', flow, fan .. '!next', next)
+  end
+  if redis.call('HINCRBY', flow, fan .. '!left', -1) == 0 then wake(read_job(job.parent), true) end
+end
+
+-- Cancel the parts of a flow that live, and theirs: at once what waits, by its worker what is executed.
+local cancel_parts
+function cancel_parts(id, now_iso, now_ms, who, reason)
+  if redis.call('EXISTS', 'headrace:flow:' .. id) == 0 then return end
+  for _, child in ipairs(redis.call('ZRANGE', 'headrace:children:' .. id, 0, -1)) do
+    local job = read_job(child)
+    if job.part and is_live(job.status, job.state) then
+      redis.call('HSET', job.key, 'cancelled_by', who, 'cancel_reason', reason)
+      if job.state == 'running' then
+        local worker = redis.call('HGET', job.key, 'worker_name')
+        if worker then redis.call('PUBLISH', 'rq:pubsub:' .. worker, cjson.encode({command = 'stop-job', job_id = child})) end
+      else
+        redis.call('HSET', job.key, 'status', 'canceled', 'state', 'cancelled', 'ended_at', now_iso)
+        redis.call('ZADD', 'rq:canceled:headrace', FAR + now_ms / 1000, child)
+        redis.call('ZREM', 'rq:scheduled:headrace', child)
+        move(job, job.state, 'cancelled')
+      end
+      cancel_parts(child, now_iso, now_ms, who, reason)
+    end
+  end
+end
+
+-- Where the next value begins, in msgpack: texts, bytes, small maps of them, nil and booleans (cmsgpack knows no bytes).
+local WIDTH = {[0xc4] = 1, [0xd9] = 1, [0xc5] = 2, [0xda] = 2, [0xc6] = 4, [0xdb] = 4}
+local skip
+function skip(s, at)
+  local tag = string.byte(s, at) or 0xc0
+  if tag >= 0xa0 and tag <= 0xbf then return at + 1 + tag - 0xa0 end
+  if WIDTH[tag] then
+    local size = 0
+    for i = 1, WIDTH[tag] do size = size * 256 + (string.byte(s, at + i) or 0) end
+    return at + 1 + WIDTH[tag] + size
+  end
+  at = at + 1
+  if tag >= 0x80 and tag <= 0x8f then
+    for _ = 1, 2 * (tag - 0x80) do at = skip(s, at) end
+  end
+  return at
+end
+
+-- Whether the run is one of a flow: by what it has recorded, or by its data: (function, nil, (spec), {}), of spec the 11th field.
+local function is_flow(job)
+  if redis.call('EXISTS', 'headrace:flow:' .. job.id) == 1 then return true end
+  local data = redis.call('HGET', job.key, 'data') or ''
+  local at = skip(data, 2) + 2
+  local fields = string.byte(data, at) or 0
+  if fields < 0x9b or fields > 0x9f then return false end -- compressed by RQ's tools, or none of ours
+  at = at + 1
+  for _ = 1, 10 do at = skip(data, at) end
+  return string.byte(data, at) == 0xc3
+end
+
+-- Somebody runs again what had failed: a flow is to go on with what has.
+local function go_on(job)
+  if redis.call('EXISTS', 'headrace:flow:' .. job.id) == 1 then redis.call('HSET', 'headrace:flow:' .. job.id, '!again', 1) end
 end
 
 -- Put a message into the outbox of its broker. It is counted under the trigger whose run it comes from.
@@ -140,18 +250,30 @@ local function send(broker, trigger, message)
   bump(trigger, 'outbox', 1)
 end
 
+-- Into the records of a flow, from args[at]: how many messages, per message the field of the step that publishes it, broker, trigger ('?' none), message;
+-- then field, value, ... up to args[to]. A message is sent by the call that records the end of its step, once.
+local function note(key, args, at, to)
+  local from = at + 1
+  for _ = 1, tonumber(args[at]) do
+    if redis.call('HEXISTS', key, args[from]) == 0 then send(args[from + 1], args[from + 2], args[from + 3]) end
+    from = from + 4
+  end
+  put(key, args, from, to)
+end
+
 -- What has ended badly for good waits for its error handler, if it has one.
 local function hand_over(job)
   if job.handler then redis.call('RPUSH', 'headrace:handlers', job.id) end
 end
 
--- The crash policy (QoS 0: lost; QoS 1: again, up to max_crashes recorded starts; QoS 2: interrupted). job.state must be running.
+-- The crash policy (QoS 0: lost; QoS 1: again, up to max_crashes recorded starts; QoS 2: interrupted; a flow, at QoS 1 and 2: it goes on, and the
+-- engine decides what becomes of the step that was cut off, unless it has crashed more often without having come any further). job.state must be running.
 -- at = {now_iso, now_ms, max_crashes, dead_max, queue, started, failed, dead, letters}. Returns the new state.
 local function crash(job, exec, at, attempt_fields)
   redis.call('ZREM', at.started, job.id .. ':' .. exec)
   if #attempt_fields > 0 then redis.call('XADD', 'rq:results:' .. job.id, 'MAXLEN', 10, '*', unpack(attempt_fields)) end
   local crashes = job.crashes + 1
-  if job.qos == '1' and crashes < at.max_crashes then
+  if job.qos == '1' and crashes < at.max_crashes or job.qos ~= '0' and crashes <= at.max_crashes and is_flow(job) then
     redis.call('HSET', job.key, 'status', 'queued', 'state', 'queued', 'crashes', crashes, 'worker_name', '')
     redis.call('LPUSH', at.queue, job.id)
     move(job, 'running', 'queued')
@@ -161,7 +283,11 @@ local function crash(job, exec, at, attempt_fields)
   redis.call('HSET', job.key, 'status', 'failed', 'state', state, 'crashes', crashes, 'ended_at', at.now_iso)
   redis.call('ZADD', at.failed, FAR + at.now_ms / 1000, job.id)
   move(job, 'running', state)
-  if job.qos ~= '0' then bury(at.dead, at.letters, job.id, at.now_ms, at.dead_max, job.trigger) end
-  hand_over(job)
+  if job.part then
+    tell_parent(job, state, '')
+  else
+    if job.qos ~= '0' then bury(at.dead, at.letters, job.id, at.now_ms, at.dead_max, job.trigger) end
+    hand_over(job)
+  end
   return state
 end

@@ -47,6 +47,7 @@ local function take(id)
       redis.call('HSET', key, 'state', 'queued', 'source', 'redrive', 'retries', 0)
       h[9] = 0
       redis.call('ZREM', 'headrace:dead', id)
+      go_on({id = id})
       counted = '-'
     end
     taken = taken + 1

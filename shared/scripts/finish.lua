@@ -2,6 +2,7 @@
 -- KEYS  1 claims  2 RQ queue  3 RQ started  4 RQ finished  5 RQ failed  6 RQ canceled  7 RQ worker  8 dead  9 dead letters  10 RQ scheduled
 -- ARGV  1 worker  2 now (ISO)  3 now in ms  4 max_crashes  5 dead_max  6 seconds worked (0: not said)  7 count of runs
 --       then per run: id, execution id, the trigger that counts it ('-' none, '' to be looked up), outcome (succeeded | failed | crashed | stopped |
+--       interrupted: a flow that ends because a step of it was |
 --       retry <ms until it is to be tried again> | recovered: it has succeeded, and so has the run whose error handler it is),
 --       result (base64 msgpack, '' none), traceback (base64 zlib, '' none), error (JSON, '' none), log ('' none),
 --       what else the attempt has noted (JSON, '' none)
@@ -12,8 +13,8 @@
 local now_iso, now_ms = ARGV[2], tonumber(ARGV[3])
 local at = {now_iso = now_iso, now_ms = now_ms, max_crashes = tonumber(ARGV[4]), dead_max = tonumber(ARGV[5]),
   queue = KEYS[2], started = KEYS[3], failed = KEYS[5], dead = KEYS[8], letters = KEYS[9]}
-local STATUS = {succeeded = 'finished', failed = 'failed', stopped = 'stopped'}
-local TYPE = {succeeded = '1', recovered = '1', failed = '2', crashed = '2', stopped = '3'}
+local STATUS = {succeeded = 'finished', failed = 'failed', interrupted = 'failed', stopped = 'stopped'}
+local TYPE = {succeeded = '1', recovered = '1', failed = '2', interrupted = '2', crashed = '2', stopped = '3'}
 local RETRIED = '4'
 local out, done, bad = {}, 0, 0
 local count, messages = tonumber(ARGV[7]), {}
@@ -45,6 +46,7 @@ local function schedule(i, job, from, delay_ms)
   redis.call('HSET', job.key, 'status', 'scheduled', 'state', 'scheduled', 'worker_name', '')
   redis.call('HDEL', job.key, 'ended_at')
   redis.call('HINCRBY', job.key, 'retries', 1)
+  go_on(job)
   redis.call('XADD', 'rq:results:' .. job.id, 'MAXLEN', 10, '*', unpack(attempt(i, job)))
   redis.call('ZADD', KEYS[10], time[1] + time[2] / 1000000 + delay_ms / 1000, job.id)
   bad = bad + 1
@@ -66,10 +68,13 @@ local function record(i, job, from)
   if ARGV[i + 4] ~= '' or ARGV[i + 5] ~= '' or ARGV[i + 6] ~= '' or ARGV[i + 7] ~= '' or ARGV[i + 8] ~= '' then
     redis.call('XADD', 'rq:results:' .. job.id, 'MAXLEN', 10, '*', unpack(attempt(i, job)))
   end
-  local registry = outcome == 'succeeded' and KEYS[4] or outcome == 'failed' and KEYS[5] or KEYS[6]
+  local badly = outcome == 'failed' or outcome == 'interrupted'
+  local registry = outcome == 'succeeded' and KEYS[4] or badly and KEYS[5] or KEYS[6]
   local list = listed[registry]
   list[#list + 1] = FAR + now_ms / 1000; list[#list + 1] = job.id
-  if outcome == 'failed' then
+  if job.part then
+    tell_parent(job, state, badly and ARGV[i + 6] or ARGV[i + 4])
+  elseif badly then
     bury(KEYS[8], KEYS[9], job.id, now_ms, at.dead_max, job.trigger)
     hand_over(job)
   end
@@ -100,7 +105,7 @@ for index, claim in ipairs(pick(KEYS[1], ids)) do
       left[#left + 1] = id .. ':' .. exec
       state = record(i, job, 'running')
     end
-  elseif job.execution == exec and outcome ~= 'crashed' then
+  elseif job.execution == exec and outcome ~= 'crashed' and outcome ~= 'interrupted' then
     if job.state == 'lost' or job.state == 'interrupted' then
       redis.call('ZREM', KEYS[5], id)
       redis.call('ZREM', KEYS[8], id)

@@ -25,7 +25,7 @@ local function settle(id, exec, stage)
       redis.call('HSET', job.key, 'status', 'failed', 'state', 'lost', 'ended_at', at.now_iso)
       redis.call('ZADD', at.failed, FAR + at.now_ms / 1000, id)
       move(job, 'queued', 'lost')
-      hand_over(job)
+      if job.part then tell_parent(job, 'lost', '') else hand_over(job) end
       counts.lost = counts.lost + 1
     else
       redis.call('LPUSH', at.queue, id)
@@ -60,6 +60,8 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', FAR - 1, 'LIMIT
     redis.call('HSET', job.key, 'state', 'cancelled', 'ended_at', at.now_iso)
     if job.state == 'suspended' then redis.call('ZREM', 'headrace:suspended:' .. job.trigger, id) end
     move(job, job.state, 'cancelled')
+    cancel_parts(id, at.now_iso, at.now_ms, 'rq', 'its flow was cancelled')
+    tell_parent(job, 'cancelled', '')
   end
   redis.call('ZADD', KEYS[5], 'XX', FAR + at.now_ms / 1000, id)
 end

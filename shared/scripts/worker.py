@@ -14,7 +14,7 @@ from shared.scripts.call import Arg, Call
 from shared.scripts.history import Forgotten, read_forgotten
 from shared.scripts.operate import MadeRun
 
-Outcome = Literal["succeeded", "failed", "crashed", "stopped", "retry", "recovered"]
+Outcome = Literal["succeeded", "failed", "interrupted", "crashed", "stopped", "retry", "recovered"]
 _CLAIM_FIELDS = 8
 
 

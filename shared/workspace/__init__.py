@@ -11,13 +11,13 @@ from pathlib import Path
 
 import msgspec
 
-from shared.definitions import Broker, Flow, Resource, Script
+from shared.definitions import Broker, Resource, Script
 from shared.errors import WorkspaceError
 from shared.workspace import layout, resources, scripts, triggers, variables
 from shared.workspace.checks import Parts, check_alerts, check_client_ids, check_handler, check_references
 from shared.workspace.defaults import Defaults, read_defaults
 from shared.workspace.files import Files, read_folder
-from shared.workspace.flows import read_flows
+from shared.workspace.flows import FlowFile, lonely_files, read_flows
 from shared.workspace.problems import Problem, Problems, in_order
 from shared.workspace.references import Reference, check_circles
 from shared.workspace.resources import ResourceFile
@@ -39,7 +39,7 @@ class Workspace(msgspec.Struct, frozen=True):
     brokers: dict[str, Broker]
     skipped: list[str]
     warnings: list[Problem]
-    flows: dict[str, Flow] = {}
+    flows: dict[str, FlowFile] = {}
     resources: dict[str, Resource] = {}
     variables: list[VariableFile] = []
     texts: dict[str, str] = {}
@@ -67,7 +67,7 @@ def check_files(files: Files, folder: str, problems: Problems, *, may_be_empty: 
         and (variable := variables.read_variable(file, text, problems, encrypted=files.selection.encrypted))
     ]
     code = scripts.read_scripts(texts, problems)
-    flows, lonely = read_flows(texts, problems)
+    flows = read_flows(texts, code, problems)
     found = [
         trigger
         for file, text in texts.items()
@@ -76,7 +76,7 @@ def check_files(files: Files, folder: str, problems: Problems, *, may_be_empty: 
     for file, text in texts.items():
         if file.endswith((layout.RESOURCE_TYPE, layout.FOLDER)) and layout.owner_of(file) is None:
             read_yaml(file, text, problems)
-    lonely += code.lonely
+    lonely = [*lonely_files(texts), *code.lonely]
     skipped = sorted([*files.skipped, *lonely])
     brokers = {path: each.broker for path, each in found_resources.items() if each.broker}
     records = {path: each.resource for path, each in found_resources.items()}
@@ -97,7 +97,7 @@ def check_files(files: Files, folder: str, problems: Problems, *, may_be_empty: 
     references += [each for entry in entries for each in entry.references] + defaults.references
     return Workspace(
         found, code.scripts, brokers, skipped, in_order(problems.warnings),
-        flows={path: each.flow for path, each in flows.items()}, resources=records, variables=found_variables,
+        flows=flows, resources=records, variables=found_variables,
         texts={file: text for file, text in texts.items() if file not in set(lonely)}, references=references,
         selection=files.selection, notes=in_order(problems.notes), defaults=defaults,
     )  # fmt: skip

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Literal
 
 import msgspec
 
-from shared.definitions import Definition, Kind, Script, encode_definition, kind_of
+from shared.definitions import Definition, Flow, Kind, encode_definition, kind_of
+from shared.openflow import BranchAll, BranchOne, FlowModule, ForLoop, WhileLoop, walk
 from shared.workspace.layout import owner_of
 
 Action = Literal["created", "changed", "renamed", "deleted"]
@@ -76,9 +77,48 @@ def compare(
 
 
 def differences(before: Definition, after: Definition) -> list[str]:
-    """Names of the fields that differ; of a table (files, runnables) the names of its entries."""
+    """Names of the fields that differ; of a table (files, runnables) the names of its entries.
+
+    Of a flow: its steps that differ, and the scripts and flows that they run in another version.
+    """
+    if isinstance(before, Flow) and isinstance(after, Flow):
+        return [*_steps(before, after), *_fields(before, after, {"value", "runnables"})]
+    return _fields(before, after, set())
+
+
+def _steps(before: Flow, after: Flow) -> list[str]:
+    old, new = ({module.id: module for module in walk(flow.value)} for flow in (before, after))
+    found: dict[str, None] = {}
+    for step in {**new, **old}:
+        runs, ran = after.runnables.get(step), before.runnables.get(step)
+        if step not in old or step not in new or _shallow(old[step]) != _shallow(new[step]):
+            found[f"step {step}"] = None
+        elif runs is not None and ran is not None and runs != ran:
+            is_own = runs.path == ran.path == f"{after.path}/{step}"
+            found[f"step {step}" if is_own else runs.path] = None
+    if not found and before.value != after.value:
+        found["value"] = None
+    return list(found)
+
+
+def _shallow(module: FlowModule) -> object:
+    """A step without the steps within it."""
+    value = module.value
+    if isinstance(value, BranchOne | BranchAll):
+        branches = [msgspec.structs.replace(branch, modules=[]) for branch in value.branches]
+        value = msgspec.structs.replace(value, branches=branches)
+        if isinstance(value, BranchOne):
+            value = msgspec.structs.replace(value, default=[])
+    elif isinstance(value, ForLoop | WhileLoop):
+        value = msgspec.structs.replace(value, modules=[])
+    return msgspec.structs.replace(module, value=value)
+
+
+def _fields(before: Definition, after: Definition, but: Collection[str]) -> list[str]:
     found: list[str] = []
     for field in after.__struct_fields__:
+        if field in but:
+            continue
         old, new = getattr(before, field), getattr(after, field)
         if isinstance(old, dict) and isinstance(new, dict):
             found += [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
@@ -87,10 +127,13 @@ def differences(before: Definition, after: Definition) -> list[str]:
     return found
 
 
-def shown_changes(changes: list[Change], scripts: Mapping[str, Script]) -> list[Change]:
-    """Without those that another one tells: a file of a definition, a module of a script, the resource of a broker."""
+def shown_changes(changes: list[Change], files: Mapping[str, Collection[str]]) -> list[Change]:
+    """Without those that another one tells: a file of a definition, a module of a script, the resource of a broker.
+
+    `files` are those of scripts and flows by their names, like `script:f/iot/on_temp`.
+    """
     names = {change.name for change in changes} | {f"{each.kind}:{each.was}" for each in changes if each.was}
-    told = {file for path, script in scripts.items() if f"script:{path}" in names for file in script.modules}
+    told = {file for name, own in files.items() if name in names for file in own}
     return [
         change for change in changes if not (_is_told(change, names) or (change.kind == "file" and change.path in told))
     ]

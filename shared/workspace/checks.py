@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from shared.definitions import Broker, Trigger
+from shared.openflow import PREPROCESSOR
 from shared.workspace.alerts import AlertsEntry
+from shared.workspace.flow_fields import Called
 from shared.workspace.flows import FlowFile
 from shared.workspace.layout import FLOW_FILE, LANGUAGES, PYTHON, UNSUPPORTED
 from shared.workspace.layout import RESOURCE as RESOURCE_SUFFIX
@@ -26,37 +28,36 @@ class Parts(msgspec.Struct, frozen=True):
     scripts: ScriptFiles
     flows: Mapping[str, FlowFile]
     resources: Mapping[str, ResourceFile]
-    files: Iterable[str]
+    files: Mapping[str, str]
     skipped: Sequence[str]
 
 
 def check_references(triggers: Iterable[TriggerFile], parts: Parts, problems: Problems) -> None:
-    """Every script, flow and resource that a trigger names is in the folder; a warning where a flow's script is not."""
-    files = set(parts.files)
+    """Every script, flow and resource that a trigger names is in the folder.
+
+    What a flow names may be deployed instead, which is not known here.
+    """
     for trigger in triggers:
         for path, line in trigger.runnables.items():
-            if trigger.is_flow and path == trigger.trigger.runnable:
-                _check_flow(trigger, path, files, problems)
+            if path in trigger.flows:
+                key = "script_path" if path == trigger.trigger.runnable else "runnable"
+                _check_flow(trigger.file, line, key, path, parts, problems)
             elif path not in parts.scripts.scripts and path not in parts.scripts.broken:
                 key = "script_path" if path == trigger.trigger.runnable else "runnable"
                 problems.error(trigger.file, line, key, *_missing_script(path, parts))
         if trigger.handler is not None:
             check_handler(trigger.handler, parts, problems)
-        _check_broker(trigger, parts, files, problems)
+        _check_broker(trigger, parts, problems)
     for flow in parts.flows.values():
-        for path, line in flow.scripts.items():
-            if path not in parts.scripts.scripts and path not in parts.scripts.broken:
-                problems.warn(flow.file, line, "path", *_missing_script(path, parts))
+        for called in flow.called:
+            _check_called(called, parts, problems)
 
 
 def check_handler(entry: HandlerEntry, parts: Parts, problems: Problems) -> None:
-    """The script that a file names as error handler is in the folder."""
+    """The script or flow that a file names as error handler is in the folder."""
     handler = entry.handler
     if handler.is_flow:
-        hint = "name a script; the flow itself is deployed and kept"
-        problems.error(
-            entry.file, entry.line, entry.key, f"flows are not executed yet, and {handler.path} is one", hint
-        )
+        _check_flow(entry.file, entry.line, entry.key, handler.path, parts, problems)
     elif handler.path not in parts.scripts.scripts and handler.path not in parts.scripts.broken:
         problems.error(entry.file, entry.line, entry.key, *_missing_script(handler.path, parts))
 
@@ -68,24 +69,41 @@ def check_alerts(entry: AlertsEntry, parts: Parts, problems: Problems) -> None:
         problems.error(entry.file, entry.line, "alerts.runnable", *_missing_script(path, parts))
 
 
-def _check_flow(trigger: TriggerFile, path: str, files: set[str], problems: Problems) -> None:
-    line = trigger.runnables[path]
+def _check_flow(file: str, line: int, key: str, path: str, parts: Parts, problems: Problems) -> None:
     names = [f"{path}.flow/{FLOW_FILE}", f"{path}__flow/{FLOW_FILE}"]
-    if any(name in files for name in names):
-        hint = "name a script, and write is_flow: false; the flow itself is deployed and kept"
-        problems.error(trigger.file, line, "is_flow", f"flows are not executed yet, and {path} is one", hint)
-    else:
-        problems.error(trigger.file, line, "script_path", f"there is no flow {path}", f"write {names[0]}")
+    if not any(name in parts.files for name in names):
+        if path in parts.scripts.scripts:
+            hint = f"{path} is a script"
+        else:
+            hint = did_you_mean(path, parts.flows) or f"write {names[0]}"
+        problems.error(file, line, key, f"there is no flow {path}", hint)
 
 
-def _check_broker(trigger: TriggerFile, parts: Parts, files: set[str], problems: Problems) -> None:
+def _check_called(called: Called, parts: Parts, problems: Problems) -> None:
+    """What a step names, if the folder tells that it cannot be right."""
+    place = called.file, called.line, called.key
+    path, scripts = called.path, parts.scripts
+    if called.is_flow:
+        if path not in parts.flows and path in scripts.scripts:
+            problems.error(*place, f"there is no flow {path}", f"{path} is a script: write type: script")
+    elif called.step == PREPROCESSOR and path in scripts.scripts:
+        hint = "write one, with the argument event; what it returns are the arguments of the flow"
+        problems.error(*place, f"{path} has no function {PREPROCESSOR}", hint)
+    elif path not in scripts.scripts and path not in scripts.broken:
+        if path in parts.flows:
+            problems.error(*place, f"there is no script {path}", f"{path} is a flow: write type: flow")
+        elif path in scripts.modules or _in_another_language(path, parts):
+            problems.error(*place, *_missing_script(path, parts))
+
+
+def _check_broker(trigger: TriggerFile, parts: Parts, problems: Problems) -> None:
     broker = trigger.trigger.broker
     resource = parts.resources.get(broker)
     if resource is not None and resource.broker is None:
         hint = "its resource_type has to be mqtt"
         problems.error(trigger.file, trigger.broker_line, _BROKER_KEY, f"the resource {broker} is no broker", hint)
-    elif broker + RESOURCE_SUFFIX not in files:
-        known = [file.removesuffix(RESOURCE_SUFFIX) for file in files if file.endswith(RESOURCE_SUFFIX)]
+    elif broker + RESOURCE_SUFFIX not in parts.files:
+        known = [file.removesuffix(RESOURCE_SUFFIX) for file in parts.files if file.endswith(RESOURCE_SUFFIX)]
         hint = did_you_mean(broker, known) or f"write {broker}{RESOURCE_SUFFIX} with resource_type: mqtt"
         message = f"there is no {broker}{RESOURCE_SUFFIX}"
         problems.error(trigger.file, trigger.broker_line, _BROKER_KEY, message, hint)
@@ -123,9 +141,14 @@ def _missing_script(path: str, parts: Parts) -> tuple[str, str]:
         extension = next(extension for extension in LANGUAGES if path + extension in parts.files)
         write = f"def {ENTRY_POINT}(payload: bytes): …" if extension == PYTHON else f"export function {ENTRY_POINT}(…)"
         return f"{path}{extension} has no function {ENTRY_POINT}", f"write {write}"
-    other = [file for file in parts.skipped if file.startswith(path + ".") and file.endswith(UNSUPPORTED)]
-    if other:
-        return f"{other[0]} cannot be run: its language is not supported", f"supported are {', '.join(LANGUAGES)}"
+    if other := _in_another_language(path, parts):
+        return f"{other} cannot be run: its language is not supported", f"supported are {', '.join(LANGUAGES)}"
     known = {*parts.scripts.scripts, *parts.scripts.broken}
     hint = did_you_mean(path, known) or "paths start at the workspace folder"
     return f"there is no script {path}{PYTHON}", hint
+
+
+def _in_another_language(path: str, parts: Parts) -> str:
+    """A file that is a script of Windmill's, and none of ours; '' if there is none."""
+    others = (file for file in parts.skipped if file.startswith(path + ".") and file.endswith(UNSUPPORTED))
+    return next(others, "")

@@ -42,7 +42,7 @@ def read_folder(root: Path, problems: Problems) -> Files:
     texts: dict[str, str] = {}
     skipped: list[str] = []
     for name in _walk(root, problems):
-        if name == layout.SETTINGS:
+        if name == layout.SETTINGS or name.endswith(layout.TESTS):  # tests are for `headrace test`
             continue
         if not layout.means_something(name) or not selection.covers(name):
             skipped.append(name)

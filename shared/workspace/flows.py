@@ -2,101 +2,109 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from shared.definitions import Flow
+from shared.definitions import Flow, Script
+from shared.openflow import PREPROCESSOR
+from shared.workspace.flow_code import FlowCode
+from shared.workspace.flow_expressions import check_expressions
+from shared.workspace.flow_fields import Called
+from shared.workspace.flow_steps import Steps
 from shared.workspace.layout import FLOW_FILE, flow_of
 from shared.workspace.problems import Problems
 from shared.workspace.references import Reference, references_in
-from shared.workspace.scripts import MAX_TIMEOUT_S
+from shared.workspace.scripts import MAX_TIMEOUT_S, ScriptFiles
 from shared.workspace.yaml_lines import Table, read_yaml
-from shared.workspace.yaml_values import INLINE
 
-_NOTHING_TO_DO = (
-    "summary", "description", "schema", "tag", "labels", "visible_to_runner_only", "ws_error_handler_muted",
-    "on_behalf_of_email", "priority", "dedicated_worker", "has_on_behalf_of", "extra_perms",
+_NO_MEANING = (
+    "summary", "description", "tag", "labels", "visible_to_runner_only", "on_behalf_of_email", "has_on_behalf_of",
+    "extra_perms",
 )  # fmt: skip
-_HUB = "hub/"
+_LEFT_OUT = ("priority", "dedicated_worker")
+
+
+def code_key(flow: str, step: str) -> str:
+    """The name of a step's own code, among scripts by path: no path has a colon."""
+    return f"{flow}:{step}"
+
+
+def flow_of_key(key: str) -> str:
+    """The flow of a `code_key`."""
+    return key.partition(":")[0]
 
 
 class FlowFile(msgspec.Struct, frozen=True):
-    """A flow as its folder describes it; `scripts` are the paths that it names, with the lines."""
+    """A flow as its folder describes it, without the versions of what it runs.
+
+    `code` are the scripts that it holds itself, by the id of their step; `called` those of the workspace, and flows.
+    """
 
     file: str
     flow: Flow
-    scripts: dict[str, int]
+    code: dict[str, Script]
+    called: list[Called]
     references: list[Reference]
 
 
-def read_flows(texts: Mapping[str, str], problems: Problems) -> tuple[dict[str, FlowFile], list[str]]:
-    """The flows by path, and the files of folders that hold no `flow.yaml`."""
+def read_flows(texts: Mapping[str, str], scripts: ScriptFiles, problems: Problems) -> dict[str, FlowFile]:
+    """The flows by path."""
     flows: dict[str, FlowFile] = {}
+    for folder, files in _folders(texts).items():
+        main = folder + FLOW_FILE
+        if main in files and (flow := _read_flow(folder, texts, scripts, problems)):
+            if other := flows.get(flow.flow.path):
+                problems.error(main, 0, "", f"{other.file} is the flow {flow.flow.path} too", "rename one of them")
+            flows[flow.flow.path] = flow
+    return flows
+
+
+def lonely_files(texts: Mapping[str, str]) -> list[str]:
+    """The files of flow folders that hold no `flow.yaml`."""
+    folders = _folders(texts)
+    return [file for folder, files in folders.items() if folder + FLOW_FILE not in files for file in files]
+
+
+def _folders(texts: Mapping[str, str]) -> dict[str, list[str]]:
     folders: dict[str, list[str]] = {}
     for file in texts:
         if found := flow_of(file):
             folders.setdefault(file.removesuffix(found[1]), []).append(file)
-    lonely: list[str] = []
-    for folder, files in folders.items():
-        main = folder + FLOW_FILE
-        if main not in texts:
-            lonely += files
-        elif flow := _read_flow(folder, texts, problems):
-            if other := flows.get(flow.flow.path):
-                problems.error(main, 0, "", f"{other.file} is the flow {flow.flow.path} too", "rename one of them")
-            flows[flow.flow.path] = flow
-    return flows, lonely
+    return folders
 
 
-def _read_flow(folder: str, texts: Mapping[str, str], problems: Problems) -> FlowFile | None:
+def _read_flow(folder: str, texts: Mapping[str, str], scripts: ScriptFiles, problems: Problems) -> FlowFile | None:
     file = folder + FLOW_FILE
+    path = folder.removesuffix("/").removesuffix(".flow").removesuffix("__flow")
     if (table := read_yaml(file, texts[file], problems)) is None:
         return None
-    value = table.data("value")
     timeout_s = table.integer("timeout", 1, MAX_TIMEOUT_S)
-    table.allow(*_NOTHING_TO_DO)
+    muted = table.flag("ws_error_handler_muted") is True
+    parameters = _parameters(table)
+    value_table = table.table("value", required=True)
+    table.allow(*_NO_MEANING)
+    table.refuse(*_LEFT_OUT, message="is not supported", hint="leave it out")
     table.close()
-    if not isinstance(value, dict) or not isinstance(value.get("modules"), list):
-        table.error("value", "no flow: it has no list of modules", "write value: with modules: under it")
+    if value_table is None:
         return None
-    for found in table.texts("value"):
-        if found.text.startswith(INLINE) and _inline_file(folder, found.text, texts) is None:
-            name = found.text.removeprefix(INLINE).strip()
-            problems.error(
-                file, found.line, found.key, f"there is no {folder}{name}", "write the file, or name another"
-            )
-    scripts = {text: line for line, text in _named_scripts(table) if not text.startswith(_HUB)}
-    path = folder.removesuffix("/").removesuffix(".flow").removesuffix("__flow")
-    flow = Flow(path, _inlined(value, folder, texts), timeout_s)
-    return FlowFile(file, flow, scripts, list(references_in(file, table.texts("value"))))
+    steps = Steps()
+    value = steps.read(value_table)
+    check_expressions(value, steps.found, problems, complete=steps.complete)
+    maker = FlowCode(folder, path, texts, scripts.python, problems)
+    code = {each.step: script for each in steps.found.code if (script := maker.script(each))}
+    called = list(steps.found.called)
+    for each in steps.found.called:
+        if each.step == PREPROCESSOR and each.path in scripts.preprocessors:
+            code[PREPROCESSOR] = scripts.preprocessors[each.path]
+            called.remove(each)
+    flow = Flow(path, value, timeout_s, parameters=parameters, ws_error_handler_muted=muted)
+    return FlowFile(file, flow, code, called, list(references_in(file, table.texts("value"))))
 
 
-def _inlined(value: Any, folder: str, texts: Mapping[str, str]) -> Any:
-    match value:
-        case dict():
-            return {key: _inlined(each, folder, texts) for key, each in value.items()}
-        case list():
-            return [_inlined(each, folder, texts) for each in value]
-        case str() if value.startswith(INLINE) and (file := _inline_file(folder, value, texts)):
-            return texts[file]
-        case _:
-            return value
-
-
-def _inline_file(folder: str, text: str, texts: Mapping[str, str]) -> str | None:
-    """Named from the flow's folder on, or from the workspace's."""
-    name = text.removeprefix(INLINE).strip().removeprefix("./")
-    return next((file for file in (folder + name, name) if file in texts), None)
-
-
-def _named_scripts(table: Table) -> Iterator[tuple[int, str]]:
-    """(line, path) of each step of type `script`: its keys stand beside each other."""
-    steps: dict[str, dict[str, tuple[int, str]]] = {}
-    for found in table.texts("value"):
-        parent = found.key.removesuffix(f".{found.name}")
-        steps.setdefault(parent, {})[found.name] = (found.line, found.text)
-    for step in steps.values():
-        if step.get("type", (0, ""))[1] == "script" and "path" in step:
-            yield step["path"]
+def _parameters(table: Table) -> list[str]:
+    """The properties of its schema."""
+    schema: Any = table.data("schema")
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    return list(properties) if isinstance(properties, dict) else []

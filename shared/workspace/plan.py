@@ -16,10 +16,12 @@ from shared.definitions import (
     File,
     Flow,
     Kind,
+    Record,
     Resource,
     Script,
     Trigger,
     Variable,
+    encode_definition,
     kind_of,
 )
 from shared.deployment import Deployed
@@ -48,7 +50,7 @@ _SUFFIXES: dict[Kind, tuple[str, ...]] = {
 class Current(msgspec.Struct, frozen=True):
     """What is deployed now, and the id of this installation, which new client ids carry.
 
-    `defaults` is the text of its `headrace.yaml`.
+    `defaults` is the text of its `headrace.yaml`, `code` the scripts that flows hold themselves, by `code_key`.
     """
 
     deployed: Deployed
@@ -60,6 +62,7 @@ class Current(msgspec.Struct, frozen=True):
     resources: dict[str, Resource] = {}
     variables: dict[str, Variable] = {}
     defaults: str = ""
+    code: dict[str, Script] = {}
 
     def record(self, kind: Kind, path: str) -> Definition | None:
         """One of these; None for a file, whose text is not read."""
@@ -101,37 +104,67 @@ def make_plan(
     """
     problems = Problems()
     wanted = _wanted(workspace)
-    names = {f"{kind_of(each)}:{each.path}" for each in [*wanted, *(file.trigger for file in workspace.triggers)]}
-    names |= {f"file:{path}" for path in workspace.texts}
+    names = _names(workspace, wanted)
     gone = [item_of(name) for name in sorted(current.deployed.versions.keys() - names)]
     goes = {item for item in gone if _is_replaced(item, names) or (prune and _is_covered(item, workspace))}
     deleted, kept = [item for item in gone if item in goes], [item for item in gone if item not in goes]
     moved = _moved(workspace.triggers, current)
     renames = {path: old for path, old in moved.items() if Item("trigger", old) in goes}
-    runnables = Runnables(workspace, current.scripts, _kept_defaults(current, kept), default_timeout_s)
+    stays = names | {item.name for item in kept}
+    deployed = _staying(current.scripts, stays), _staying(current.flows, stays)
+    runnables = Runnables(workspace, deployed, _kept_defaults(current, kept), default_timeout_s, problems)
+    flows = runnables.flows()
     triggers = _assemble(workspace, current, renames, runnables, new_session)
     _check_kept(workspace, current, triggers, kept, problems)
     _warn_of_doubles(workspace, {path: old for path, old in moved.items() if path not in renames}, problems)
     _warn_of_new_client_ids(workspace, current, triggers, problems)
-    check_resolvable(workspace.references, names | {item.name for item in kept}, problems)
+    check_resolvable(workspace.references, stays, problems)
     problems.check("the workspace beside what is deployed")
     files = [File(file, text) for file, text in workspace.texts.items()]
-    found = compare([*wanted, *triggers, *files], current.deployed.versions, current.record, renames)
+    found = compare([*wanted, *flows.values(), *triggers, *files], current.deployed.versions, current.record, renames)
+    code = _code_of(flows, runnables, found.changed)
     left = {Item("trigger", path) for path in renames.values()}
     changes = found.changes + [Change("deleted", item.kind, item.path) for item in deleted if item not in left]
     return Plan(
-        against=current.deployed.number, changes=shown_changes(changes, workspace.scripts),
+        against=current.deployed.number, changes=shown_changes(changes, _files_of(workspace)),
         unchanged=shown_items([item for item in found.unchanged if item.kind != "file"]), kept=shown_items(kept),
-        warnings=[*workspace.warnings, *problems.warnings], definitions=found.definitions, changed=found.changed,
-        deleted=[item.name for item in deleted],
+        warnings=[*workspace.warnings, *problems.warnings], definitions=found.definitions | code,
+        changed=found.changed, deleted=[item.name for item in deleted],
     )  # fmt: skip
 
 
+def _names(workspace: Workspace, wanted: Iterable[Definition]) -> set[str]:
+    """Of everything that the folder holds, as the table of what is deployed names it."""
+    named = [*wanted, *(file.trigger for file in workspace.triggers), *(file.flow for file in workspace.flows.values())]
+    return {f"{kind_of(each)}:{each.path}" for each in named} | {f"file:{path}" for path in workspace.texts}
+
+
 def _wanted(workspace: Workspace) -> list[Definition]:
-    """All but triggers and files."""
+    """All but flows, triggers and files."""
     variables = [file.variable for file in workspace.variables]
-    tables = workspace.resources, workspace.brokers, workspace.scripts, workspace.flows
+    tables = workspace.resources, workspace.brokers, workspace.scripts
     return [*variables, *(definition for table in tables for definition in table.values())]
+
+
+def _staying(records: Mapping[str, Record], stays: set[str]) -> dict[str, Record]:
+    """Those of what is deployed that stay deployed."""
+    return {path: record for path, record in records.items() if f"{kind_of(record)}:{path}" in stays}
+
+
+def _code_of(flows: Mapping[str, Flow], runnables: Runnables, changed: Mapping[str, str]) -> dict[str, bytes]:
+    """The records of the code that changed flows hold themselves."""
+    scripts = [script for path in flows if f"flow:{path}" in changed for script in runnables.code[path]]
+    return dict(map(encode_definition, scripts))
+
+
+def _files_of(workspace: Workspace) -> dict[str, set[str]]:
+    """By the name of a script or flow the files that it is made of."""
+    scripts = {f"script:{path}": set(script.modules) for path, script in workspace.scripts.items()}
+    code = {
+        f"flow:{path}": {file for script in flow.code.values() for file in script.modules}
+        for path, flow in workspace.flows.items()
+    }
+    return scripts | code
 
 
 def _is_replaced(item: Item, names: set[str]) -> bool:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.definitions import ConstantRetry, ErrorHandler, ExponentialRetry, Retry
+from shared.definitions import ErrorHandler
 from shared.expressions import check
+from shared.retry_policy import ConstantRetry, ExponentialRetry, Retry
 from shared.workspace.references import Reference, references_in
 from shared.workspace.yaml_lines import Table
 

@@ -10,6 +10,7 @@ from shared.definitions import Definition, File, Trigger
 from shared.errors import WorkspaceError
 from shared.workspace.changes import Change, Item, compare, item_of, shown_changes, shown_items
 from shared.workspace.checks import client_id_clashes
+from shared.workspace.flows import flow_of_key
 from shared.workspace.layout import TRIGGER
 from shared.workspace.plan import Current, Plan
 from shared.workspace.problems import Problems
@@ -52,10 +53,18 @@ def make_rollback(then: Then, now: Current, new_session: Callable[[], str]) -> P
     left = {Item("trigger", path) for path in moved.values()}
     changes = found.changes + [Change("deleted", item.kind, item.path) for item in deleted if item not in left]
     return Plan(
-        against=now.deployed.number, changes=shown_changes(changes, was.scripts),
+        against=now.deployed.number, changes=shown_changes(changes, _files_of(was)),
         unchanged=shown_items([item for item in found.unchanged if item.kind != "file"]), kept=[], warnings=[],
         definitions=found.definitions, changed=found.changed, deleted=[item.name for item in deleted],
     )  # fmt: skip
+
+
+def _files_of(was: Current) -> dict[str, set[str]]:
+    """By the name of a script or flow the files that it is made of."""
+    found = {f"script:{path}": set(script.modules) for path, script in was.scripts.items()}
+    for key, script in was.code.items():
+        found.setdefault(f"flow:{flow_of_key(key)}", set()).update(script.modules)
+    return found
 
 
 def _triggers(then: Then, now: Current, new_session: Callable[[], str]) -> list[Trigger]:

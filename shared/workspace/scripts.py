@@ -12,7 +12,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from shared.definitions import Isolation, Retry, Script
+from shared.definitions import Isolation, Script
+from shared.retry_policy import Retry
 from shared.workspace import javascript, shell
 from shared.workspace.imports import Module, closure, folders_of, imports_of, missing
 from shared.workspace.layout import LOCK, METADATA, PYTHON, Source, flow_of, source_of
@@ -42,13 +43,16 @@ _NOT_YET = (
 class ScriptFiles(msgspec.Struct, frozen=True):
     """The code of a workspace by path without suffix: scripts, files without a `main`, and files that are wrong.
 
-    `lonely` are files that belong to a script which is not there.
+    `lonely` are files that belong to a script which is not there, `python` the files of Python. `preprocessors` are the
+    files with a `preprocessor`, as scripts that call it alone: the preprocessor of a flow may name one.
     """
 
     scripts: dict[str, Script]
     modules: set[str]
     broken: set[str]
     lonely: list[str]
+    python: dict[str, Module] = {}
+    preprocessors: dict[str, Script] = {}
 
 
 class _Metadata(msgspec.Struct, frozen=True):
@@ -74,32 +78,29 @@ class _Code(msgspec.Struct, frozen=True):
 def read_scripts(texts: Mapping[str, str], problems: Problems) -> ScriptFiles:
     """Every script of the folder, each with the modules that it imports."""
     sources = {file: source for file in texts if (source := source_of(file))}
-    python = {file: _parse(file, texts[file], problems) for file in sources if file.endswith(PYTHON)}
-    scripts: dict[str, Script] = {}
-    modules: set[str] = set()
-    broken: set[str] = set()
+    python = {file: parse_python(file, texts[file], problems) for file in sources if file.endswith(PYTHON)}
+    found = ScriptFiles({}, set(), set(), [], python, {})
     for file, source in sources.items():
         path = source.path
         metadata = _metadata(path, texts, problems)
         if file in python and python[file].tree is None:
-            broken.add(path)
+            found.broken.add(path)
         elif (code := _code(file, source, texts, python)) is None:
-            modules.add(path)
-        elif path in scripts:
-            problems.error(file, 0, "", f"{scripts[path].entry} is the script {path} too", "rename one of them")
+            found.modules.add(path)
+            if only := _code(file, source, texts, python, PREPROCESSOR):
+                found.preprocessors[path] = _script(file, source, only, metadata, PREPROCESSOR)
+        elif path in found.scripts:
+            problems.error(file, 0, "", f"{found.scripts[path].entry} is the script {path} too", "rename one of them")
         else:
-            scripts[path] = Script(
-                path=path, language=source.language, entry=file, modules=code.modules,
-                has_preprocessor=code.has_preprocessor, timeout_s=metadata.timeout_s,
-                lock=metadata.lock if source.language == "python3" else "", isolation=metadata.isolation,
-                memory_mib=metadata.memory_mib, output_bytes=metadata.output_bytes, parameters=code.parameters,
-                retry=metadata.retry, ws_error_handler_muted=metadata.muted,
-            )  # fmt: skip
+            found.scripts[path] = _script(file, source, code, metadata)
+            if code.has_preprocessor:
+                found.preprocessors[path] = as_preprocessor(found.scripts[path])
     _warn_of_missing(python, problems)
     there = {source.path for source in sources.values()}
     beside = ((file, suffix) for file in texts for suffix in (METADATA, LOCK) if file.endswith(suffix))
-    lonely = [file for file, suffix in beside if file.removesuffix(suffix) not in there and not flow_of(file)]
-    return ScriptFiles(scripts, modules - scripts.keys(), broken, lonely)
+    found.lonely.extend(file for file, suffix in beside if file.removesuffix(suffix) not in there and not flow_of(file))
+    found.modules.difference_update(found.scripts)
+    return found
 
 
 def _warn_of_missing(python: Mapping[str, Module], problems: Problems) -> None:
@@ -110,23 +111,42 @@ def _warn_of_missing(python: Mapping[str, Module], problems: Problems) -> None:
             problems.warn(file, line, "", f"imports {name}, which is not in the workspace", did_you_mean(name, known))
 
 
-def _code(file: str, source: Source, texts: Mapping[str, str], python: Mapping[str, Module]) -> _Code | None:
-    """What is deployed of a source; None if it has no entry point."""
+def as_preprocessor(script: Script) -> Script:
+    """A script that has a preprocessor, as a flow calls that alone."""
+    return msgspec.structs.replace(script, function=PREPROCESSOR, has_preprocessor=False, parameters=["event"])
+
+
+def _script(file: str, source: Source, code: _Code, metadata: _Metadata, function: str = ENTRY_POINT) -> Script:
+    return Script(
+        path=source.path, language=source.language, entry=file, modules=code.modules,
+        has_preprocessor=code.has_preprocessor and function == ENTRY_POINT, timeout_s=metadata.timeout_s,
+        lock=metadata.lock if source.language == "python3" else "", isolation=metadata.isolation,
+        memory_mib=metadata.memory_mib, output_bytes=metadata.output_bytes, parameters=code.parameters,
+        retry=metadata.retry, ws_error_handler_muted=metadata.muted, function=function,
+    )  # fmt: skip
+
+
+def _code(
+    file: str, source: Source, texts: Mapping[str, str], python: Mapping[str, Module], function: str = ENTRY_POINT
+) -> _Code | None:
+    """What is deployed of a source; None if it has no such function."""
     if source.language == "bash":
-        return _Code({file: texts[file]}, has_preprocessor=False, parameters=shell.parameters(texts[file]))
+        code = _Code({file: texts[file]}, has_preprocessor=False, parameters=shell.parameters(texts[file]))
+        return code if function == ENTRY_POINT else None
     if source.language == "deno":
-        names = javascript.parameters(texts[file])
+        names = javascript.parameters(texts[file], function)
         if names is None:
             return None
         preprocessor = javascript.parameters(texts[file], PREPROCESSOR)
         return _Code(javascript.closure(file, texts), has_preprocessor=preprocessor is not None, parameters=names)
     tree = python[file].tree
-    if tree is None or not _defines(tree, ENTRY_POINT):
+    if tree is None or not defines(tree, function):
         return None
-    return _Code(closure(file, python), _defines(tree, PREPROCESSOR), _parameters(tree))
+    return _Code(closure(file, python), defines(tree, PREPROCESSOR), parameters_of(tree, function))
 
 
-def _parse(file: str, text: str, problems: Problems) -> Module:
+def parse_python(file: str, text: str, problems: Problems) -> Module:
+    """A Python file, without a tree and with a problem where it is none."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     try:
         with warnings.catch_warnings():
@@ -142,7 +162,7 @@ def _parse(file: str, text: str, problems: Problems) -> Module:
 
 
 def _metadata(path: str, texts: Mapping[str, str], problems: Problems) -> _Metadata:
-    text, beside = texts.get(path + METADATA), _requirements(texts.get(path + LOCK, ""))
+    text, beside = texts.get(path + METADATA), requirements(texts.get(path + LOCK, ""))
     if text is None or (table := read_yaml(path + METADATA, text, problems)) is None:
         return _Metadata(lock=beside)
     found = _Metadata(
@@ -168,31 +188,31 @@ def _lock(table: Table, texts: Mapping[str, str]) -> str:
     if value is None or isinstance(value, str):
         text = value or ""
         if not text.startswith(INLINE):
-            return _requirements(text)
+            return requirements(text)
         file = text.removeprefix(INLINE).strip()
         if file in texts:
-            return _requirements(texts[file])
+            return requirements(texts[file])
         table.error("lock", f"there is no {file}", "files after !inline are named from the workspace folder on")
     else:
         table.error("lock", "not a text", f"write '{INLINE} <path>{LOCK}'")
     return ""
 
 
-def _requirements(lock: str) -> str:
+def requirements(lock: str) -> str:
     """One requirement a line, without comments."""
     lines = (line.partition(" #")[0].strip() for line in lock.splitlines() if not line.lstrip().startswith("#"))
     return "\n".join(line for line in lines if line)
 
 
-def _parameters(tree: ast.Module) -> list[str]:
-    """Of a `main` that is defined in the module itself."""
+def parameters_of(tree: ast.Module, function: str = ENTRY_POINT) -> list[str]:
+    """Of a function that is defined in the module itself."""
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == ENTRY_POINT:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == function:
             return [each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
     return []
 
 
-def _defines(tree: ast.Module, name: str) -> bool:
+def defines(tree: ast.Module, name: str) -> bool:
     """Whether the module has this name at its top level: defined there, assigned or imported."""
     for node in tree.body:
         match node:

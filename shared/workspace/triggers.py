@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from shared.definitions import Expired, Filter, Mode, PayloadFormat, Retained, Topic, Trigger
+from shared.definitions import ErrorHandler, Expired, Filter, Mode, PayloadFormat, Retained, Topic, Trigger
 from shared.envelope import QoS
 from shared.errors import TopicError
 from shared.expressions import check
@@ -36,7 +36,7 @@ class TriggerFile(msgspec.Struct, frozen=True):
     """A trigger as its file describes it.
 
     `trigger` has no session yet, no versions of its runnables, and a client id only if the file gives one.
-    `runnables` are the paths that it names, each with the line where it does; `is_flow`: the trigger's own is a flow.
+    `runnables` are the paths that it names, each with the line where it does; `flows` those of them that are flows.
     `handler` is its own error handler.
     """
 
@@ -46,7 +46,7 @@ class TriggerFile(msgspec.Struct, frozen=True):
     timeout_s: int | None
     broker_line: int
     client_id_line: int
-    is_flow: bool = False
+    flows: frozenset[str] = frozenset()
     handler: HandlerEntry | None = None
 
 
@@ -66,7 +66,7 @@ def read_trigger(file: str, text: str, problems: Problems) -> TriggerFile | None
     is_flow = table.flag("is_flow") is True
     script, broker = table.text("script_path", required=True), table.text("mqtt_resource_path", required=True)
     protocol = _protocol(table)
-    topics, runnables = _topics(table, protocol)
+    topics, runnables, flows = _topics(table, protocol)
     client_id, mode = table.text("client_id"), _mode(table)
     timeout_s = table.integer("timeout", 1, MAX_TIMEOUT_S)
     receive_maximum = table.integer("receive_maximum", 1, _UINT16)
@@ -93,9 +93,14 @@ def read_trigger(file: str, text: str, problems: Problems) -> TriggerFile | None
         suspended=mode == "suspended", max_age_s=max_age_s, expired=expired, retention=retention, reply=reply,
     )  # fmt: skip
     _warn_of_loss(table, trigger)
+    if script in runnables and (script in flows) != is_flow:
+        _refuse_namesake(table, "script_path", script)
+    flows |= {script} if is_flow else set()
+    if handler is not None and handler.handler.path in {script, *runnables}:
+        _check_namesake(table, handler.handler, flows)
     lines = {script: table.line("script_path")} | runnables
     places = table.line("mqtt_resource_path"), table.line("client_id")
-    return TriggerFile(file, trigger, lines, timeout_s, *places, is_flow, handler)
+    return TriggerFile(file, trigger, lines, timeout_s, *places, frozenset(flows), handler)
 
 
 def _filters(table: Table) -> list[Filter]:
@@ -148,8 +153,8 @@ def _protocol(table: Table) -> _Protocol:
     return _Protocol(version, clean_start, expiry, aliases)
 
 
-def _topics(table: Table, protocol: _Protocol) -> tuple[list[Topic], dict[str, int]]:
-    """The entries of `subscribe_topics`, and the runnables that they name with their lines."""
+def _topics(table: Table, protocol: _Protocol) -> tuple[list[Topic], dict[str, int], set[str]]:
+    """The entries of `subscribe_topics`, the runnables that they name with their lines, those that are flows."""
     default = table.choice("retained", _RETAINED) or "run"
     entries = table.tables("subscribe_topics")
     if not entries:
@@ -157,18 +162,33 @@ def _topics(table: Table, protocol: _Protocol) -> tuple[list[Topic], dict[str, i
     topics: list[Topic] = []
     filters: list[tuple[TopicFilter, Table]] = []
     runnables: dict[str, int] = {}
+    flows: set[str] = set()
     for entry in entries:
         topic, qos = entry.text("topic", required=True), entry.choice("qos", _QOS, required=True)
         runnable, retained = entry.text("runnable"), entry.choice("retained", _RETAINED) or default
+        is_flow = entry.flag("is_flow") is True
         entry.close()
         if runnable is not None:
+            if runnable in runnables and (runnable in flows) != is_flow:
+                _refuse_namesake(entry, "runnable", runnable)
             runnables.setdefault(runnable, entry.line("runnable"))
+            if is_flow:
+                flows.add(runnable)
         if topic is not None:
             topics.append(Topic(topic, qos or 0, runnable, retained))
             _add_filter(topic, entry, filters)
     if protocol.client_version == "v3":
         _warn_of_overlaps(filters)
-    return topics, runnables
+    return topics, runnables, flows
+
+
+def _check_namesake(table: Table, handler: ErrorHandler, flows: set[str]) -> None:
+    if handler.is_flow != (handler.path in flows):
+        _refuse_namesake(table, "error_handler_path", handler.path)
+
+
+def _refuse_namesake(table: Table, key: str, path: str) -> None:
+    table.error(key, f"{path} is named as a script and as a flow", "give the flow another path than the script")
 
 
 def _add_filter(topic: str, entry: Table, filters: list[tuple[TopicFilter, Table]]) -> None:

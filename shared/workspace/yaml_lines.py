@@ -194,6 +194,13 @@ class Table:
             if node is not None and not _is_void(node):
                 self.warn(key, "not used yet", "the file is deployed as if the key were not there")
 
+    def refuse(self, *keys: str, message: str, hint: str = "") -> None:
+        """These keys are known, and what they ask for cannot be had: an error for each that asks for something."""
+        for key in keys:
+            node = self._node(key)
+            if node is not None and not _is_void(node):
+                self.error(key, message, hint)
+
     def close(self) -> None:
         """Report every key that nobody asked for."""
         for key in self._nodes.keys() - self._known:
@@ -207,6 +214,18 @@ class Table:
     def known(self, key: str) -> bool:
         """Whether the key is there, be it null."""
         return key in self._nodes
+
+    def names(self) -> list[str]:
+        """The keys that are there, in order."""
+        return list(self._nodes)
+
+    def call(self, name: str) -> None:
+        """Name the mapping otherwise than by the path of keys that leads to it."""
+        self._name = name
+
+    def key(self, key: str) -> str:
+        """The path of keys that leads to this one."""
+        return self._path(key)
 
     def line(self, key: str) -> int:
         """Where the key stands; where the mapping starts if it is not there."""

@@ -108,7 +108,7 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
         try:
             assert "nothing to do: deployment 1" in plant.follow("Deploy it")
             plant.pipeline.start("ingest", "dispatch", "worker-1", "worker-2", "console")
-            names = ("level", "test_stand", "events", "machines", "gateway")
+            names = ("level", "test_stand", "temperature", "events", "machines", "gateway")
             plant.pipeline.wait_connected(*[f"f/plant/{name}" for name in names])
             plant.pipeline.processes["console"].wait_ready()
             yield plant
@@ -117,14 +117,15 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
 
 
 def test_the_folder_without_its_secrets_is_what_is_deployed(plant: Plant) -> None:
-    """Flow and resource type are kept, the schedule is skipped; limits and lock are those of the files."""
+    """The resource type is kept, the schedule is skipped, and so are tests; limits and lock are those of the files."""
     report = json.loads(plant.pipeline.headrace("push", str(plant.example), "--json"))
     current = read_current(plant.store, create_id=False)
     alarm, gateway, level = (current.scripts[f"f/plant/{name}"] for name in ("raise_alarm", "on_gateway", "on_level"))
 
     assert (report["changes"], report["applied"]) == ([], False)
     assert "f/plant/nightly.schedule.yaml" in report["skipped"]
-    assert set(current.deployed.of_kind("flow")) == {"f/plant/report"}
+    assert set(current.deployed.of_kind("flow")) == {"f/plant/overheated"}
+    assert "f/plant/overheated.test.yaml" not in [*report["skipped"], *current.deployed.of_kind("file")]
     assert {"siren.resource-type.yaml", "f/plant/folder.meta.yaml"} <= set(current.deployed.of_kind("file"))
     assert (alarm.isolation, alarm.memory_mib, alarm.timeout_s, alarm.output_bytes) == ("fresh", 512, 30, 100_000)
     assert gateway.lock == (plant.example / "f/plant/on_gateway.script.lock").read_text().strip()
@@ -199,14 +200,34 @@ def test_a_locked_package_reads_the_settings_of_a_gateway(plant: Plant) -> None:
     assert plant.results("--topic", "plant/west/gateway") == [{"network": {"host": "gw1"}}]
 
 
+def test_a_hot_machine_runs_the_flow(plant: Plant) -> None:
+    """Stopped early, by the default branch, and with the alarm; one who cannot be told stops nobody."""
+    for site, celsius in {"cold": 60, "warm": 75, "hot": 95, "wrong": -300}.items():
+        plant.publish(f"plant/{site}/m1/temperature", {"celsius": celsius, "at": AT}, qos=2)
+
+    assert plant.results("--topic", "plant/cold/m1/temperature") == [{"over": -10}]
+    assert plant.results("--topic", "plant/warm/m1/temperature") == ["told cleo; no alarm"]
+    assert plant.results("--topic", "plant/hot/m1/temperature") == ["told cleo; hot/m1 is full since 03:04"]
+    (run_id,) = eventually(lambda: [run["id"] for run in plant.pipeline.runs("--state", "failed")], 40, 0.3)
+    failed = json.loads(plant.pipeline.headrace("runs", "show", run_id, "--json"))
+    assert (failed["runnable"], failed["error"]["name"]) == ("f/plant/overheated", "ValueError")
+    plant.pipeline.headrace("dead", "drop", run_id, "--yes")
+
+
+def test_the_tests_of_the_example_pass(plant: Plant) -> None:
+    """As its README says to run them."""
+    assert "5 passed" in plant.follow("Test it")
+
+
 def test_the_commands_of_the_readme_run_every_script(plant: Plant) -> None:
     """As typed; and the books balance."""
     before = plant.counters("f/plant/gateway")["succeeded"]
     plant.follow("Try it")
 
-    results = plant.results("--topic", "+/north/#", count=5)
+    results = plant.results("--topic", "+/north/#", count=6)
     assert len(plant.results("--topic", "stand/b/#")) == 1
     assert {"device": "d1", "key": "north 7"} in results
+    assert "told anna ben; no alarm" in results
     assert plant.counters("f/plant/gateway")["succeeded"] == before + 1
     status = plant.pipeline.status()
     assert all(identity["holds"] for identity in status["identities"])

@@ -331,6 +331,14 @@ def test_a_machine_without_deno_says_how_to_get_it(
         bench.start("export function main() {}")
 
 
+def test_a_preprocessor_of_a_flow_is_called_like_any_function_with_the_event(bench: Bench) -> None:
+    """A script may have it alone: there is no main to go on with."""
+    runner = bench.start(
+        "export const preprocessor = (event: any) => ({ site: event.topic.split('/')[1] });", function="preprocessor"
+    )
+    assert result(only(bench, runner, with_arguments(event={"topic": "plant/7/temp"}))) == {"site": "7"}
+
+
 def test_code_publishes_and_replies(bench: Bench) -> None:
     """The same calls as in Python; what cannot be published throws where it is said."""
     runner = bench.start("""

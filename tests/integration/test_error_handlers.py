@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared import history, keys
-from shared.definitions import ConstantRetry, Retry
+from shared.retry_policy import ConstantRetry, Retry
 from shared.run_page import page
 from shared.scripts import worker as verbs
 from shared.scripts.worker import Ending, Limits

@@ -14,7 +14,7 @@ from tests.support.processes import headrace_env
 WRITTEN = {
     ".gitignore", "Procfile", "README.md", "pytest.ini", "wmill.yaml", "f/lib/units.py", "f/plant/on_reading.py",
     "f/plant/reading.mqtt_trigger.yaml", "f/plant/broker.resource.yaml", "f/plant/broker_password.variable.yaml",
-    "tests/reading.json", "tests/test_on_reading.py",
+    "f/plant/on_reading.test.yaml", "tests/reading.json", "tests/test_on_reading.py",
 }  # fmt: skip
 
 
@@ -55,6 +55,14 @@ def test_its_own_test_passes(command: CommandLine, tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout
+
+
+def test_its_tests_pass_without_redis(command: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `headrace test`, which knows the packages and the trigger."""
+    command.text("init", tmp_path / "new")
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+
+    assert command.json("test", "--dir", tmp_path / "new")["passed"] == 2
 
 
 def test_the_broker_is_the_one_of_the_settings(

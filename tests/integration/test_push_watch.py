@@ -95,3 +95,18 @@ def test_what_is_gone_is_kept_without_prune(watch: Watch, store: Store, folder: 
 
     assert "f/t/more" in scripts(store)
     assert reports[-1]["kept"] == [{"kind": "script", "path": "f/t/more"}]
+
+
+def test_a_change_of_the_code_of_a_flow_is_deployed(watch: Watch, store: Store, folder: Path) -> None:
+    """A new flow too; a change of tests is none."""
+    watch()
+    flow = folder / "f/t/hot.flow"
+    flow.mkdir()
+    (flow / "a.py").write_text(SCRIPT)
+    step = "{id: a, value: {type: rawscript, language: python3, content: '!inline a.py'}}"
+    (flow / "flow.yaml").write_text(f"value: {{modules: [{step}]}}\n")
+    eventually(lambda: "f/t/hot" in read_current(store, create_id=False).flows)
+    number = read_now(store).number
+    (folder / "f/t/hot.test.yaml").write_text("tests: []\n")
+    (flow / "a.py").write_text(SCRIPT + "\n")
+    eventually(lambda: read_now(store).number == number + 1)

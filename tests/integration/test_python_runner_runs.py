@@ -230,6 +230,15 @@ def test_modules_of_every_folder_of_the_workspace_can_be_imported(bench: Bench) 
     assert result(done) == ["alice", "far", "inner"]
 
 
+def test_a_preprocessor_of_a_flow_is_called_like_any_function_with_the_event(bench: Bench) -> None:
+    """A script may have it alone: there is no main to go on with."""
+    runner = bench.start(
+        "def preprocessor(event): return {'site': event['topic'].split('/')[1]}", function="preprocessor"
+    )
+    (done,) = bench.answers(runner, with_arguments(1, {"event": {"topic": "plant/7/temp"}}))
+    assert result(done) == {"site": "7"}
+
+
 def test_what_a_run_publishes_is_its_own_alone(bench: Bench) -> None:
     """Also from threads, and nothing of a run that failed, or of the import, is left for the next one."""
     source = """

@@ -13,7 +13,7 @@ from rq.registry import ScheduledJobRegistry
 from rq.scheduler import RQScheduler
 
 from shared import history, keys
-from shared.definitions import ConstantRetry, Retry
+from shared.retry_policy import ConstantRetry, Retry
 from shared.run_page import page
 from shared.scripts import worker as verbs
 from shared.store import Store

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 import redis
 from rq.job import Job
 
 from shared import keys
 from shared.create_runs import HANDLER_ORIGIN
-from shared.runs import RQ_REGISTRY, RQ_STATUS, RQ_STOPPED, TRANSITIONS
-from shared.scripts import operate, suspended
+from shared.runs import RQ_REGISTRY, RQ_STATUS, RQ_STOPPED, TRANSITIONS, decode_job, encode_job
+from shared.scripts import flows, operate, suspended
 from shared.scripts import worker as verbs
 from shared.scripts.dispatch import Placement, place
+from shared.scripts.flows import News
 from shared.scripts.operate import MadeRun
 from shared.scripts.suspended import Release
 from shared.scripts.worker import Claim, Ending, Limits, Outcome
@@ -88,6 +90,11 @@ class World:
         claim = self.claim or Claim(self.id, "w1-0-1", b"", None, 0)
         ending = Ending(self.id, claim.execution, outcome, error='{"name": "E", "message": ""}', delay_ms=60_000)
         self.store.run(verbs.finish("w1", NOW_ISO, NOW_MS, LIMITS, 0, [ending]))
+
+    def wait(self) -> None:
+        """What was claimed is a flow that has to wait."""
+        claim = self.claim or Claim(self.id, "w1-0-1", b"", None, 0)
+        self.store.run(flows.park("w1", self.id, claim.execution, 60_000, News({})))
 
     def sweep(self) -> None:
         """The worker dies, and another one sweeps."""
@@ -259,6 +266,8 @@ ACTIONS: dict[str, tuple[Callable[[World], None], tuple[str, ...]]] = {
         ("fail, to be tried again", "fail late, to be tried again"),
     ),
     "stop": (lambda world: world.end("stopped"), ("stop", "stop late")),
+    "wait": (World.wait, ("wait",)),
+    "end interrupted": (lambda world: world.end("interrupted"), ("end interrupted",)),
     "recover": (World.recover, ("recover",)),
     "retry": (World.retry, ("retry",)),
     "requeue": (World.requeue, ("requeue",)),
@@ -340,3 +349,30 @@ def test_a_run_begins_as_the_table_says(redis_url: str, action: str) -> None:
     assert fields.get("status") == (RQ_STATUS[state] if has_record else None)
     assert world.cells() == ({} if action in {"create", "handle"} else {state: 1})
     assert world.places() == (1 if state == "queued" else 0)
+
+
+@pytest.mark.parametrize("how", ["crash", "sweep"])
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_a_flow_that_crashes_goes_on_unless_qos_0(redis_url: str, qos: int, how: str) -> None:
+    """Until it has crashed more often than it may without having come any further."""
+    world = World(redis_url, qos)
+    world.place()
+    spec = msgspec.structs.replace(decode_job(make_run(world.id).data), is_flow=True)
+    world.store.command("HSET", keys.job(world.id), "data", encode_job(spec))
+    world.start()
+    for crashes in range(LIMITS.max_crashes + 1):
+        world.store.command("HSET", keys.job(world.id), "crashes", crashes)
+        if how == "crash":
+            world.end("crashed")
+        else:
+            world.sweep()
+        again = qos > 0 and crashes < LIMITS.max_crashes
+        check(world, TRANSITIONS["running"]["crash of a flow"] if again else ENDS[qos], world.fields()["state"])
+        if not again:
+            break
+        world.store.run(verbs.beat("w1", LEASE_MS))
+        world.claim = None
+        world.start()
+
+
+ENDS = {0: "lost", 1: "failed", 2: "interrupted"}

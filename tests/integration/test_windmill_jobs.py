@@ -391,10 +391,11 @@ def test_jobs_are_counted(plant: WindmillPlant) -> None:
 def test_a_script_has_no_steps_to_restart_at(plant: WindmillPlant) -> None:
     """400 says so."""
     job_id = plant.start("f/t/adds", {"a": 1})
+    plant.completed(job_id)
     body = RestartFlowAtStepJsonBody.from_dict({"step_id": "b"})
 
     answer = restart_flow_at_step.sync_detailed(WORKSPACE, job_id, client=plant.client, json_body=body)
-    assert (answer.status_code, "is not a flow" in text(answer)) == (400, True)
+    assert (answer.status_code, "is no run of a flow" in text(answer)) == (400, True)
 
 
 def test_many_who_wait_do_not_stand_in_the_way_of_others(plant: WindmillPlant) -> None:

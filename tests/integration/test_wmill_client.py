@@ -16,7 +16,9 @@ import wmill
 from shared import keys
 from shared.clock import iso_utc
 from shared.create_runs import Family, make_run
-from shared.definitions import Resource, Variable
+from shared.definitions import Flow, Resource, Variable
+from shared.openflow import FlowValue
+from shared.runs import decode_job
 from shared.scripts.operate import create_runs
 from shared.secrets import SecretBox
 from shared.store import Store
@@ -154,12 +156,22 @@ def test_what_cannot_be_run_is_refused_with_the_reason(store: Store, client: wmi
         client.run_script_by_path_async("f/t/none")
     with pytest.raises(Exception, match=f"404, Not found: Script not found with hash: {variable}"):
         client.run_script_by_hash_async(variable)
-    with pytest.raises(Exception, match="400, Bad request: f/t/flow cannot be run: flows are not executed yet"):
+    with pytest.raises(Exception, match="404, Not found: Flow not found at path: f/t/flow"):
         client.run_flow_async("f/t/flow")
     with pytest.raises(Exception, match="400, Bad request: retry is not supported here"):
         client.run_script_by_path_async(CHILD, retry={"constant": {"attempts": 1, "seconds": 1}})
     assert client.post(f"/w/headrace/jobs/run/p/{CHILD}", raise_for_status=False, content=b"[1]").status_code == 400
     assert store.command("LLEN", keys.RQ_QUEUE) == 0
+
+
+def test_a_run_starts_a_flow(store: Store, client: wmill.Windmill) -> None:
+    """Of the version that is deployed, as its child."""
+    deploy(store, Flow("f/t/flow", FlowValue([]), 30))
+    run_id = client.run_flow_async("f/t/flow", {"x": 1})
+
+    spec = decode_job(store.command("HGET", keys.job(run_id), "data"))
+    assert (spec.is_flow, spec.runnable, spec.args, spec.origin) == (True, "f/t/flow", b'{"x":1}', "child")
+    assert store.command("HGET", keys.job(run_id), "timeout") == b"30"
 
 
 def test_a_queued_run_is_cancelled_at_once_and_its_end_is_told(store: Store, client: wmill.Windmill) -> None:

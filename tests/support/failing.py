@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from shared import keys
-from shared.definitions import ErrorHandler, Retry, Runnable, Script, encode_definition
+from shared.definitions import ErrorHandler, Runnable, Script, encode_definition
 from shared.envelope import encode_envelope
+from shared.retry_policy import Retry
 from shared.runs import RunSpec, encode_job
 from shared.scripts.dispatch import NewRun, Placement, place
 from shared.store import Store
@@ -105,7 +106,8 @@ def queue(
     HeldSession(store, session, session).admit(*envelopes)
     placements = []
     for entry, run_id, message in zip(read_entries(store), run_ids, envelopes, strict=True):
-        spec = RunSpec(TRIGGER, script.path, script.version, run_id[3:], {}, encode_envelope(message))
+        blob = encode_envelope(message)
+        spec = RunSpec(TRIGGER, script.path, script.version, run_id[3:], {}, blob, is_flow=script.is_flow)
         run = NewRun(run_id, encode_job(spec), script.path, script.timeout_s, handled)
         placements.append(Placement(entry, TRIGGER, "run", [run]))
     store.run(place(placements, NOW_ISO, NOW_MS * 1000, 1000))

@@ -65,6 +65,7 @@ class Bench:
         *,
         beside: dict[str, str] | None = None,
         entry: str = "f/iot/on_temp",
+        function: str = "main",
         limits: RunnerLimits | None = None,
         settings: RunnerSettings | None = None,
     ) -> Runner:
@@ -72,7 +73,8 @@ class Bench:
         entry += self._suffix
         modules = {path: dedent(text) for path, text in {**(beside or {}), entry: source}.items()}
         files = materialise(self._folder, f"v{len(self._runners)}", modules, entry)
-        files = msgspec.structs.replace(files, parameters=_parameters(entry, modules[entry]))
+        parameters = _parameters(entry, modules[entry], function)
+        files = msgspec.structs.replace(files, parameters=parameters, function=function)
         runner = self._make(files, limits or RunnerLimits(), settings)
         self._runners.append(runner)
         runner.start()
@@ -96,11 +98,11 @@ class Bench:
             runner.kill()
 
 
-def _parameters(entry: str, source: str) -> tuple[str, ...]:
+def _parameters(entry: str, source: str, function: str) -> tuple[str, ...]:
     """As a deployment finds them, where a runner asks for them."""
     if entry.endswith(".sh"):
         return tuple(shell.parameters(source))
-    return tuple(javascript.parameters(source) or ()) if entry.endswith((".ts", ".js")) else ()
+    return tuple(javascript.parameters(source, function) or ()) if entry.endswith((".ts", ".js")) else ()
 
 
 def until(runner: Runner, enough: Callable[[list[RunEvent]], bool]) -> list[RunEvent]:

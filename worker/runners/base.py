@@ -30,7 +30,8 @@ class ScriptFiles(msgspec.Struct, frozen=True):
     """A script version on disk, and what its deployment says about executing it.
 
     `root` and `entry` are absolute paths, `entry` lies inside `root`. `path` is the script's in the workspace. Limits
-    that are None are the worker's own. `fresh`: a process of its own for each run. `parameters` are main's, in order.
+    that are None are the worker's own. `fresh`: a process of its own for each run. `function` is what is called,
+    `parameters` are its names in order.
     `lock` are the packages that it needs, `dependencies` the folders in which those are, once they are installed.
     """
 
@@ -46,6 +47,7 @@ class ScriptFiles(msgspec.Struct, frozen=True):
     parameters: tuple[str, ...] = ()
     lock: str = ""
     dependencies: tuple[str, ...] = ()
+    function: str = "main"
 
 
 class RunnerLimits(msgspec.Struct, frozen=True):
@@ -83,13 +85,14 @@ class RunErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     """An error of user code as Windmill stores it.
 
     `stack` starts at the user's own lines, with paths relative to the workspace; `extra` holds the exception's
-    attributes that JSON can carry.
+    attributes that JSON can carry. `step_id` is the step of a flow in which it has happened.
     """
 
     name: str
     message: str
     stack: str = ""
     extra: dict[str, Any] | None = None
+    step_id: str | None = None
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):

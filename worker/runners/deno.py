@@ -57,6 +57,7 @@ class DenoRunner(ProgramRunner):
             "imports": import_map(root, sources, names),
             "entry": entry.as_uri(),
             "root": f"{root.as_uri()}/",
+            "function": script.function,
             "event_parameters": javascript.parameters(entry.read_text("utf-8"), PREPROCESSOR) or [],
             "clients": sorted(name for name in names if "windmill" in name and not name.startswith((".", "/"))),
         }

@@ -41,6 +41,7 @@ class PythonRunner(FramedRunner):
             "raw": fds.raw,
             "entry": self._script.entry,
             "root": self._script.root,
+            "function": self._script.function,
             "path": [str(Path(self._script.entry).parent), self._script.root, *dependencies],
             "helper": str(_CHILD.parent),
             "withheld": sorted(own_packages()),

@@ -8,7 +8,7 @@ import pytest
 from dispatch.placing import Entry, decide
 from dispatch.router import CompiledTrigger
 from shared.dead import decode_letter
-from shared.definitions import Topic
+from shared.definitions import Runnable, Topic
 from shared.envelope import ENVELOPE_VERSION, Envelope, Properties, encode_envelope
 from shared.errors import NewerEnvelope
 from shared.runs import decode_job
@@ -36,6 +36,17 @@ def test_a_message_becomes_a_run_with_an_id_made_of_qos_and_key() -> None:
     assert (spec.idempotency_key, spec.captures) == ("abcdefgh-1-5", {"name": "hello"})
     assert spec.message() == make_envelope(qos=2)
     assert run.timeout_s == RUNNABLE.timeout_s
+
+
+def test_a_message_for_a_flow_becomes_a_run_of_the_flow() -> None:
+    """With its version, and the time that it may take."""
+    flow = Runnable("f/iot/hot", "0f3a", 604800, is_flow=True)
+    trigger = make_trigger(Topic("demo/#", 1), runnable=flow.path, runnables={flow.path: flow})
+    entry = Entry(b"1-1", KEY, encode_envelope(make_envelope()))
+    (run,) = decide(entry, {VERSION: CompiledTrigger(trigger)}.get, {"abcdefgh": TRIGGER}.get, 1000).runs
+    spec = decode_job(run.data)
+
+    assert (spec.runnable, spec.runnable_version, spec.is_flow, run.timeout_s) == ("f/iot/hot", "0f3a", True, 604800)
 
 
 @pytest.mark.parametrize(

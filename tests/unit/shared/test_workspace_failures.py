@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from shared.definitions import ConstantRetry, ErrorHandler, ExponentialRetry, Retry, Trigger
+from shared.definitions import ErrorHandler, Trigger
 from shared.deployment import Deployed
 from shared.errors import WorkspaceError
+from shared.retry_policy import ConstantRetry, ExponentialRetry, Retry
 from shared.workspace import Workspace, check_files
 from shared.workspace.files import Files
 from shared.workspace.plan import Current, make_plan
@@ -101,7 +102,7 @@ def test_a_script_has_the_same_key() -> None:
         ("retry: {constant: {attempts: 1}, retry_if: {}}\n", 6, "retry.retry_if.expr", "missing"),
         ("retry: {constant: {attempt: 1}}\n", 6, "retry.constant.attempt", "unknown key"),
         ("error_handler_path: f/iot/on_eror\n", 6, "error_handler_path", "there is no script f/iot/on_eror.py"),
-        ("error_handler_path: flow/f/iot/repair\n", 6, "error_handler_path", "flows are not executed yet"),
+        ("error_handler_path: flow/f/iot/repair\n", 6, "error_handler_path", "there is no flow f/iot/repair"),
         ("error_handler_path: hub/19/slack\n", 6, "error_handler_path", "Windmill's hub"),
         ("error_handler_path: f/iot/on_error\nerror_handler_args: ops\n", 7, "error_handler_args", "not a table"),
     ],

@@ -186,15 +186,33 @@ def test_a_topic_that_cannot_be_subscribed_is_refused(topics: str, line: int, ke
     assert message in first.message
 
 
-def test_a_trigger_of_a_flow_is_refused_with_a_clear_word() -> None:
-    """Flows are not executed yet, and nobody shall wait for them; one that is not there is a mistake of its own."""
+def test_a_trigger_may_run_a_flow() -> None:
+    """As its runnable, and for single topics; one that is not there is a mistake."""
     text = TRIGGER.replace("is_flow: false", "is_flow: true").replace("on_temp", "hot")
     (missing,) = problems(text)
-    texts = {"f/iot/temp.mqtt_trigger.yaml": text, "f/iot/hot.flow/flow.yaml": "value: {modules: []}\n"}
+    topic = "  - {topic: plant/+/alarm, qos: qos2, runnable: f/iot/cold, is_flow: true}\n"
+    text = text.replace("subscribe_topics:\n", f"subscribe_topics:\n{topic}")
+    flow = "value: {modules: []}\n"
+    texts = {"f/iot/temp.mqtt_trigger.yaml": text, "f/iot/hot.flow/flow.yaml": flow, "f/iot/cold__flow/flow.yaml": flow}
+
+    found = check_files(Files(texts | {"f/iot/broker.resource.yaml": BROKER}, []), "the folder", Problems())
 
     assert "there is no flow f/iot/hot" in missing.message
-    with pytest.raises(WorkspaceError, match="flows are not executed yet, and f/iot/hot is one"):
-        check_files(Files(texts | {"f/iot/broker.resource.yaml": BROKER}, []), "the folder", Problems())
+    assert found.triggers[0].flows == {"f/iot/hot", "f/iot/cold"}
+
+
+@pytest.mark.parametrize(
+    "more, key",
+    [
+        ("subscribe_topics: [{topic: a, qos: qos1, runnable: f/iot/hot}]\n", "script_path"),
+        ("subscribe_topics: [{topic: a, qos: qos1}]\nerror_handler_path: f/iot/hot\n", "error_handler_path"),
+    ],
+)
+def test_a_trigger_cannot_name_one_path_as_a_script_and_as_a_flow(more: str, key: str) -> None:
+    """Its runs, and its handlers, go by the path."""
+    found = problems(f"script_path: f/iot/hot\nis_flow: true\nmqtt_resource_path: f/iot/broker\n{more}")
+
+    assert key in {each.key for each in found if "as a script and as a flow" in each.message}
 
 
 def test_every_problem_of_every_file_is_told_at_once() -> None:

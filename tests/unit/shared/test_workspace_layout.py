@@ -24,9 +24,7 @@ value:
         input_transforms:
           db: {type: static, value: '$res:f/a/db'}
     - id: b
-      value: {type: script, path: f/a/gone, input_transforms: {}}
-    - id: c
-      value: {type: script, path: hub/123/there, input_transforms: {}}
+      value: {type: script, path: f/a/there, input_transforms: {}}
 timeout: 30
 """
 
@@ -71,18 +69,22 @@ def test_a_file_that_we_do_not_use_means_nothing(file: str) -> None:
     assert not layout.means_something(file)
 
 
-def test_a_flow_is_deployed_with_its_inline_files_put_in_place() -> None:
-    """Its code is no script of its own; a script that it names and that is not there is a warning."""
+def test_the_code_of_a_flow_is_scripts_of_the_flow() -> None:
+    """They are no scripts of the workspace; their files are named from the flow's folder on."""
+    check = "from f.lib.units import celsius\ndef main(db): ...\n"
     texts = {
-        "f/a/x.flow/flow.yaml": FLOW, "f/a/x.flow/check.inline_script.py": "broken(", "f/a/x.flow/check.lock": "a==1\n",
+        "f/a/x.flow/flow.yaml": FLOW, "f/a/x.flow/check.inline_script.py": check, "f/a/x.flow/check.lock": "a==1\n",
+        "f/lib/units.py": "def celsius(): ...\n",
     }  # fmt: skip
     found = workspace(texts)
-    first = found.flows["f/a/x"].value["modules"][0]["value"]
+    flow = found.flows["f/a/x"]
+    (script,) = flow.code.values()
 
-    assert (first["content"], first["lock"], found.flows["f/a/x"].timeout_s) == ("broken(", "a==1\n", 30)
-    assert found.scripts == {}
+    assert (script.path, script.entry, script.lock) == ("f/a/x/a", "f/a/x.flow/check.inline_script.py", "a==1")
+    assert script.modules == {script.entry: check, "f/lib/units.py": texts["f/lib/units.py"]}
+    assert (script.parameters, flow.flow.timeout_s, found.scripts) == (["db"], 30, {})
     assert [(each.name, each.line) for each in found.references] == [("resource:f/a/db", 11)]
-    assert [(each.line, each.message) for each in found.warnings] == [(13, "there is no script f/a/gone.py")]
+    assert [(each.step, each.path, each.line) for each in flow.called] == [("b", "f/a/there", 13)]
     assert set(found.texts) == set(texts)
 
 

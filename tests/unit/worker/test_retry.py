@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from shared.definitions import ConstantRetry, ExponentialRetry, Retry
+from shared.retry_policy import ConstantRetry, ExponentialRetry, Retry
 from worker.retry import MAX_INTERVAL_S, next_delay_s
 
 

@@ -88,9 +88,10 @@ async function load(given) {
   Object.assign(settings, given);
   limit(settings.max_result_bytes);
   script = await import(settings.entry);
-  main = script.main ?? script.default;
+  const name = settings.function;
+  main = script[name] ?? (name === "main" ? script.default : undefined);
   if (typeof main !== "function") {
-    throw new TypeError("the script exports no function main: add `export async function main(payload) { ... }`");
+    throw new TypeError(`the script exports no function ${name}: add \`export async function ${name}(payload) { ... }\``);
   }
   const modules = await Promise.all(settings.clients.map((name) => import(name)));
   clients = modules.filter((module) => typeof module.setClient === "function");

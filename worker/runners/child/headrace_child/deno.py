@@ -24,7 +24,7 @@ from .capture import RunArea
 _SOCKET = "deno.sock"
 _IMPORT_MAP = "deno.imports.json"
 _RECEIVE = 262144
-_TOLD = ("entry", "root", "parameters", "event_parameters", "clients", "max_result_bytes")
+_TOLD = ("entry", "root", "function", "parameters", "event_parameters", "clients", "max_result_bytes")
 
 
 class LoadFault(outcome.ScriptFault):

@@ -102,9 +102,10 @@ class Script:
     """The user's functions with their parameters bound, and how their results are encoded."""
 
     def __init__(self, module: ModuleType, settings: dict[str, Any]) -> None:
-        main = getattr(module, "main", None)
+        name = settings["function"]
+        main = getattr(module, name, None)
         if not callable(main):
-            raise NoMain("the script defines no function main: add `def main(payload): ...`")
+            raise NoMain(f"the script defines no function {name}: add `def {name}(payload): ...`")
         self.root: str = settings["root"]
         self._limit: int = settings["max_result_bytes"]
         self._mains = {form: binding.payload_call(main, form) for form in binding.FORMS}

@@ -1,0 +1,3 @@
+told="$1"
+alarm="$2"
+echo "told $told; $alarm"

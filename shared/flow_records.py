@@ -1,0 +1,122 @@
+"""What is kept of a flow that runs: one record for each thing that has begun or come to its end.
+
+They stand in one hash under the keys of the interpreter: `a` is how step a has ended, `a>` how it was begun, `a?stop`
+what an expression has come to. Under `<fan>/<number>` stands how a parallel part has ended, in words of Redis.
+Names with `!` are the engine's own.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any, Final
+
+import msgspec
+
+BEGUN: Final = ">"
+"""Ends the name of a record of something that has begun."""
+AGAIN: Final = "!again"
+"""Somebody has run again what had failed."""
+FAILED: Final = "!failed"
+"""The key of what has made the flow fail."""
+STARTED: Final = "!started"
+"""When the flow was started for the first time, epoch ms."""
+INPUT: Final = "!input"
+"""The arguments of the flow, as its preprocessor has made them."""
+
+_SUCCEEDED = "succeeded"
+_PART_ERRORS: Final = {
+    "interrupted": ("Interrupted", "the part was cut off by the death of its worker"),
+    "lost": ("Lost", "the part was lost by the death of its worker"),
+    "cancelled": ("Cancelled", "the part was cancelled"),
+    "failed": ("Crashed", "the part has crashed too often"),
+}
+
+
+class Begun(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A step has begun: with these inputs, at this time (epoch ms), for the `starts`th time. `masked`: the inputs hold
+    secrets, which are not kept, and have to be worked out again.
+    """
+
+    at: int
+    inputs: Any = None
+    path: str = ""
+    version: str = ""
+    starts: int = 1
+    masked: bool = False
+
+
+class Ended(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something has ended at this time, well or badly."""
+
+    at: int
+    ok: bool = True
+    result: Any = None
+    error: dict[str, Any] | None = None
+    log: str = ""
+    labels: list[str] = []
+    final: bool = False
+
+
+class RawEnded(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The same, with a result that is JSON already."""
+
+    at: int
+    ok: bool = True
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    error: dict[str, Any] | None = None
+    log: str = ""
+    labels: list[str] = []
+
+
+class Fanned(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Parts with these numbers have begun side by side as these runs. What they know, and when they must have ended."""
+
+    at: int
+    flow_input: dict[str, Any]
+    results: dict[str, Any]
+    runs: list[str] = []
+    parts: list[int] = []
+    deadline_ms: int | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+_ended = msgspec.json.Decoder(Ended).decode
+_begun = msgspec.json.Decoder(Begun).decode
+_fanned = msgspec.json.Decoder(Fanned).decode
+
+
+def encode(record: Begun | Ended | RawEnded | Fanned) -> bytes:
+    """As it is kept."""
+    return _encode(record)
+
+
+def read_ended(blob: bytes) -> Ended:
+    """How something has ended; also a part, by what the end of its run has left."""
+    if blob[:1] == b"{":
+        return _ended(blob)
+    state, _, text = blob.decode("utf-8", "replace").partition(" ")
+    if state == _SUCCEEDED:
+        return Ended(0, result=_unpacked(text))
+    name, message = _PART_ERRORS.get(state, ("UnknownError", state))
+    error: dict[str, Any] = {"name": name, "message": message}
+    if text.startswith("{"):
+        error |= msgspec.json.decode(text, type=dict[str, Any])
+    return Ended(0, ok=False, error=error)
+
+
+def read_begun(blob: bytes) -> Begun:
+    """How a step has begun."""
+    return _begun(blob)
+
+
+def read_fanned(blob: bytes) -> Fanned:
+    """What parts know."""
+    return _fanned(blob)
+
+
+def _unpacked(text: str) -> Any:
+    try:
+        return msgspec.msgpack.decode(base64.b64decode(text)) if text else None
+    except (msgspec.DecodeError, binascii.Error):
+        return None

@@ -1,0 +1,266 @@
+"""Flows that wait: they sleep, wait for retries and for their parallel parts, and no worker is held meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared import keys
+from shared.doctor_runs import differences
+from shared.errors import UserError
+from shared.flow_restart import restart_run
+from shared.history import show
+from shared.retry_policy import ConstantRetry, Retry
+from shared.scripts import operate
+from shared.scripts.worker import prune
+from shared.store import Store
+from tests.support.eventually import eventually
+from tests.support.factories import NOW_ISO, NOW_MS, counters, run_fields
+from tests.support.failing import HANDLER, deploy_script, deploy_trigger, queue
+from tests.support.flows import Tally, branch_all, deploy_flow, loop, queue_flows, records, run_flow, static, step
+from tests.support.processes import HeadraceProcess
+from tests.support.workers import FAST, claims_left, last_attempt, states
+
+RUN = "q2-api-1"
+
+
+@pytest.fixture
+def store(redis_url: str) -> Store:
+    """A store on an empty server."""
+    return Store.connect(redis_url)
+
+
+@pytest.fixture
+def tally(tmp_path: Path) -> Tally:
+    """What the steps of this test execute."""
+    return Tally(tmp_path)
+
+
+@pytest.fixture
+def start_worker(headrace: Callable[..., HeadraceProcess], redis_url: str) -> Callable[[], HeadraceProcess]:
+    """Starts a worker."""
+    return lambda: headrace("worker", REDIS_URL=redis_url, **FAST).wait_ready()
+
+
+def result(store: Store, run_id: str = RUN, state: str = "succeeded") -> Any:
+    """The result of a flow that has ended so."""
+    eventually(
+        lambda: states(store, run_id)[0] in {"succeeded", "failed", "interrupted", "cancelled", "lost"}, timeout_s=20
+    )
+    assert states(store, run_id) == [state], last_attempt(store, run_id)
+    return last_attempt(store, run_id).get("result")
+
+
+def test_a_flow_that_sleeps_holds_no_worker_and_stays_in_the_books(
+    store: Store, start_worker: Callable[[], HeadraceProcess], tally: Tally
+) -> None:
+    """It is scheduled meanwhile, by RQ's own registry; its time comes; the sleep after the last step is none."""
+    flow = deploy_flow(
+        store,
+        [step("a", sleep=static(3600)), step("b", sleep=static(3600))],
+        {"a": tally.source("a"), "b": tally.source("b")},
+    )
+    start_worker()
+    queue_flows(store, flow, "q2-s-1-1", "q1-s-1-2")
+
+    runs = ("q2-s-1-1", "q1-s-1-2")
+    eventually(lambda: states(store, *runs) == ["scheduled", "scheduled"])
+    assert claims_left(store) == 0
+    assert counters(store)["scheduled"] == 2
+    assert differences(store) == []
+    for run_id in runs:
+        store.command("ZADD", keys.RQ_SCHEDULED, "XX", 1, run_id)
+    eventually(lambda: states(store, *runs) == ["succeeded", "succeeded"])
+    assert sorted(tally.executed()) == ["a", "a", "b", "b"]
+    assert set(tally.by_key().values()) == {1}
+    assert [run_fields(store, run_id)["attempts"] for run_id in runs] == ["1", "1"]
+    assert differences(store) == []
+
+
+@pytest.mark.parametrize("parallelism", [None, 2])
+def test_a_parallel_loop_runs_its_iterations_as_runs_of_their_own(
+    store: Store, start_worker: Callable[[], HeadraceProcess], tally: Tally, parallelism: int | None
+) -> None:
+    """At most so many at once; their results are in order; they know the flow; the run waits and is woken."""
+    value = {"parallel": True} | ({} if parallelism is None else {"parallelism": static(parallelism)})
+    flow = deploy_flow(
+        store,
+        [
+            step("a", {"x": 1}),
+            loop("l", "[1, 2, 3, 4, 5, 6, 7]", step("b", {"v": "flow_input.iter.value + results.a.x"}), value=value),
+            step("c", {"all": "results.l.map((each) => each.v)"}),
+        ],
+        {"b": tally.source("b")},
+    )
+    start_worker(), start_worker()
+    queue_flows(store, flow, "q2-s-1-1")
+
+    assert result(store, "q2-s-1-1") == {"all": [2, 3, 4, 5, 6, 7, 8]}
+    assert tally.executed() == ["b"] * 7
+    children = store.command("ZRANGE", keys.children("q2-s-1-1"), 0, -1)
+    assert len(children) == 7
+    assert {states(store, child.decode())[0] for child in children} == {"succeeded"}
+    assert counters(store) == {"received": 1, "admitted": 1, "placed": 1, "runs": 1, "succeeded": 1}
+    assert differences(store) == []
+    assert store.command("ZCARD", keys.RQ_SCHEDULED) == store.command("LLEN", keys.RQ_QUEUE) == claims_left(store) == 0
+
+
+def test_parallel_branches_that_fail_fail_the_flow_once_all_have_ended(
+    store: Store, start_worker: Callable[[], HeadraceProcess], tally: Tally
+) -> None:
+    """No dead letter of their own; where their failure may be skipped, their errors are results."""
+    fails = "def main():\n    raise ValueError('no')\n"
+    for number, skip in enumerate([True, False]):
+        flow = deploy_flow(
+            store,
+            [
+                branch_all("p", [step("a", {"x": 1})], [step("f")], skip_failure=skip, value={"parallel": True}),
+                step("c", {"p": "results.p"}),
+            ],
+            {"f": fails, "a": tally.source("a")},
+        )
+        run_flow(store, flow, f"q2-api-{number}")
+    start_worker()
+
+    first, second = result(store, "q2-api-0")["p"]
+    assert (first, second["error"]["message"], second["error"]["step_id"]) == ({"x": 1}, "no", "f")
+    result(store, "q2-api-1", "failed")
+    assert last_attempt(store, "q2-api-1")["error"]["message"] == "no"
+    assert store.command("ZRANGE", keys.DEAD, 0, -1) == [b"q2-api-1"]
+    assert tally.executed() == ["a", "a"]
+
+
+def test_cancelling_a_flow_cancels_all_that_belongs_to_it(
+    store: Store, start_worker: Callable[[], HeadraceProcess], tally: Tally
+) -> None:
+    """The part that executes, those that wait, and itself, while it waits for them."""
+    value = {"parallel": True, "parallelism": static(1)}
+    flow = deploy_flow(store, [loop("l", "[1, 2, 3]", step("a"), value=value)], {"a": tally.held("a")})
+    start_worker()
+    queue_flows(store, flow, "q2-s-1-1")
+    eventually(lambda: tally.is_held)
+    store.run(operate.cancel("q2-s-1-1", NOW_ISO, NOW_MS, "test", "why not"))
+
+    children = [child.decode() for child in store.command("ZRANGE", keys.children("q2-s-1-1"), 0, -1)]
+    eventually(lambda: states(store, *children) == ["cancelled"] * 3)
+    assert states(store, "q2-s-1-1") == ["cancelled"]
+    assert tally.executed() == ["a"]
+    assert counters(store)["cancelled"] == 1
+    assert store.command("ZCARD", keys.RQ_SCHEDULED) == 0
+    assert differences(store) == []
+
+
+def test_cancelling_a_flow_ends_the_step_that_executes(
+    store: Store, start_worker: Callable[[], HeadraceProcess], tally: Tally
+) -> None:
+    """And no step comes after it."""
+    flow = deploy_flow(store, [step("a"), step("b")], {"a": tally.held("a"), "b": tally.source("b")})
+    start_worker()
+    queue_flows(store, flow, "q1-s-1-1")
+    eventually(lambda: tally.is_held)
+    store.run(operate.cancel("q1-s-1-1", NOW_ISO, NOW_MS, "test", "why not"))
+
+    eventually(lambda: states(store, "q1-s-1-1") == ["cancelled"])
+    assert tally.executed() == ["a"]
+    assert differences(store) == []
+
+
+def test_a_part_whose_record_somebody_has_deleted_counts_as_cancelled(
+    store: Store, start_worker: Callable[[], HeadraceProcess]
+) -> None:
+    """The flow looks after its parts by itself, now and then."""
+    value = {"parallel": True, "skip_failures": True}
+    flow = deploy_flow(store, [loop("l", "[1, 2]", step("a", sleep=static(3600)), step("b"), value=value)])
+    start_worker()
+    run_flow(store, flow, RUN)
+    children = eventually(lambda: [each.decode() for each in store.command("ZRANGE", keys.children(RUN), 0, -1)])
+    eventually(lambda: states(store, *children) == ["scheduled"] * 2)
+    store.commands([("DEL", keys.job(children[0])), ("ZREM", keys.RQ_SCHEDULED, children[0])])
+    for run_id in (children[1], RUN):
+        store.command("ZADD", keys.RQ_SCHEDULED, "XX", 1, run_id)
+
+    found = result(store)
+    assert (found[0]["error"]["name"], found[1]) == ("Cancelled", {})
+
+
+def test_a_step_that_has_failed_goes_on_when_the_run_is_re_driven(
+    store: Store, start_worker: Callable[[], HeadraceProcess], tally: Tally
+) -> None:
+    """What had ended does not run again; the failure module does, if it fails once more; parts fail and are tried."""
+    flaky = tally.source("f", f"if open({str(tally.file)!r}).read().count('f ') < 3:\n    raise OSError\nreturn given")
+    flow = deploy_flow(
+        store,
+        [
+            step("a"),
+            loop("l", "[1, 2]", step("b"), value={"parallel": True}),
+            loop("m", "[1]", step("f"), step("g")),
+        ],
+        {name: tally.source(name) for name in ("a", "b", "g", "failure")} | {"f": flaky},
+        failure_module=step("failure"),
+    )
+    start_worker()
+    queue_flows(store, flow, "q2-s-1-1")
+    result(store, "q2-s-1-1", "failed")
+    for _ in range(2):
+        assert store.run(operate.retry("q2-s-1-1", NOW_ISO)) == "queued"
+        eventually(lambda: states(store, "q2-s-1-1")[0] in {"failed", "succeeded"})
+
+    assert states(store, "q2-s-1-1") == ["succeeded"]
+    assert tally.executed() == ["a", "b", "b", "f", "failure", "f", "failure", "f", "g"]
+    assert records(store, "q2-s-1-1")["m/0/f~2"].ok
+
+
+def test_a_flow_is_restarted_from_a_step_as_a_new_run(
+    store: Store, start_worker: Callable[[], HeadraceProcess], tally: Tally
+) -> None:
+    """It takes over what the steps before it had come to, with the same message, outside the books."""
+    modules = [step("a", {"v": "flow_input.payload"}), step("b", {"v": "results.a.v"}), step("c", {"v": "results.b.v"})]
+    flow = deploy_flow(store, modules, {name: tally.source(name) for name in "abc"})
+    start_worker()
+    queue_flows(store, flow, "q2-s-1-1", payload=b"x")
+    result(store, "q2-s-1-1")
+    books = counters(store)
+    new_id = restart_run(store, "q2-s-1-1", "b", None)
+
+    assert result(store, new_id) == {"v": "eA=="}
+    assert tally.executed() == ["a", "b", "c", "b", "c"]
+    assert counters(store) == books
+    assert show(store, new_id).parent == "q2-s-1-1"
+    with pytest.raises(UserError):
+        restart_run(store, "q2-s-1-1", "x", None)
+
+
+def test_what_a_flow_has_recorded_is_forgotten_with_its_run(
+    store: Store, start_worker: Callable[[], HeadraceProcess]
+) -> None:
+    """And its parts with it."""
+    flow = deploy_flow(store, [loop("l", "[1, 2]", step("a"), value={"parallel": True})])
+    start_worker()
+    run_flow(store, flow, RUN)
+    result(store)
+    store.run(prune(keys.RQ_FINISHED, 0, 0, 100))
+
+    left = [key for key in store.command("KEYS", "*") if b"api-1" in key]
+    assert left == []
+
+
+def test_a_flow_that_fails_is_tried_again_as_its_trigger_says_and_then_has_its_error_handler(
+    store: Store, start_worker: Callable[[], HeadraceProcess], tally: Tally
+) -> None:
+    """It goes on with the step that failed; the handler is told which one it was."""
+    fails = tally.source("f", "raise ValueError('no')")
+    flow = deploy_flow(store, [step("a"), step("f")], {"a": tally.source("a"), "f": fails})
+    handler = deploy_script(store, HANDLER, tally.source("handler", "return given['error'], given['is_flow']"))
+    retry = Retry(ConstantRetry(attempts=1, seconds=1))
+    queue(store, flow, deploy_trigger(store, flow, retry, handler), "q2-s-1-1", handled=True)
+    start_worker()
+
+    eventually(lambda: tally.executed() == ["a", "f", "f", "handler"])
+    result(store, "q2-s-1-1", "failed")
+    error, is_flow = result(store, "q2-s-1-1-eh")
+    assert (error["step_id"], error["message"], is_flow) == ("f", "no", True)
+    assert run_fields(store, "q2-s-1-1")["retries"] == "1"
+    assert differences(store) == []

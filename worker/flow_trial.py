@@ -1,0 +1,279 @@
+"""Running a flow here and now: its steps in runners as a worker has them, without Redis and without a record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from shared.clock import iso_utc
+from shared.definitions import Flow, Runnable, encode_definition
+from shared.errors import HeadraceError, UserError
+from shared.event import mqtt_event, payload_argument
+from shared.openflow import BranchOne, FlowModule, FlowStep, Mock, RawScript, ScriptStep, Static, map_modules, walk
+from shared.runs import RunSpec
+from worker.arguments import run_context
+from worker.catalog import Catalog
+from worker.environment import flow_environment
+from worker.flows.effects import (
+    Again,
+    Answer,
+    Asking,
+    Choose,
+    Done,
+    Effect,
+    Execute,
+    Failed,
+    FanOut,
+    Outcome,
+    Wait,
+)
+from worker.flows.evaluation import evaluate, inputs_of, timeout_of
+from worker.flows.faults import error_dict
+from worker.flows.interpreter import Known, interpret, interpret_part
+from worker.flows.parts import find_part
+from worker.here import Here
+from worker.runners.base import Message, RunCall
+from worker.trial import RUN_ID, Given, message_of
+
+_json = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Stand(msgspec.Struct, frozen=True):
+    """What steps do instead of being run: the `results`, and the `errors`, of steps by id. Of the flow
+    itself: a flow within it is a step.
+    """
+
+    results: Mapping[str, Any] = {}
+    errors: Mapping[str, dict[str, Any]] = {}
+
+
+class StepRun(msgspec.Struct, frozen=True):
+    """What one step came to; `key` tells where: `l/3/x` is step x in iteration 3 of loop l, `a~1` a second attempt.
+
+    `branch` is the number of the branch that a branchone takes (the default one comes last); it runs no code.
+    `messages` are what would be published.
+    """
+
+    key: str
+    step: str
+    state: str
+    runnable: str = ""
+    inputs: Any = None
+    result: Any = None
+    error: dict[str, Any] | None = None
+    log: str = ""
+    branch: int | None = None
+    waited_s: float | None = None
+    duration_ms: float | None = None
+    messages: tuple[Message, ...] = ()
+
+
+class FlowOutcome(msgspec.Struct, frozen=True):
+    """What came of the flow. `arguments` are those that it went on with, after its preprocessor if it has one."""
+
+    runnable: str
+    version: str
+    ok: bool
+    result: Any
+    error: dict[str, Any] | None
+    skipped: bool
+    arguments: Any
+    steps: list[StepRun]
+    duration_ms: float
+
+
+class Manner(msgspec.Struct, frozen=True):
+    """How a flow is tried. `waits`: a sleep, or the time before a retry, is waited for; else only told.
+
+    `tell` is called for each step when it has ended.
+    """
+
+    waits: bool = True
+    stand: Stand = Stand()
+    tell: Callable[[StepRun], None] = lambda _step: None
+
+
+def run_flow(catalog: Catalog, here: Here, flow: Flow, given: Given, manner: Manner) -> FlowOutcome:
+    """Run a flow of a catalog to its end. Raises HeadraceError for what keeps it, or a step, from being begun."""
+    return _FlowTrial(catalog, here, flow, given, manner).run()
+
+
+class _FlowTrial:
+    def __init__(self, catalog: Catalog, here: Here, flow: Flow, given: Given, manner: Manner) -> None:
+        self._catalog = catalog
+        self._here = here
+        self._version, _ = encode_definition(flow)
+        self._flow = _standing_in(flow, manner.stand)
+        self._given = given
+        self._manner = manner
+        self._message = message_of(given.event) if given.event else None
+        self._steps: list[StepRun] = []
+        self._arguments: Any = None
+        self._inputs: dict[str, Any] = {}
+        self._constants: dict[str, Any] = {}
+        self._within = {module.id for module in walk(flow.value) if isinstance(module.value, FlowStep)}
+
+    def run(self) -> FlowOutcome:
+        began = time.monotonic()
+        began_ms = time.time_ns() // 1_000_000
+        self._constants = {
+            "flow_job_id": RUN_ID, "started_at": began_ms, "WM_SCHEDULED_FOR": iso_utc(time.time_ns()),
+        }  # fmt: skip
+        self._arguments = self._first_arguments()
+        asking = interpret(self._flow, self._catalog.flow_versions, self._arguments, self._constants)
+        ended = self._drive(asking)
+        return FlowOutcome(
+            self._flow.path, self._version, ended.ok, ended.result, ended.error, ended.skipped, self._arguments,
+            self._steps, round((time.monotonic() - began) * 1000, 3),
+        )  # fmt: skip
+
+    def _first_arguments(self) -> dict[str, Any] | None:
+        """None: the preprocessor makes them of the event."""
+        if self._given.args is not None:
+            arguments: dict[str, Any] = _json(self._given.args)
+            return arguments
+        if self._message is None or self._flow.value.preprocessor_module is not None:
+            return None
+        form = "windmill" if self._given.form == "arguments" else self._given.form
+        found = payload_argument(self._message.payload, form)
+        if found is None:
+            raise UserError(f"the payload is no {form}", hint="the trigger of the event says in which form it comes")
+        return found
+
+    def _drive(self, asking: Asking[Outcome]) -> Outcome:
+        answer: Answer | None = None
+        try:
+            while True:
+                answer = self._answer(asking.send(answer) if answer is not None else next(asking))
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return outcome
+
+    def _answer(self, effect: Effect) -> Answer:
+        match effect:
+            case Again():
+                return Done(False)  # noqa: FBT003 - nobody has asked for it
+            case Execute():
+                return self._execute(effect)
+            case FanOut():
+                return Done([self._part(effect, number, item) for number, item in effect.parts])
+            case Wait():
+                self._ended(
+                    StepRun(effect.key, "", "waited" if self._manner.waits else "not waited", waited_s=effect.seconds)
+                )
+                if self._manner.waits:
+                    time.sleep(effect.seconds)
+                return Done()
+            case Choose():
+                answer = evaluate(effect)
+                if isinstance(answer, Done):
+                    number = len(effect.exprs) if answer.result is None else answer.result
+                    key = effect.key.removesuffix("?branch")
+                    self._ended(StepRun(key, effect.place.step, "branch", branch=number))
+                return answer
+            case _:
+                return evaluate(effect)
+
+    def _part(self, effect: FanOut, number: int, item: Any) -> Answer:
+        """One after the other: what comes of them is the same."""
+        part = find_part(self._flow, self._catalog.flow_versions, f"{effect.container}/{number}")
+        known = Known(effect.flow_input, dict(effect.results), item)
+        ended = self._drive(interpret_part(part, self._catalog.flow_versions, known, self._constants))
+        return Done(ended.result) if ended.ok else Failed(ended.error or {}, ended.result)
+
+    def _execute(self, effect: Execute) -> Answer:
+        own = not any(word.partition("~")[0] in self._within for word in effect.key.split("/")[:-1])
+        if own and effect.step in self._manner.stand.errors:
+            error = {**self._manner.stand.errors[effect.step], "step_id": effect.step}
+            self._ended(StepRun(effect.key, effect.step, "mocked", effect.runnable.path, error=error))
+            return Failed(error)
+        if own and effect.step in self._manner.stand.results:
+            result = self._manner.stand.results[effect.step]
+            self._ended(StepRun(effect.key, effect.step, "mocked", effect.runnable.path, result=result))
+            return self._went_on(effect, Done(result))
+        inputs = self._inputs_of(effect)
+        allowed = inputs if isinstance(inputs, Failed) else timeout_of(effect, inputs.result)
+        if isinstance(allowed, Failed):
+            error = {**allowed.error, "step_id": effect.step}
+            self._ended(StepRun(effect.key, effect.step, "failed", effect.runnable.path, error=error))
+            return Failed(error)
+        self._inputs[effect.key] = inputs.result
+        return self._went_on(effect, self._in_runner(effect, inputs.result, allowed.result))
+
+    def _in_runner(self, effect: Execute, inputs: dict[str, Any], timeout_s: float) -> Answer:
+        path, version = effect.runnable.path, effect.runnable.version
+        began = time.monotonic()
+        try:
+            done = self._here.run(
+                self._catalog.script_versions[version], version, self._call(effect, inputs), timeout_s
+            )
+        except HeadraceError as problem:
+            raise UserError(f"step {effect.step}: {problem.message}", hint=problem.hint) from problem
+        result = _json(done.result_json) if done.result_json else None
+        error = None if done.ok else error_dict(done.error) | {"step_id": effect.step}
+        self._ended(StepRun(
+            effect.key, effect.step, "succeeded" if done.ok else "failed", path, inputs, result, error, done.log,
+            duration_ms=round((time.monotonic() - began) * 1000, 3), messages=done.messages if done.ok else (),
+        ))  # fmt: skip
+        return Done(result) if error is None else Failed(error, result)
+
+    def _went_on(self, effect: Execute, answer: Answer) -> Answer:
+        if effect.wants_event and isinstance(answer, Done):
+            made = answer.result
+            self._arguments = {} if made is None else made if isinstance(made, dict) else {"value": made}
+        return answer
+
+    def _inputs_of(self, effect: Execute) -> Answer:
+        if effect.wants_event:
+            event = None if self._message is None else mqtt_event(self._message)
+            payload = {"payload": self._given.event.payload} if self._given.event else {}
+            return Done({"event": {**(event or {}), **payload}})
+        if effect.inputs_of:
+            return Done(self._inputs[effect.inputs_of])
+        return inputs_of(effect)
+
+    def _call(self, effect: Execute, inputs: dict[str, Any]) -> RunCall:
+        trigger = self._message.trigger if self._message else ""
+        origin = "" if self._message else "api"
+        spec = RunSpec(trigger, self._flow.path, self._version, "trial", self._given.captures, b"", None, origin)
+        environment = flow_environment(RUN_ID, spec, effect.key, effect.step, "", self._constants["WM_SCHEDULED_FOR"])
+        environment |= self._given.environment
+        context = run_context(spec, 1, self._message) | {
+            "idempotency_key": f"trial/{effect.key}", "step": effect.step,
+        }  # fmt: skip
+        static = {name: inputs[name] for name, each in effect.inputs.items() if isinstance(each, Static)}
+        given = {**inputs, **self._catalog.values.resolve(static)}
+        return RunCall(RUN_ID, _encode(given), None, context, "arguments", environment)
+
+    def _ended(self, step: StepRun) -> None:
+        self._steps.append(step)
+        self._manner.tell(step)
+
+
+def branch_name(flow: Flow, step: str, number: int) -> str:
+    """`default`, or the summary of a branch, or its number."""
+    module = next((each for each in walk(flow.value) if each.id == step), None)
+    if module is None or not isinstance(module.value, BranchOne):
+        return str(number)
+    branches = module.value.branches
+    return "default" if number >= len(branches) else branches[number].summary or str(number)
+
+
+def _standing_in(flow: Flow, stand: Stand) -> Flow:
+    """The flow with what stands in for steps. One that fails is turned into code, which is then not run."""
+
+    def change(module: FlowModule) -> FlowModule:
+        if module.id in stand.results:
+            mock = Mock(enabled=True, return_value=stand.results[module.id])
+            return msgspec.structs.replace(module, mock=mock)
+        if module.id in stand.errors and not isinstance(module.value, RawScript | ScriptStep):
+            return msgspec.structs.replace(module, value=RawScript())
+        return module
+
+    places = {step: Runnable(f"{flow.path}/{step}", "", 1) for step in stand.errors}
+    value = map_modules(flow.value, change)
+    return msgspec.structs.replace(flow, value=value, runnables={**places, **flow.runnables})

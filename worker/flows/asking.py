@@ -1,0 +1,106 @@
+"""How the interpreter of flows asks for values, and what it throws when there is none. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from worker.flows.effects import Again, Asking, Choose, Done, Enter, Evaluate, Failed, FanOut, Judge, Place
+
+EARLY_STOP = "EarlyStopError"
+_SHOWN = 60
+
+
+class Failure(Exception):
+    """A step has failed. `at`: the key of what may be asked for again. `handled`: a failure module has run. `stops`: it
+    is the end that a step has asked for, up to the loop or the flow around it, and nothing handles it before that.
+    """
+
+    def __init__(self, failed: Failed, at: str = "", *, handled: bool = False, stops: bool = False) -> None:
+        super().__init__()
+        self.failed = failed
+        self.at = at
+        self.handled = handled
+        self.stops = stops
+
+    @property
+    def is_certain(self) -> bool:
+        """Neither a retry nor `continue_on_error` helps."""
+        return self.stops or self.failed.final
+
+    @property
+    def result(self) -> Any:
+        """What stands in the place of a result."""
+        return failure_result(self.failed)
+
+    @property
+    def message(self) -> str:
+        """What is wrong."""
+        return str(self.failed.error.get("message", ""))
+
+    def because(self, addition: str) -> Failed:
+        """The same, with something more to say about it."""
+        error = {**self.failed.error, "message": f"{self.message} ({addition})"}
+        return msgspec.structs.replace(self.failed, error=error)
+
+
+class Stop(Exception):
+    """The list of steps ends here, well: up to the loop or the flow around it."""
+
+    def __init__(self, result: Any, *, skipped: bool) -> None:
+        super().__init__()
+        self.result = result
+        self.skipped = skipped
+
+
+class Asker:
+    """Asks. `overruled` is how often somebody has asked to have done again what had failed for good."""
+
+    def __init__(self) -> None:
+        self.overruled = 0
+
+    def ask(self, effect: Evaluate | Judge | Choose | Enter | FanOut, step: str) -> Asking[Any]:
+        """The value that is asked for, for this step. Throws Failure."""
+        key, number = effect.key, 0
+        while True:
+            answer = yield effect
+            if isinstance(answer, Done):
+                return answer.result
+            if not (yield from self.again(effect.key)):
+                raise Failure(of_step(answer, step), effect.key)
+            number += 1
+            effect = msgspec.structs.replace(effect, key=f"{key}~{number}")
+
+    def judge(self, key: str, place: Place, expr: str, variables: Mapping[str, Any]) -> Asking[bool]:
+        """Whether an expression is true. Throws Failure."""
+        return bool((yield from self.ask(Judge(key, place, expr, variables), place.step)))
+
+    def again(self, key: str) -> Asking[bool]:
+        """Whether that which has failed under this key is to be done again."""
+        answer = yield Again(key)
+        if isinstance(answer, Done) and answer.result is True:
+            self.overruled += 1
+            return True
+        return False
+
+
+def failure_result(failed: Failed) -> dict[str, Any]:
+    """What stands in the place of the result of something that has failed."""
+    return {"error": failed.error}
+
+
+def of_step(failed: Failed, step: str) -> Failed:
+    """The same, saying which step it was."""
+    if not step or "step_id" in failed.error:
+        return failed
+    return msgspec.structs.replace(failed, error={**failed.error, "step_id": step})
+
+
+def misplaced(place: Place, value: Any, wanted: str) -> Failure:
+    """An expression gives what makes no sense there."""
+    text = repr(value)
+    shown = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+    message = f"{place}: it gives {shown}, not {wanted}"
+    return Failure(Failed({"name": "ExpressionError", "message": message, "step_id": place.step}))

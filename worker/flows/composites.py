@@ -1,0 +1,140 @@
+"""Steps that consist of steps: branches and loops. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from shared.openflow import BranchAll, BranchOne, FlowModule, ForLoop, WhileLoop
+from worker.flows.asking import Asker, Failure, Stop, failure_result, misplaced
+from worker.flows.effects import Answer, Asking, Choose, Done, Evaluate, Failed, FanOut, Place
+from worker.flows.scope import Scope
+
+RunList = Callable[[Sequence[FlowModule], str, Scope], Asking[Any]]
+"""The result of the last of these steps, whose keys begin so. Throws Failure and Stop."""
+
+
+class Composites:
+    """What each of them comes to, by `run` for the lists of steps in them. All throw Failure and Stop."""
+
+    def __init__(self, asker: Asker, run: RunList) -> None:
+        self._asker = asker
+        self._run = run
+
+    def branch_one(self, module: FlowModule, step: BranchOne, key: str, scope: Scope) -> Asking[Any]:
+        """The result of the branch that is taken. The default one has the number after the last."""
+        exprs = [branch.expr for branch in step.branches]
+        asked = Choose(f"{key}?branch", Place(module.id, "branches"), exprs, scope.variables())
+        chosen = yield from self._asker.ask(asked, module.id)
+        modules = step.default if chosen is None else step.branches[chosen].modules
+        number = len(exprs) if chosen is None else chosen
+        return (yield from self._run(modules, f"{key}/{number}/", scope.within()))
+
+    def branch_all(self, module: FlowModule, step: BranchAll, key: str, scope: Scope) -> Asking[list[Any]]:
+        """The results of all branches."""
+        if step.parallel and len(step.branches) > 1:
+            skips = [branch.skip_failure for branch in step.branches]
+            return (yield from self._side_by_side(module, key, [None] * len(skips), None, skips, scope))
+        results: list[Any] = []
+        for number, branch in enumerate(step.branches):
+            try:
+                results.append((yield from self._run(branch.modules, f"{key}/{number}/", scope.within())))
+            except Failure as failure:
+                if not branch.skip_failure or failure.is_certain:
+                    raise
+                results.append(failure.result)
+        return results
+
+    def for_loop(self, module: FlowModule, loop: ForLoop, key: str, scope: Scope) -> Asking[list[Any]]:
+        """The results of all iterations."""
+        place = Place(module.id, "iterator")
+        asked = Evaluate(f"{key}?items", place, loop.iterator, scope.variables())
+        items = yield from self._asker.ask(asked, module.id)
+        if not isinstance(items, list):
+            raise misplaced(place, items, "a list")
+        iterations = [_iteration(number, item) for number, item in enumerate(items)]
+        if loop.parallel and len(items) > 1:
+            parallelism = yield from self._parallelism(module, loop, key, scope)
+            skips = [loop.skip_failures] * len(items)
+            return (yield from self._side_by_side(module, key, iterations, parallelism, skips, scope))
+        results: list[Any] = []
+        for number, iteration in enumerate(iterations):
+            if (yield from self._iterate(module, loop, f"{key}/{number}", scope.within(iteration), results)):
+                break
+        return results
+
+    def while_loop(self, module: FlowModule, loop: WhileLoop, key: str, scope: Scope) -> Asking[list[Any]]:
+        """The results of all iterations, however many."""
+        results: list[Any] = []
+        while True:
+            number = len(results)
+            inner = scope.within(_iteration(number, number))
+            if (yield from self._iterate(module, loop, f"{key}/{number}", inner, results)):
+                return results
+
+    def _iterate(
+        self, module: FlowModule, loop: ForLoop | WhileLoop, key: str, scope: Scope, results: list[Any]
+    ) -> Asking[bool]:
+        """One iteration, whose result is added; True if it was the last."""
+        try:
+            result = yield from self._run(loop.modules, f"{key}/", scope)
+        except Stop as stop:
+            results.append(stop.result)
+            return True
+        except Failure as failure:
+            if not loop.skip_failures or failure.failed.final:
+                raise Failure(failure.failed, failure.at, handled=failure.handled) from None
+            results.append(failure.result)
+            return failure.stops
+        results.append(result)
+        if module.stop_after_if is None:
+            return False
+        variables = {**scope.after(result), "all_iters": results}
+        place = Place(module.id, "stop_after_if")
+        return (yield from self._asker.judge(f"{key}?stop", place, module.stop_after_if.expr, variables))
+
+    def _parallelism(self, module: FlowModule, loop: ForLoop, key: str, scope: Scope) -> Asking[int | None]:
+        if loop.parallelism is None:
+            return None
+        place = Place(module.id, "parallelism")
+        asked = Evaluate(f"{key}?parallelism", place, loop.parallelism, scope.variables())
+        wanted = yield from self._asker.ask(asked, module.id)
+        if wanted is not None and (not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1):
+            raise misplaced(place, wanted, "a number of at least 1")
+        return wanted
+
+    def _side_by_side(
+        self,
+        module: FlowModule,
+        key: str,
+        iterations: Sequence[Any],
+        parallelism: int | None,
+        skips: Sequence[bool],
+        scope: Scope,
+    ) -> Asking[list[Any]]:
+        """The results of parts that are carried out at the same time. All of them end before one that failed counts."""
+        answers: dict[int, Answer] = {}
+        missing, fan, turn = list(range(len(iterations))), key, 0
+        while missing:
+            parts = [(number, iterations[number]) for number in missing]
+            asked = FanOut(f"{fan}!parts", key, fan, parts, parallelism, scope.flow_input, scope.results)
+            answers.update(zip(missing, (yield from self._asker.ask(asked, module.id)), strict=True))
+            missing = [number for number in missing if _counts(answers[number]) and not skips[number]]
+            first = answers[missing[0]] if missing else None
+            if isinstance(first, Failed) and not (yield from self._asker.again(fan)):
+                raise Failure(first, fan)
+            turn += 1
+            fan = f"{key}#{turn}"
+        return [_result(answers[number]) for number in range(len(iterations))]
+
+
+def _iteration(number: int, item: Any) -> dict[str, Any]:
+    return {"index": number, "value": item}
+
+
+def _counts(answer: Answer) -> bool:
+    return isinstance(answer, Failed)
+
+
+def _result(answer: Answer) -> Any:
+    return answer.result if isinstance(answer, Done) else failure_result(answer)

@@ -1,0 +1,262 @@
+"""Drives one run of a flow: does what the interpreter asks for, and records it before and after.
+
+Before code begins, all that has led to it is in Redis, and that it begins. So whoever takes the run over after a crash
+knows what has ended, and what was cut off.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from shared.errors import HeadraceError
+from shared.flow_records import INPUT, Begun, RawEnded, read_fanned
+from shared.scripts.call import Call
+from shared.scripts.flows import Reply, checkpoint
+from worker.flows import faults
+from worker.flows.effects import (
+    Again,
+    Answer,
+    Asking,
+    Done,
+    Effect,
+    Execute,
+    Failed,
+    FanOut,
+    Outcome,
+    Wait,
+)
+from worker.flows.evaluation import Valued, evaluate, inputs_of, is_steady, timeout_of
+from worker.flows.records import Records
+from worker.flows.steps import StepEnd, event_of
+from worker.flows.tools import Tools
+from worker.jobs import Job
+from worker.runners.base import RunDone, RunErrorInfo, RunnerDied, ScriptFiles
+
+_MS: Final = 1000
+_NULL: Final = msgspec.Raw(b"null")
+_json = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+class LetGo(Exception):
+    """The run is no longer in this worker's hands."""
+
+
+class Cancelled(Exception):
+    """Somebody wants the run to be cancelled. `log`: what the step has printed that was stopped for it."""
+
+    def __init__(self, log: str = "") -> None:
+        super().__init__()
+        self.log = log
+
+
+class Crashed(Exception):
+    """The runner of a step has died in a way that ends the run for this worker."""
+
+    def __init__(self, death: RunnerDied) -> None:
+        super().__init__()
+        self.death = death
+
+
+class Drive:
+    """One run, from its start, or from where it was, to its end or until it has to wait."""
+
+    def __init__(self, job: Job, records: Records, tools: Tools, deadline_ms: int | None) -> None:
+        self._job = job
+        self._records = records
+        self._tools = tools
+        self._deadline_ms = deadline_ms
+        self.labels: dict[str, None] = {}
+
+    def run(self, asking: Asking[Outcome], tick: Callable[[], None]) -> Outcome:
+        """How it ends. Raises LetGo, Cancelled, Crashed."""
+        answer: Answer | None = None
+        tick_at = time.monotonic() + self._tools.tick_s
+        try:
+            while True:
+                effect = asking.send(answer) if answer is not None else next(asking)
+                if time.monotonic() > tick_at:
+                    tick()
+                    tick_at = time.monotonic() + self._tools.tick_s
+                answer = self._answer(effect, tick)
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return outcome
+
+    def last_record(self) -> Call[Reply]:
+        """What is left to be recorded, in one step with the end of the run."""
+        return self._checkpoint()
+
+    def _answer(self, effect: Effect, tick: Callable[[], None]) -> Answer:
+        if isinstance(effect, Again):
+            return Done(self._records.is_again(effect.key))
+        known = self._records.answer(effect.key)
+        if known is None and self._records.is_full:
+            known = faults.too_large()
+        return known or self._act(effect, tick)
+
+    def _act(self, effect: Execute | Wait | FanOut | Valued, tick: Callable[[], None]) -> Answer:
+        match effect:
+            case Execute():
+                return self._execute(effect, tick)
+            case Wait():
+                return self._wait(effect)
+            case FanOut():
+                return self._fan_out(effect)
+            case _:
+                return self._evaluate(effect)
+
+    def _evaluate(self, effect: Valued) -> Answer:
+        answer = evaluate(effect)
+        if isinstance(answer, Failed) or not is_steady(effect):
+            self._records.note(effect.key, answer)
+        return answer
+
+    def _wait(self, effect: Wait) -> Answer:
+        """Let go of the run. The wait is over when somebody claims it again."""
+        self._records.note(effect.key, Done())
+        self._let_go(effect.seconds)
+        return Done()
+
+    def _fan_out(self, effect: FanOut) -> Answer:
+        """The ends of the parts, if all have ended; else they begin, or are waited for."""
+        begun = self._records.raw(f"{effect.key}>")
+        ends = [self._records.answer(f"{effect.fan}/{number}") for number, _ in effect.parts]
+        found = [end for end in ends if end is not None]
+        if len(found) == len(ends):
+            return Done(found)
+        if begun is None:
+            if len(effect.parts) > self._tools.parts_max:
+                return self._noted(effect.key, faults.too_many(len(effect.parts), self._tools.parts_max))
+            self._heed(self._tools.fan_out(self._job, effect, self._records, self._deadline_ms))
+        else:
+            self._tools.look_after(self._job, effect, read_fanned(begun))
+            self._let_go(self._tools.recheck_s, effect.fan)
+        raise LetGo
+
+    def _execute(self, effect: Execute, tick: Callable[[], None]) -> Answer:
+        """Execute a step, unless it was cut off at QoS 2, or too often, or cannot be."""
+        begun = self._records.begun(effect.key)
+        starts = 0 if begun is None else begun.starts
+        if begun is not None and not self._records.is_redriven:
+            fault = faults.cut_off(self._qos, starts, self._tools.max_crashes)
+            if fault is not None:
+                return self._noted(effect.key, fault)
+        inputs = self._inputs(effect, begun)
+        allowed = inputs if isinstance(inputs, Failed) else self._timeout(effect, inputs.result)
+        if isinstance(allowed, Failed):
+            return self._noted(effect.key, allowed)
+        script = self._script(effect, tick)
+        if isinstance(script, RunErrorInfo):
+            return self._noted(effect.key, Failed(faults.error_dict(script)))
+        answer = None
+        while answer is None:
+            starts += 1
+            end = self._step(effect, script, inputs.result, starts, allowed.result, tick)
+            answer = self._judged(effect, end, starts)
+        return answer
+
+    def _judged(self, effect: Execute, end: StepEnd, starts: int) -> Answer | None:
+        """What has come of a step. None: its runner has died, and it begins again."""
+        if end.answer is not None:
+            return self._ended(effect, end.answer)
+        if end.death is None:
+            raise Cancelled(end.log)
+        if self._tools.stop.expired or self._qos == 0:
+            raise Crashed(end.death)
+        fault = faults.died(end.death, self._qos, starts, self._tools.max_crashes)
+        return None if fault is None else self._failed(effect, fault, end.log)
+
+    def _step(
+        self,
+        effect: Execute,
+        script: ScriptFiles,
+        inputs: Any,
+        starts: int,
+        timeout_s: float,
+        tick: Callable[[], None],
+    ) -> StepEnd:
+        """Record that it begins, and have it executed."""
+        fault = self._tools.prepare(self._job, effect, inputs, starts)
+        if fault is not None:
+            return StepEnd(RunDone(self._job.claim.run_id, ok=False, error=fault))
+        shown, masked = self._tools.without_secrets(inputs)
+        begun = Begun(self._tools.now_ms(), shown, effect.runnable.path, effect.runnable.version, starts, masked)
+        self._records.note_begin(effect.key, begun)
+        self._heed(self._tools.ask(self._checkpoint()))
+        return self._tools.steps.run(self._job, script, timeout_s, tick)
+
+    def _ended(self, effect: Execute, answer: RunDone) -> Answer:
+        now = self._tools.now_ms()
+        self.labels.update(dict.fromkeys(answer.labels))
+        raw = msgspec.Raw(answer.result_json) if answer.result_json else _NULL
+        labels = list(answer.labels)
+        try:
+            sent = self._tools.outgoing(self._job, effect, answer)
+        except HeadraceError as problem:
+            return self._failed(effect, faults.unsendable(problem.message), answer.log)
+        if answer.ok:
+            self._records.note_end(effect.key, RawEnded(now, True, raw, None, answer.log, labels), sent)  # noqa: FBT003
+            result = _json(answer.result_json) if answer.result_json else None
+            if effect.wants_event:
+                self._records.put(INPUT, answer.result_json or b"null")
+            return Done(result)
+        error = faults.error_dict(answer.error) | {"step_id": effect.step}
+        self._records.note_end(effect.key, RawEnded(now, False, raw, error, answer.log, labels))  # noqa: FBT003
+        return Failed(error, _json(answer.result_json) if answer.result_json else None)
+
+    def _failed(self, effect: Execute, fault: Failed, log: str) -> Answer:
+        error = fault.error | {"step_id": effect.step}
+        self._records.note_end(effect.key, RawEnded(self._tools.now_ms(), False, _NULL, error, log))  # noqa: FBT003
+        return Failed(error)
+
+    def _inputs(self, effect: Execute, begun: Begun | None) -> Answer:
+        if effect.wants_event:
+            return Done(event_of(self._job))
+        first = begun or (self._records.begun(effect.inputs_of) if effect.inputs_of else None)
+        return Done(first.inputs) if first is not None and not first.masked else inputs_of(effect)
+
+    def _timeout(self, effect: Execute, inputs: Any) -> Answer:
+        allowed = timeout_of(effect, inputs if isinstance(inputs, dict) else {})
+        if self._deadline_ms is None or isinstance(allowed, Failed):
+            return allowed
+        left_s = (self._deadline_ms - self._tools.now_ms()) / _MS
+        return Done(min(allowed.result, left_s)) if left_s > 0 else faults.out_of_time()
+
+    def _script(self, effect: Execute, tick: Callable[[], None]) -> ScriptFiles | RunErrorInfo:
+        """The script with its packages. A worker that is told to stop begins no step more."""
+        while not self._tools.stop.requested:
+            found = self._tools.script(effect.runnable)
+            if found is not None:
+                return found
+            tick()
+        self._let_go(0)
+        raise LetGo
+
+    def _noted(self, key: str, answer: Failed) -> Failed:
+        self._records.note(key, answer)
+        return answer
+
+    def _let_go(self, seconds: float, fan: str = "") -> None:
+        self._heed(self._tools.park(self._job, self._records, seconds, fan))
+        raise LetGo
+
+    def _checkpoint(self) -> Call[Reply]:
+        claim, records = self._job.claim, self._records
+        return checkpoint(self._tools.worker, claim.run_id, claim.execution, records.news, progress=records.progress)
+
+    def _heed(self, reply: Reply | None) -> None:
+        """Go on only if Redis knows all, and the run is ours."""
+        if reply is None or reply == "not ours":
+            raise LetGo
+        self._records.kept()
+        if reply == "cancelled":
+            raise Cancelled
+
+    @property
+    def _qos(self) -> int:
+        return int(self._job.claim.run_id[1])

@@ -1,0 +1,158 @@
+"""Runs of flows, from their start to an ending that is reported like that of any run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from shared import keys
+from shared.errors import HeadraceError, InternalError, StoreUnavailable
+from shared.event import payload_argument
+from shared.flow_records import BEGUN, INPUT, STARTED, read_fanned
+from shared.runs import RunSpec
+from worker import outcomes
+from worker.flows import faults
+from worker.flows.drive import Cancelled, Crashed, Drive, LetGo
+from worker.flows.effects import Asking, Outcome
+from worker.flows.interpreter import Known, interpret, interpret_part
+from worker.flows.parts import find_part
+from worker.flows.records import Records
+from worker.flows.tools import Tools
+from worker.flows.versions import FlowVersion
+from worker.jobs import Job
+from worker.outcomes import Ended
+from worker.runners.base import Form, RunDone, RunErrorInfo
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+_MS = 1000
+
+
+class Forms(Protocol):
+    """Knows the triggers."""
+
+    def form(self, trigger_version: str) -> Form:
+        """The form in which this trigger hands payloads to `main`."""
+
+
+class References(Protocol):
+    """Knows variables and resources."""
+
+    def resolve(self, value: Any) -> Any:
+        """The value with references put in place."""
+
+
+class FlowEngine:
+    """Drives started runs of flows one at a time, and hands what has ended on to `report`: not what has to wait, and
+    not what another worker has taken over.
+    """
+
+    def __init__(self, tools: Tools, forms: Forms, references: References, report: Callable[[Ended], None]) -> None:
+        self._tools = tools
+        self._forms = forms
+        self._references = references
+        self._report = report
+
+    def drive(self, job: Job, version: FlowVersion, tick: Callable[[], None]) -> None:
+        """As far as it goes now. `tick` is called now and then."""
+        if job.spec is not None and job.spec.part:  # its end is looked up: there is somebody to be told
+            job = msgspec.structs.replace(job, claim=msgspec.structs.replace(job.claim, counted=""))
+        try:
+            ended = self._drive(job, version, tick)
+        except (LetGo, StoreUnavailable):
+            return
+        except HeadraceError as error:
+            problem = RunErrorInfo(type(error).__name__, f"the flow cannot be carried out: {error.message}")
+            ended = outcomes.refused(job, problem)
+        self._report(ended)
+
+    def _drive(self, job: Job, version: FlowVersion, tick: Callable[[], None]) -> Ended:
+        began = time.monotonic()
+        records = self._read(job)
+        asking, deadline_ms = self._begin(job, version, records)
+        drive = Drive(job, records, self._tools, deadline_ms)
+        try:
+            outcome = drive.run(asking, tick)
+        except Cancelled as cancelled:
+            return outcomes.recorded(outcomes.stopped(job, cancelled.log), drive.last_record())
+        except Crashed as crashed:
+            return outcomes.crashed(job, crashed.death)
+        if not outcome.ok:
+            records.note_failure(outcome.failed_at)
+        ended = _ended(job, outcome, drive, records, time.monotonic() - began)
+        return outcomes.recorded(ended, drive.last_record())
+
+    def _read(self, job: Job) -> Records:
+        reply = self._tools.read([("HGETALL", keys.flow(job.claim.run_id))])
+        if reply is None:
+            raise LetGo
+        return Records(_hash(reply[0]), self._tools.now_ms)
+
+    def _begin(self, job: Job, version: FlowVersion, records: Records) -> tuple[Asking[Outcome], int | None]:
+        """What asks, and when it must have ended (epoch ms)."""
+        spec, flow = job.spec, version.flow
+        if spec is None:
+            raise InternalError("a job that is not ours was to be executed", run=job.claim.run_id)
+        if spec.part:
+            return self._begin_part(job, version)
+        started_ms = records.started_ms()
+        deadline_ms = None if flow.timeout_s is None else started_ms + flow.timeout_s * _MS
+        constants = {"flow_job_id": job.claim.run_id, "started_at": started_ms}
+        return interpret(flow, version.flows, self._arguments(spec, job, version), constants), deadline_ms
+
+    def _begin_part(self, job: Job, version: FlowVersion) -> tuple[Asking[Outcome], int | None]:
+        spec = job.spec
+        if spec is None or spec.parent is None:
+            raise InternalError("a part of a flow has no flow", run=job.claim.run_id)
+        fan, _, number = spec.part.rpartition("/")
+        fields = (f"{fan}!parts{BEGUN}", STARTED)
+        reply = self._tools.read([("HMGET", keys.flow(spec.parent), *fields)])
+        if reply is None:
+            raise LetGo
+        blob, started = reply[0]
+        if blob is None:
+            raise InternalError(f"the flow {spec.parent} is gone")
+        fanned = read_fanned(blob)
+        part = find_part(version.flow, version.flows, f"{fan.partition('#')[0]}/{number}")
+        known = Known(fanned.flow_input, fanned.results, _decode(spec.args or b"null"))
+        constants = {"flow_job_id": spec.root or spec.parent, "started_at": int(started or 0) or None}
+        return interpret_part(part, version.flows, known, constants), fanned.deadline_ms
+
+    def _arguments(self, spec: RunSpec, job: Job, version: FlowVersion) -> dict[str, Any] | None:
+        """None: its preprocessor makes them."""
+        message = job.message
+        if message is None:
+            given = _decode(spec.args or b"{}")
+            known: dict[str, Any] = self._references.resolve(given) if _refers(spec.args) else given
+            return known
+        if version.flow.value.preprocessor_module is not None:
+            return None
+        form = self._forms.form(message.trigger_version)
+        arguments = payload_argument(message.payload, form if form != "arguments" else "windmill") or {}
+        if not arguments:
+            raise InternalError(f"the payload is not {form}")
+        return arguments
+
+
+def _refers(args: bytes | None) -> bool:
+    return args is not None and (b"$var:" in args or b"$res:" in args)
+
+
+def _ended(job: Job, outcome: Outcome, drive: Drive, records: Records, duration_s: float) -> Ended:
+    result = None if outcome.result is None else _encode(outcome.result)
+    made = records.raw(INPUT)
+    labels = tuple(drive.labels)
+    if outcome.ok:
+        return outcomes.done(job, RunDone(job.claim.run_id, True, result, None, "", made, labels), duration_s)  # noqa: FBT003
+    error = faults.error_info(outcome.error or {})
+    if error.name == faults.INTERRUPTED:
+        return outcomes.interrupted(job, error)
+    return outcomes.done(job, RunDone(job.claim.run_id, False, result, error, "", made, labels), duration_s)  # noqa: FBT003
+
+
+def _hash(flat: dict[bytes, bytes] | list[bytes]) -> dict[str, bytes]:
+    pairs = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
+    return {name.decode(): value for name, value in pairs}

@@ -1,0 +1,296 @@
+"""What a flow does next: OpenFlow as a generator that asks for effects and is told what came of them. Pure.
+
+It has no clock, no chance and no memory: begun anew and given the same answers, it asks for the same effects. So a
+flow is kept through crashes by keeping the answers (`worker.flows.effects`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from shared.definitions import Flow
+from shared.openflow import (
+    FAILURE,
+    PREPROCESSOR,
+    BranchAll,
+    BranchOne,
+    FlowModule,
+    FlowStep,
+    ForLoop,
+    Identity,
+    RawScript,
+    ScriptStep,
+    StopAfterIf,
+    WhileLoop,
+)
+from worker.flows.asking import EARLY_STOP, Asker, Failure, Stop, misplaced, of_step
+from worker.flows.composites import Composites
+from worker.flows.effects import Asking, Done, Enter, Evaluate, Execute, Failed, Later, Outcome, Place, Wait
+from worker.flows.parts import Part
+from worker.flows.scope import Scope
+
+STOPPED_EARLY = "stopped early"
+
+
+def interpret(
+    flow: Flow,
+    flows: Mapping[str, Flow],
+    arguments: dict[str, Any] | None,
+    constants: Mapping[str, Any] | None = None,
+) -> Asking[Outcome]:
+    """A whole flow. `flows` are those within it, by version. `arguments` None: its preprocessor makes them of an event.
+
+    `constants` are further variables of expressions: `flow_job_id`, `started_at`, `WM_SCHEDULED_FOR`.
+    """
+    return _Interpreter(flows, constants or {}).run(flow, arguments)
+
+
+def interpret_part(
+    part: Part,
+    flows: Mapping[str, Flow],
+    known: Known,
+    constants: Mapping[str, Any] | None = None,
+) -> Asking[Outcome]:
+    """A branch or an iteration that is carried out on its own."""
+    return _Interpreter(flows, constants or {}).run_part(part, known)
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What a part knows, as `FanOut` has told it."""
+
+    flow_input: dict[str, Any]
+    results: dict[str, Any]
+    iteration: dict[str, Any] | None = None
+
+
+class _Interpreter:
+    def __init__(self, flows: Mapping[str, Flow], constants: Mapping[str, Any]) -> None:
+        self._flows = flows
+        self._constants = constants
+        self._asker = Asker()
+        self._composites = Composites(self._asker, self._list)
+        self._rest: tuple[str, float] | None = None
+
+    def run(self, flow: Flow, arguments: dict[str, Any] | None) -> Asking[Outcome]:
+        """To the end of the whole."""
+        try:
+            if arguments is None:
+                arguments = yield from self._preprocess(flow)
+            result, skipped = yield from self._flow(flow, "", arguments)
+        except Failure as failure:
+            return _badly(failure)
+        return Outcome(ok=True, result=result, skipped=skipped)
+
+    def run_part(self, part: Part, known: Known) -> Asking[Outcome]:
+        """To the end of the part."""
+        scope = self._scope(part.flow, known.flow_input)
+        scope.results.update(known.results)
+        try:
+            result = yield from self._list(part.modules, part.key, scope.within(known.iteration))
+        except Stop as stop:
+            return Outcome(ok=True, result=stop.result, skipped=stop.skipped)
+        except Failure as failure:
+            return _badly(failure)
+        return Outcome(ok=True, result=result)
+
+    def _scope(self, flow: Flow, flow_input: dict[str, Any]) -> Scope:
+        constants = {**self._constants, "flow_env": flow.value.flow_env}
+        return Scope(flow, flow_input, {}, constants, flow_input)
+
+    def _preprocess(self, flow: Flow) -> Asking[dict[str, Any]]:
+        module = flow.value.preprocessor_module
+        if module is None:
+            return {}
+        scope = self._scope(flow, {})
+        try:
+            made = yield from self._attempts(module, module.id, scope)
+        except Failure as failure:
+            raise (yield from self._after_failure("", scope, failure)) from None
+        return {} if made is None else made if isinstance(made, dict) else {"value": made}
+
+    def _flow(self, flow: Flow, prefix: str, flow_input: dict[str, Any]) -> Asking[tuple[Any, bool]]:
+        """The result of a flow, and whether it is marked as skipped."""
+        value = flow.value
+        scope = self._scope(flow, flow_input)
+        try:
+            if value.skip_expr is not None:
+                place = Place("", "skip_expr")
+                if (yield from self._asker.judge(f"{prefix}?skip", place, value.skip_expr, scope.variables())):
+                    return STOPPED_EARLY, True
+            if not value.modules:
+                return flow_input, False
+            return (yield from self._list(value.modules, prefix, scope)), False
+        except Stop as stop:
+            return stop.result, stop.skipped
+        except Failure as failure:
+            failed = yield from self._after_failure(prefix, scope, failure)
+            if failed.handled and not failure.handled and _recovers(failed.failed.result):
+                return failed.failed.result, False
+            raise failed from None
+
+    def _after_failure(self, prefix: str, scope: Scope, failure: Failure) -> Asking[Failure]:
+        """Run the failure module, once, of the innermost flow that has one."""
+        module = scope.flow.value.failure_module
+        self._rest = None
+        if module is None or failure.handled or failure.is_certain:
+            return Failure(failure.failed, failure.at, handled=failure.handled)
+        key = prefix + FAILURE + (f"#{self._asker.overruled}" if self._asker.overruled else "")
+        constants = {**scope.constants, "error": failure.failed.error}
+        inner = Scope(scope.flow, scope.flow_input, scope.results, constants, failure.result)
+        try:
+            result = yield from self._attempts(module, key, inner)
+        except Failure as second:
+            return Failure(
+                failure.because(f"and the failure module failed: {second.message}"), failure.at, handled=True
+            )
+        return Failure(Failed(failure.failed.error, result), failure.at, handled=True)
+
+    def _list(self, modules: Sequence[FlowModule], prefix: str, scope: Scope) -> Asking[Any]:
+        """The result of the last of these steps; an empty list where there are none (Windmill)."""
+        if not modules:
+            return []
+        for module in modules:
+            if self._rest is not None:
+                (key, seconds), self._rest = self._rest, None
+                yield Wait(key, seconds)
+            scope.previous = yield from self._module(module, prefix + module.id, scope)
+            scope.results[module.id] = scope.previous
+        return scope.previous
+
+    def _module(self, module: FlowModule, key: str, scope: Scope) -> Asking[Any]:
+        """The result of a step, with all that surrounds it."""
+        try:
+            if module.mock is not None and module.mock.enabled:
+                result = module.mock.return_value
+            elif module.skip_if is not None and (yield from self._is_skipped(module, key, scope)):
+                result = scope.previous
+            else:
+                result = yield from self._attempts(module, key, scope)
+        except Failure as failure:
+            if not module.continue_on_error or failure.is_certain:
+                raise
+            result = failure.result
+        else:
+            yield from self._stop_after(module, key, scope, result)
+        if module.sleep is not None:
+            place = Place(module.id, "sleep")
+            asked = Evaluate(f"{key}?sleep", place, module.sleep, scope.after(result))
+            seconds = yield from self._asker.ask(asked, module.id)
+            if not isinstance(seconds, int | float) or isinstance(seconds, bool) or seconds < 0:
+                raise misplaced(place, seconds, "a number of seconds")
+            self._rest = (f"{key}!sleep", seconds) if seconds else None
+        return result
+
+    def _is_skipped(self, module: FlowModule, key: str, scope: Scope) -> Asking[bool]:
+        if module.skip_if is None:
+            return False
+        place = Place(module.id, "skip_if")
+        return (yield from self._asker.judge(f"{key}?skip", place, module.skip_if.expr, scope.variables()))
+
+    def _stop_after(self, module: FlowModule, key: str, scope: Scope, result: Any) -> Asking[None]:
+        """Throws Stop, or Failure, if an expression says so. In a loop, `stop_after_if` is about its iterations."""
+        if isinstance(module.value, ForLoop | WhileLoop | BranchAll):
+            if module.stop_after_all_iters_if is not None:
+                place = Place(module.id, "stop_after_all_iters_if")
+                yield from self._stop_if(f"{key}?stop", place, module.stop_after_all_iters_if, scope, result)
+        elif module.stop_after_if is not None:
+            place = Place(module.id, "stop_after_if")
+            yield from self._stop_if(f"{key}?stop", place, module.stop_after_if, scope, result)
+
+    def _stop_if(self, key: str, place: Place, stop: StopAfterIf, scope: Scope, result: Any) -> Asking[None]:
+        if not (yield from self._asker.judge(key, place, stop.expr, scope.after(result))):
+            return
+        if stop.error_message is None:
+            raise Stop(result, skipped=stop.skip_if_stopped)
+        error = {"name": EARLY_STOP, "message": stop.error_message, "step_id": place.step}
+        if stop.error_include_result:
+            error["result"] = result
+        raise Failure(Failed(error), stops=True)
+
+    def _attempts(self, module: FlowModule, key: str, scope: Scope) -> Asking[Any]:
+        """The result of what a step consists of, after as many attempts as its policy has."""
+        made = number = 0
+        while True:
+            attempt = f"{key}~{number}" if number else key
+            try:
+                return (yield from self._value(module, attempt, key, scope))
+            except Failure as failure:
+                self._rest = None
+                number += 1
+                if failure.is_certain:
+                    raise
+                if (delay := (yield from self._later(module, attempt, made, scope, failure))) is not None:
+                    made += 1
+                    if delay > 0:
+                        yield Wait(f"{attempt}!retry", delay)
+                elif failure.at == attempt and (yield from self._asker.again(attempt)):
+                    made = 0
+                else:
+                    raise
+
+    def _later(
+        self, module: FlowModule, attempt: str, made: int, scope: Scope, failure: Failure
+    ) -> Asking[float | None]:
+        """Seconds until the next attempt, None if there is to be none."""
+        if module.retry is None:
+            return None
+        variables = {**scope.after(failure.result), "error": failure.failed.error}
+        answer = yield Later(f"{attempt}?retry", module.id, module.retry, made, variables)
+        if isinstance(answer, Failed):
+            failure.failed = failure.because(f"not tried again: {answer.error.get('message')}")
+            return None
+        delay: float | None = answer.result
+        return delay
+
+    def _value(self, module: FlowModule, key: str, first: str, scope: Scope) -> Asking[Any]:
+        composites = self._composites
+        match module.value:
+            case RawScript() | ScriptStep() as step:
+                result = yield from self._execute(module, step, key, first, scope)
+            case FlowStep() as step:
+                result = yield from self._sub_flow(module, step, key, scope)
+            case BranchOne() as step:
+                result = yield from composites.branch_one(module, step, key, scope)
+            case BranchAll() as step:
+                result = yield from composites.branch_all(module, step, key, scope)
+            case ForLoop() as step:
+                result = yield from composites.for_loop(module, step, key, scope)
+            case WhileLoop() as step:
+                result = yield from composites.while_loop(module, step, key, scope)
+            case Identity():
+                result = scope.previous
+        return result
+
+    def _execute(
+        self, module: FlowModule, step: RawScript | ScriptStep, key: str, first: str, scope: Scope
+    ) -> Asking[Any]:
+        answer = yield Execute(
+            key,
+            module.id,
+            scope.flow.runnables[module.id],
+            step.input_transforms,
+            scope.variables(),
+            module.timeout,
+            inputs_of=first if first != key else "",
+            wants_event=module.id == PREPROCESSOR,
+        )
+        if isinstance(answer, Done):
+            return answer.result
+        raise Failure(of_step(answer, module.id), key)
+
+    def _sub_flow(self, module: FlowModule, step: FlowStep, key: str, scope: Scope) -> Asking[Any]:
+        enter = Enter(f"{key}?inputs", module.id, step.input_transforms, scope.variables())
+        inputs = yield from self._asker.ask(enter, module.id)
+        inner = self._flows[scope.flow.runnables[module.id].version]
+        return (yield from self._flow(inner, f"{key}/", inputs))[0]
+
+
+def _recovers(result: Any) -> bool:
+    return isinstance(result, dict) and result.get("recover") is True
+
+
+def _badly(failure: Failure) -> Outcome:
+    return Outcome(ok=False, result=failure.failed.result, error=failure.failed.error, failed_at=failure.at)

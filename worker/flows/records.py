@@ -1,0 +1,135 @@
+"""What a flow that runs has recorded, and what is to be recorded next. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from shared.flow_records import (
+    AGAIN,
+    BEGUN,
+    FAILED,
+    STARTED,
+    Begun,
+    Ended,
+    RawEnded,
+    encode,
+    read_begun,
+    read_ended,
+)
+from shared.scripts.flows import Message, News
+from worker.flows.effects import Answer, Done, Failed
+
+RECORDS_MAX = 50_000
+BYTES_MAX = 256 * 1024 * 1024
+"""What a flow may leave in Redis: a loop without end ends here."""
+
+
+class Records:
+    """The records of one run of a flow. What is noted is news until it is known to be in Redis (`kept`)."""
+
+    def __init__(self, stored: Mapping[str, bytes], now_ms: Callable[[], int]) -> None:
+        self._stored = stored
+        self._now_ms = now_ms
+        self._inputs: dict[str, Begun] = {}
+        self._count = len(stored)
+        self._bytes = sum(map(len, stored.values()))
+        self._pending: dict[str, bytes] = {}
+        self._messages: list[Message] = []
+        self.progress = False
+        """Whether something among the news has come to its end."""
+        self.is_redriven = bool(stored.get(AGAIN))
+        """Somebody has run again what had ended badly: what was cut off then may be done once more."""
+        self._overruled = self._take_again()
+
+    @property
+    def news(self) -> News:
+        """What is to be recorded next."""
+        return News(self._pending, self._messages)
+
+    @property
+    def is_full(self) -> bool:
+        """Nothing more may be recorded."""
+        return self._count > RECORDS_MAX or self._bytes > BYTES_MAX
+
+    @property
+    def is_new(self) -> bool:
+        """Nothing was recorded before."""
+        return not self._stored
+
+    def answer(self, key: str) -> Answer | None:
+        """What was recorded under this key; None: nothing."""
+        blob = self._stored.get(key)
+        if not blob:
+            return None
+        ended = read_ended(blob)
+        return Done(ended.result) if ended.ok else Failed(ended.error or {}, ended.result, final=ended.final)
+
+    def begun(self, key: str) -> Begun | None:
+        """How the step with this key was begun."""
+        known = self._inputs.get(key)
+        blob = self._stored.get(key + BEGUN)
+        return known or (read_begun(blob) if blob else None)
+
+    def is_again(self, key: str) -> bool:
+        """Whether somebody has asked to have done again what had failed under this key."""
+        return key in self._overruled or self._stored.get(f"{key}{AGAIN}") is not None
+
+    def raw(self, key: str) -> bytes | None:
+        """A record of the engine's own."""
+        return self._pending.get(key) or self._stored.get(key) or None
+
+    def note(self, key: str, answer: Answer) -> None:
+        """Something that takes no time has come to this."""
+        now = self._now_ms()
+        if isinstance(answer, Done):
+            self.put(key, encode(Ended(now, result=answer.result)))
+        else:
+            record = Ended(now, ok=False, result=answer.result, error=answer.error, final=answer.final)
+            self.put(key, encode(record))
+
+    def note_end(self, key: str, record: RawEnded, messages: Sequence[tuple[str, str, bytes]] = ()) -> None:
+        """A step has ended, and publishes these: broker, trigger, message."""
+        self.put(key, encode(record))
+        self._messages += [(key, *message) for message in messages]
+        self.progress = True
+
+    def note_begin(self, key: str, begun: Begun) -> None:
+        """A step is about to begin."""
+        self._inputs[key] = begun
+        self.put(key + BEGUN, encode(begun))
+
+    def note_failure(self, at: str) -> None:
+        """The flow has failed for good, by this."""
+        self.put(FAILED, at.encode())
+
+    def put(self, name: str, blob: bytes) -> None:
+        """To be recorded with the next step."""
+        self._pending[name] = blob
+        self._count += 1
+        self._bytes += len(blob)
+
+    def kept(self) -> None:
+        """What was pending is recorded."""
+        self._pending = {}
+        self._messages = []
+        self.progress = False
+
+    def started_ms(self) -> int:
+        """When the flow was started for the first time."""
+        blob = self.raw(STARTED)
+        if blob is None:
+            blob = b"%d" % self._now_ms()
+            self.put(STARTED, blob)
+        return int(blob)
+
+    def _take_again(self) -> set[str]:
+        """What has been run again after it had failed goes on there; that is said once."""
+        if not self._stored.get(AGAIN):
+            return set()
+        self.put(AGAIN, b"")
+        failed = (self._stored.get(FAILED) or b"").decode()
+        if not failed:
+            return set()
+        self.put(FAILED, b"")
+        self.put(f"{failed}{AGAIN}", b"1")
+        return {failed}
