@@ -43,10 +43,10 @@ class _Page:
         self._last = NEWLINE
 
     def show(self, part: LogPart) -> None:
-        """Write it, under a line that names its attempt; a run with one attempt has none."""
-        if part.step or (part.is_first and (part.attempt > 1 or self._has_followed)):
-            head = f"step {part.step}" if part.step else f"attempt {part.attempt}, {part.state}"
-            click.echo(f"{'' if self._last == NEWLINE else NEWLINE}--- {head}")
+        """Write it, under a line that names its attempt or step; a run with one attempt has none."""
+        what = f"step {part.step}" if part.step else f"attempt {part.attempt}, {part.state}"
+        if part.is_first and (part.step or part.attempt > 1 or self._has_followed):
+            click.echo(f"{'' if self._last == NEWLINE else NEWLINE}--- {what}")
             self._last = NEWLINE
         self._has_followed = self._has_followed or part.state == "running"
         if part.text:

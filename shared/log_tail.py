@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from shared import keys
@@ -12,9 +14,9 @@ from shared.runs import LIVE
 from shared.store import Store
 
 
-class LogPart(msgspec.Struct, frozen=True):
+class LogPart(msgspec.Struct, frozen=True, omit_defaults=True):
     """The next text of an attempt (counted from 1). `is_first`: nothing of this attempt came before. `state` is
-    `running`, or the outcome of the attempt. `step`: all of it is what this step of a flow has printed.
+    `running`, or the outcome of the attempt. `step` is the key of a flow's step that has printed it, '' for a script.
     """
 
     attempt: int
@@ -38,9 +40,9 @@ class LogTail:
         execution, text = self._read_live(store)
         details = show(store, self._run_id)
         run = details.run
-        parts: list[LogPart] = []
         if details.steps:
-            return self._of_steps(details.steps), run.state in LIVE
+            return self._steps(details.steps, run.attempts), run.state in LIVE
+        parts: list[LogPart] = []
         before = run.attempts - (run.state == "running") - len(details.attempts)
         for number, attempt in enumerate(details.attempts, start=before + 1):
             if attempt.execution_id not in self._ended:
@@ -54,11 +56,15 @@ class LogTail:
             self._shown = text
         return [part for part in parts if part.text or part.is_first], run.state in LIVE
 
-    def _of_steps(self, steps: list[StepNode]) -> list[LogPart]:
-        """The logs of steps that have ended since."""
-        new = [(key, log) for key, log in all_logs(steps) if key not in self._ended]
-        self._ended |= {key for key, _ in new}
-        return [LogPart(0, "ended", log, is_first=True, step=key) for key, log in new]
+    def _steps(self, steps: Sequence[StepNode], attempt: int) -> list[LogPart]:
+        """The logs of a flow's steps, each once it has ended."""
+        parts = [
+            LogPart(attempt, "ended", log, is_first=True, step=key)
+            for key, log in all_logs(steps)
+            if key not in self._ended
+        ]
+        self._ended.update(part.step for part in parts)
+        return parts
 
     def _ended_part(self, number: int, attempt: Attempt) -> LogPart:
         """The log of an attempt as it is recorded: all of it, or what is left where it was followed."""
