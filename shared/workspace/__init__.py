@@ -14,7 +14,14 @@ import msgspec
 from shared.definitions import Broker, Resource, Script
 from shared.errors import WorkspaceError
 from shared.workspace import layout, resources, scripts, triggers, variables
-from shared.workspace.checks import Parts, check_alerts, check_client_ids, check_handler, check_references
+from shared.workspace.checks import (
+    Parts,
+    check_alerts,
+    check_client_ids,
+    check_dead_topic,
+    check_handler,
+    check_references,
+)
 from shared.workspace.defaults import Defaults, read_defaults
 from shared.workspace.files import Files, read_folder
 from shared.workspace.flows import FlowFile, lonely_files, read_flows
@@ -86,6 +93,8 @@ def check_files(files: Files, folder: str, problems: Problems, *, may_be_empty: 
         check_handler(defaults.handler, parts, problems)
     if defaults.alerts is not None:
         check_alerts(defaults.alerts, parts, problems)
+    if defaults.dead is not None:
+        check_dead_topic(defaults.dead, parts, problems)
     check_references(found, parts, problems)
     check_client_ids(found, brokers, problems)
     check_circles({path: each.references for path, each in found_resources.items()}, records, problems)
