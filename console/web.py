@@ -25,10 +25,11 @@ from console.headers import SecurityHeaders
 from console.health import health_routes
 from console.live import Live
 from console.needs import needs, needs_of
-from console.pages import home, login
+from console.pages import login
+from console.pages.routes import PAGES
 from console.paging import provide_paging
 from console.runs import Runs
-from console.view import STATIC, make_templates, provide_view
+from console.view import STATIC, make_templates, provide_view, static_root
 from console.windmill import routes as windmill
 from console.windmill.bodies import provide_syncs
 from console.windmill.captures import Captures
@@ -71,7 +72,7 @@ def make_app(tools: Tools, settings: Settings, token_key: bytes) -> Litestar:
     )
     below_api = Router("/api", route_handlers=[*windmill.of_server, in_workspace])
     app = Litestar(
-        [below_api, home.routes, login.routes, _static_files(), *health_routes(store, settings)],
+        [below_api, login.routes, *PAGES, _static_files(), *health_routes(store, settings)],
         guards=[make_guard(settings.console)],
         dependencies={
             "authenticator": Provide(lambda: authenticator, sync_to_thread=False),
@@ -116,4 +117,4 @@ def handlers_of(app: Litestar) -> list[HTTPRouteHandler]:
 
 def _static_files() -> Router:
     kept = CacheControlHeader(public=True, max_age=_YEAR_S, immutable=True)
-    return create_static_files_router("/static", [STATIC], cache_control=kept, opt=needs("nothing", any_host=True))
+    return create_static_files_router(static_root(), [STATIC], cache_control=kept, opt=needs("nothing", any_host=True))

@@ -76,16 +76,20 @@ def push(store: Store, workspace: Workspace, options: Options, approve: Callable
     return until_current(lambda: _push_once(store, workspace, options, approve))
 
 
-def edit(store: Store, settings: Settings, edits: Edits | Editor, author: str, message: str = "") -> Pushed:
+def edit(
+    store: Store, settings: Settings, edits: Edits | Editor, author: str, message: str = "", *, dry_run: bool = False
+) -> Pushed:
     """Change files of what is deployed: path in the workspace → its new text, None deletes the file.
 
     An editor is given the texts as they are deployed, and is asked again when another deployment has come between.
     Checked, planned and applied as a push of all deployed files with these changed; what was deployed without files
-    stays. Raises WorkspaceError (nothing is changed then), SecretError, StoreUnavailable.
+    stays. `dry_run`: nothing is written. Raises WorkspaceError (nothing is changed then), SecretError,
+    StoreUnavailable.
     """
     options = Options(
         settings.worker.default_timeout_s,
-        box=SecretBox.load(settings, create=True),
+        dry_run=dry_run,
+        box=SecretBox.rehearsal(settings) if dry_run else SecretBox.load(settings, create=True),
         author=author,
         message=message,
         deployments_max=settings.retention.deployments_max,

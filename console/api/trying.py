@@ -74,7 +74,13 @@ async def test(data: Test, store: AsyncStore, work: Blocking, caller: Caller) ->
         raise forbidden("a draft is tried by those who may deploy it")
     if data.trigger is not None:
         await work(read_triggers, [data.trigger])
-    ask = asking.new_ask("test", trigger=data.trigger, draft=data.draft, client_id=data.client_id)
+    return await examined(
+        store, asking.new_ask("test", trigger=data.trigger, draft=data.draft, client_id=data.client_id)
+    )
+
+
+async def examined(store: AsyncStore, ask: Ask) -> Report:
+    """What the broker answers. Raises Refusal (422 where it cannot be tried, 503 where no ingest process does it)."""
     problem = "ingest has not answered in time"
     async for answer in answers_of(store, ask, TEST_S):
         if answer.kind == "report":
