@@ -129,7 +129,7 @@ def test_a_message_is_found_as_a_run_and_in_the_counters(plant: Plant) -> None:
     assert (details["result"], details["topic"], details["qos"]) == ({"said": "one"}, "t/good", 2)
     assert run["outcome"] == '{"said":"one"}'
     assert plant.get(f"/runs/{run['id']}/log") == {
-        "parts": [{"attempt": 1, "state": "succeeded", "text": "got one\n", "is_first": True, "step": ""}],
+        "parts": [{"attempt": 1, "state": "succeeded", "text": "got one\n", "is_first": True}],
         "is_live": False,
     }
     counted = plant.get("/counters")
