@@ -51,6 +51,9 @@ def run_again(store: Store, run_id: str, edits: Edits, latest_timeout_s: float |
     details = show(store, run_id)
     data, timeout = store.command("HMGET", keys.job(run_id), "data", "timeout")
     spec = decode_job(data or b"")
+    if spec.part:
+        hint = f"headrace runs again {spec.parent} runs all of it"
+        raise UserError(f"{run_id} is a part of the run of a flow, {spec.parent}", hint=hint, run=run_id)
     version = Version(spec.runnable_version, math.ceil(float(timeout or 0)))
     if not spec.trace and details.message is not None:
         spec = msgspec.structs.replace(spec, trace=carried(message_context(details.message)))

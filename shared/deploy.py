@@ -104,7 +104,8 @@ def edit(
         deletes = tuple(path for path, text in wanted.items() if text is None)
         texts |= {path: text for path, text in wanted.items() if text is not None}
         files = Files({path: texts[path] for path in sorted(texts) if path not in deletes}, [], Selection(deletes))
-        workspace = check_files(files, "the workspace as deployed, with this change", problems)
+        place = "the workspace as deployed, with this change"
+        workspace = check_files(files, place, problems, may_be_empty=True)
         pruning = msgspec.structs.replace(options, prune=bool(deletes))
         return _push_once(store, workspace, pruning, lambda _plan: True, made_from=deployed.number)
 

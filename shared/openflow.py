@@ -157,7 +157,7 @@ class FlowValue(msgspec.Struct, frozen=True, omit_defaults=True):
     """The steps of a flow and what surrounds them. Ids are unique in all of it.
 
     `failure_module` runs once when nothing else has handled an error; `preprocessor_module` turns a message's event
-    into the arguments of the flow. `same_worker`: the steps want to share a folder. `early_return` is the id of a
+    into the arguments of the flow. `same_worker`: the steps share a folder `./shared`. `early_return` is the id of a
     step whose result a caller that waits is given.
     """
 

@@ -91,6 +91,8 @@ def remark(details: RunDetails) -> str:
         return "  (queued again by hand)"
     if details.due_at is not None:
         return f", to {'go on' if details.steps else 'be tried again'} at {local_time(details.due_at)}"
+    if details.attempts and details.attempts[-1].skipped:
+        return "  (skipped: it was stopped early)"
     recovered = run.state == "succeeded" and details.attempts and details.attempts[-1].error is not None
     return "  (recovered by its error handler)" if recovered else ""
 

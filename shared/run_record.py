@@ -20,7 +20,7 @@ from shared.errors import EnvelopeError
 from shared.runs import RunSpec, decode_job
 
 FIELDS: Final = (
-    "status", "state", "trigger", "attempts", "enqueued_at", "started_at", "ended_at", "execution", "source",
+    "status", "state", "trigger", "attempts", "enqueued_at", "started_at", "ended_at", "execution", "source", "began",
 )  # fmt: skip
 """What of the job hash is read at once; the message in `data` is fetched apart, because it may be large."""
 
@@ -62,11 +62,13 @@ class Run(msgspec.Struct, frozen=True):
 
 class Noted(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an attempt leaves beside result, error and log, as JSON, where there is any of it: labels that the run gave
-    itself, and the arguments that a preprocessor made of the message.
+    itself, and the arguments that a preprocessor made of the message. `skipped`: a flow that was stopped early, and
+    says that it does not count.
     """
 
     labels: list[str] = []
     arguments: Any = None
+    skipped: bool = False
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -81,6 +83,7 @@ class Attempt(msgspec.Struct, frozen=True):
     log: str = ""
     labels: list[str] = []
     arguments: Any = None
+    skipped: bool = False
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -144,6 +147,7 @@ def read_attempt(entry: tuple[bytes, Mapping[bytes, bytes]]) -> Attempt:
         log=fields.get(b"log", b"").decode("utf-8", "replace"),
         labels=noted.labels,
         arguments=noted.arguments,
+        skipped=noted.skipped,
     )
 
 
@@ -175,7 +179,7 @@ def make_run(head: Head, spec: RunSpec | None, message: Envelope | None, last: A
         attempts=int(fields["attempts"] or 0),
         received_at=iso_ms(message.received_at) if message else None,
         queued_at=iso_text(fields["enqueued_at"]),
-        started_at=iso_text(fields["started_at"]),
+        started_at=iso_text(fields["began"] or fields["started_at"]),  # a flow that has waited was started again
         ended_at=iso_text(fields["ended_at"]),
         result=result,
         error=None if head.state == "succeeded" else error,  # recovered by its error handler

@@ -56,7 +56,6 @@ from worker.uplink import Uplink
 from worker.values import FOLLOW_EVERY_S, DeployedValues
 
 DRAIN_S = 25.0
-RUNNERS_MAX = 16
 TIDY_EVERY_S = 600.0
 
 
@@ -68,7 +67,7 @@ def run(settings: Settings) -> int:
     stop.install()
     name = secrets.token_hex(4)
     store = Store.connect(settings.redis_url)
-    pool = RunnerPool(runner_maker(settings), RUNNERS_MAX)
+    pool = RunnerPool(runner_maker(settings), settings.worker.runners_max)
     adopt_orphans()
     spans.turn_on("worker")
     alerts = Watch(settings).start()

@@ -52,11 +52,13 @@ def run_environment(
     return variables
 
 
-def flow_environment(run_id: str, spec: RunSpec, key: str, step: str, token: str, scheduled_for: str) -> dict[str, str]:
-    """What a step of a flow finds: each step has a state of its own, whatever the iteration and the attempt."""
+def flow_environment(given: dict[str, str], run_id: str, spec: RunSpec, key: str, step: str) -> dict[str, str]:
+    """What a step of a flow finds, where its run finds what is `given`. Each step has a state of its own, whatever the
+    iteration and the attempt.
+    """
     words = [word.partition("~")[0] for word in key.split("/") if not word.isdecimal()]
     state = f"{spec.runnable}/{'.'.join(words)}/{spec.trigger.replace('/', '.') or 'user'}"
-    return run_environment(run_id, spec, token, scheduled_for) | {
+    return given | {
         "WM_FLOW_JOB_ID": run_id,
         "WM_ROOT_FLOW_JOB_ID": spec.root or run_id,
         "WM_FLOW_PATH": spec.runnable,

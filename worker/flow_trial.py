@@ -16,7 +16,7 @@ from shared.openflow import BranchOne, FlowModule, FlowStep, Mock, RawScript, Sc
 from shared.runs import RunSpec
 from worker.arguments import run_context
 from worker.catalog import Catalog
-from worker.environment import flow_environment
+from worker.environment import flow_environment, run_environment
 from worker.flows.effects import (
     Again,
     Answer,
@@ -240,8 +240,8 @@ class _FlowTrial:
         trigger = self._message.trigger if self._message else ""
         origin = "" if self._message else "api"
         spec = RunSpec(trigger, self._flow.path, self._version, "trial", self._given.captures, b"", None, origin)
-        environment = flow_environment(RUN_ID, spec, effect.key, effect.step, "", self._constants["WM_SCHEDULED_FOR"])
-        environment |= self._given.environment
+        environment = run_environment(RUN_ID, spec, "", self._constants["WM_SCHEDULED_FOR"])
+        environment = flow_environment(environment, RUN_ID, spec, effect.key, effect.step) | self._given.environment
         context = run_context(spec, 1, self._message) | {
             "idempotency_key": f"trial/{effect.key}", "step": effect.step,
         }  # fmt: skip

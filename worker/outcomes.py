@@ -50,12 +50,13 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
     record: Call[Any] | None = None
 
 
-def done(job: Job, answer: RunDone, duration_s: float) -> Ended:
-    """The code was executed to its end."""
+def done(job: Job, answer: RunDone, duration_s: float, *, skipped: bool = False) -> Ended:
+    """The code was executed to its end. `skipped`: a flow that was stopped early, and says that it does not count."""
     ended = _executed(job, answer, duration_s)
-    if not answer.labels and answer.arguments_json is None:
+    if not answer.labels and answer.arguments_json is None and not skipped:
         return ended
-    return msgspec.structs.replace(ended, ending=msgspec.structs.replace(ended.ending, noted=_noted(answer)))
+    noted = _noted(answer, skipped=skipped)
+    return msgspec.structs.replace(ended, ending=msgspec.structs.replace(ended.ending, noted=noted))
 
 
 def _executed(job: Job, answer: RunDone, duration_s: float) -> Ended:
@@ -202,9 +203,9 @@ def _ending(
     return Ending(claim.run_id, claim.execution, outcome, result, traceback, error, log, claim.counted)
 
 
-def _noted(answer: RunDone) -> str:
+def _noted(answer: RunDone, *, skipped: bool) -> str:
     arguments = None if answer.arguments_json is None else msgspec.Raw(answer.arguments_json)
-    return _json_encode(Noted(list(answer.labels), arguments)).decode()
+    return _json_encode(Noted(list(answer.labels), arguments, skipped)).decode()
 
 
 def _error_json(error: RunErrorInfo) -> str:

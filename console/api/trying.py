@@ -82,7 +82,7 @@ async def test(data: Test, store: AsyncStore, work: Blocking, caller: Caller) ->
 async def examined(store: AsyncStore, ask: Ask) -> Report:
     """What the broker answers. Raises Refusal (422 where it cannot be tried, 503 where no ingest process does it)."""
     problem = "ingest has not answered in time"
-    async for answer in _answers(store, ask, TEST_S):
+    async for answer in answers_of(store, ask, TEST_S):
         if answer.kind == "report":
             return msgspec.json.decode(answer.value, type=Report)
         if answer.kind == "error":
@@ -113,7 +113,7 @@ async def _stream(store: AsyncStore, ask: Ask, seconds: float, live: Live) -> As
     ended: Literal[True] | None = None
     with live.counted():
         try:
-            async for answer in _answers(store, ask, seconds + TAKEN_S, live):
+            async for answer in answers_of(store, ask, seconds + TAKEN_S, live):
                 ended = True if answer.kind == "end" else ended
                 yield ServerSentEventMessage(bytes(answer.value).decode(), event=answer.kind)
         except Exception as error:  # noqa: BLE001 - the answer has begun: its last event has to say it
@@ -122,7 +122,7 @@ async def _stream(store: AsyncStore, ask: Ask, seconds: float, live: Live) -> As
             yield ServerSentEventMessage("null", event="end")
 
 
-async def _answers(store: AsyncStore, ask: Ask, seconds: float, live: Live | None = None) -> AsyncIterator[Answer]:
+async def answers_of(store: AsyncStore, ask: Ask, seconds: float, live: Live | None = None) -> AsyncIterator[Answer]:
     """Answers as they come, until the end, or so long. Raises Refusal (503) if no ingest process takes it up."""
     await store.commands(asking.ask_commands(ask))
     began = renewed = time.monotonic()

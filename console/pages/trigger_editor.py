@@ -31,7 +31,7 @@ from shared.store import AsyncStore, Store
 from shared.workspace.layout import RESOURCE, TRIGGER
 from shared.workspace.problems import Problem
 from shared.workspace.render import yaml_text
-from shared.workspace.yaml_lines import plain_document
+from shared.workspace.yaml_lines import read_document
 
 STARTER: Final = '''"""Runs for each message."""
 
@@ -106,7 +106,7 @@ def read_choices(store: Store, path: str) -> Choices:
 def edits_of(form: FormMultiDict, wanted: TriggerForm, choices: Choices) -> dict[str, str | None]:
     """The files that the form makes. Pure."""
     given = text(form, "text")
-    content = given.replace("\r\n", "\n") + "\n" if given else text_of(wanted, plain_document(choices.text))
+    content = given.replace("\r\n", "\n") + "\n" if given else text_of(wanted, read_document("", choices.text))
     edits: dict[str, str | None] = {wanted.file: content}
     if text(form, "make_script") and wanted.script_path not in {*choices.scripts, *choices.flows}:
         edits[wanted.script_path + ".py"] = STARTER
@@ -160,7 +160,7 @@ async def edit_trigger(path: str, request: Asked, view: View, work: Blocking) ->
     choices = await work(read_choices, name)
     if not choices.text:
         raise NotThere(f"no trigger {name} is deployed from a file", hint="headrace push deploys one with its file")
-    form = form_of(name, plain_document(choices.text))
+    form = form_of(name, read_document("", choices.text))
     as_file = choices.text if request.query_params.get("as") == "file" else ""
     return _editor(view, form, choices, Said(is_new=False, text=as_file))
 

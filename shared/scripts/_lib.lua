@@ -154,6 +154,8 @@ local function park(job, exec, claims, started, scheduled, ms)
   redis.call('HDEL', claims, job.id)
   redis.call('ZREM', started, job.id .. ':' .. exec)
   redis.call('HSET', job.key, 'status', 'scheduled', 'state', 'scheduled', 'worker_name', '', 'attempts', math.max(0, job.attempts - 1))
+  redis.call('HSETNX', job.key, 'began', job.started_at)
+  redis.call('HDEL', job.key, 'expires') -- it has begun: from now on it does not expire
   redis.call('ZADD', scheduled, time[1] + time[2] / 1000000 + ms / 1000, job.id)
   move(job, 'running', 'scheduled')
 end

@@ -14,7 +14,14 @@ import msgspec
 from shared.definitions import Broker, Resource, Script
 from shared.errors import WorkspaceError
 from shared.workspace import layout, resources, scripts, triggers, variables
-from shared.workspace.checks import Parts, check_alerts, check_client_ids, check_handler, check_references
+from shared.workspace.checks import (
+    Parts,
+    check_alerts,
+    check_client_ids,
+    check_dead_topic,
+    check_handler,
+    check_references,
+)
 from shared.workspace.defaults import Defaults, read_defaults
 from shared.workspace.files import Files, read_folder
 from shared.workspace.flows import FlowFile, lonely_files, read_flows
@@ -55,7 +62,7 @@ def read_workspace(folder: Path) -> Workspace:
     return check_files(read_folder(folder, problems), str(folder), problems)
 
 
-def check_files(files: Files, folder: str, problems: Problems) -> Workspace:
+def check_files(files: Files, folder: str, problems: Problems, *, may_be_empty: bool = False) -> Workspace:
     """The workspace that these files describe. Pure. Raises WorkspaceError as `read_workspace`."""
     texts = files.texts
     _check_paths(files, problems)
@@ -86,11 +93,13 @@ def check_files(files: Files, folder: str, problems: Problems) -> Workspace:
         check_handler(defaults.handler, parts, problems)
     if defaults.alerts is not None:
         check_alerts(defaults.alerts, parts, problems)
+    if defaults.dead is not None:
+        check_dead_topic(defaults.dead, parts, problems)
     check_references(found, parts, problems)
     check_client_ids(found, brokers, problems)
     check_circles({path: each.references for path, each in found_resources.items()}, records, problems)
     problems.check(folder)
-    if not (found or code.scripts or flows or records or found_variables):
+    if not (may_be_empty or found or code.scripts or flows or records or found_variables):
         raise _nothing(folder)
     entries = [entry for entry in (defaults.handler, *(file.handler for file in found)) if entry is not None]
     references = [each for source in (found_resources, flows) for file in source.values() for each in file.references]

@@ -9,6 +9,7 @@ import msgspec
 from shared.definitions import Broker, Trigger
 from shared.openflow import PREPROCESSOR
 from shared.workspace.alerts import AlertsEntry
+from shared.workspace.dead_topic import DeadTopicEntry
 from shared.workspace.flow_fields import Called
 from shared.workspace.flows import FlowFile
 from shared.workspace.layout import FLOW_FILE, LANGUAGES, PYTHON, UNSUPPORTED
@@ -97,16 +98,23 @@ def _check_called(called: Called, parts: Parts, problems: Problems) -> None:
 
 
 def _check_broker(trigger: TriggerFile, parts: Parts, problems: Problems) -> None:
-    broker = trigger.trigger.broker
+    _check_named_broker(trigger.trigger.broker, (trigger.file, trigger.broker_line, _BROKER_KEY), parts, problems)
+
+
+def check_dead_topic(entry: DeadTopicEntry, parts: Parts, problems: Problems) -> None:
+    """The broker where dead letters are told of is in the folder."""
+    place = entry.file, entry.broker_line, f"dead_letters.{_BROKER_KEY}"
+    _check_named_broker(entry.topic.broker, place, parts, problems)
+
+
+def _check_named_broker(broker: str, place: tuple[str, int, str], parts: Parts, problems: Problems) -> None:
     resource = parts.resources.get(broker)
     if resource is not None and resource.broker is None:
-        hint = "its resource_type has to be mqtt"
-        problems.error(trigger.file, trigger.broker_line, _BROKER_KEY, f"the resource {broker} is no broker", hint)
+        problems.error(*place, f"the resource {broker} is no broker", "its resource_type has to be mqtt")
     elif broker + RESOURCE_SUFFIX not in parts.files:
         known = [file.removesuffix(RESOURCE_SUFFIX) for file in parts.files if file.endswith(RESOURCE_SUFFIX)]
         hint = did_you_mean(broker, known) or f"write {broker}{RESOURCE_SUFFIX} with resource_type: mqtt"
-        message = f"there is no {broker}{RESOURCE_SUFFIX}"
-        problems.error(trigger.file, trigger.broker_line, _BROKER_KEY, message, hint)
+        problems.error(*place, f"there is no {broker}{RESOURCE_SUFFIX}", hint)
 
 
 def check_client_ids(triggers: Sequence[TriggerFile], brokers: Mapping[str, Broker], problems: Problems) -> None:

@@ -25,6 +25,7 @@ from shared.openflow import (
 )
 from shared.workspace.flow_fields import MAX_AT_ONCE, Called, Code, Found
 from shared.workspace.problems import did_you_mean
+from shared.workspace.references import REFERENCES
 from shared.workspace.retries import read_retry
 from shared.workspace.step_ids import bad_id
 from shared.workspace.yaml_lines import Table
@@ -75,9 +76,6 @@ class Steps:
             self.found.expression(table, "skip_expr", "skip_expr", ""), self._environment(table),
             table.text("early_return"),
         )  # fmt: skip
-        if value.same_worker:
-            hint = "give what steps share as results; they run on one worker anyway, but for what is parallel"
-            table.warn("same_worker", "there is no folder ./shared", hint)
         if value.early_return is not None:
             hint = "a message waits for no answer; a caller gets the result of the whole flow"
             table.warn("early_return", "not used yet", hint)
@@ -91,6 +89,10 @@ class Steps:
         if found is not None and not isinstance(found, dict):
             table.error("flow_env", "not a table of constants", "write name: value lines under it")
             return {}
+        for text in table.texts("flow_env"):
+            if text.text.startswith(REFERENCES):
+                hint = "give it to a step as a static input"
+                table.warn("flow_env", f"{text.text} stays as it is: constants are not replaced", hint)
         return found or {}
 
     def _special(self, table: Table, key: str, own_id: str, kinds: tuple[str, ...]) -> FlowModule | None:

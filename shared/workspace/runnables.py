@@ -43,15 +43,17 @@ class Runnables:
         self.code: dict[str, list[Script]] = {}
         for path in self._files:
             self._flow(path, ())
-        entry = workspace.defaults.handler if defaults is None else read_defaults(defaults, Problems()).handler
+        wanted = workspace.defaults if defaults is None else read_defaults(defaults, Problems())
+        entry = wanted.handler
         self._default = entry.handler if entry is not None and self._is_there(entry.handler) else None
+        self._dead_topic = wanted.dead.topic if wanted.dead else None
 
     def flows(self) -> dict[str, Flow]:
         """The flows of the workspace, each with all that it runs. Their own code is in `code`."""
         return {path: self._flows[path] for path in self._files if path in self._flows}
 
     def complete(self, file: TriggerFile) -> Trigger:
-        """The trigger of a file, with everything that it runs and its error handler."""
+        """The trigger of a file, with everything that it runs, its error handler, and where its dead letters go."""
         trigger = file.trigger
         default = None if trigger.error_handler else self._default
         wanted = {path: (path in file.flows, file.timeout_s) for path in file.runnables}
@@ -65,7 +67,9 @@ class Runnables:
             for path, (is_flow, timeout_s) in wanted.items()
             if path in (self._flows if is_flow else self._scripts)
         }
-        return msgspec.structs.replace(trigger, runnables=runnables, default_error_handler=default)
+        return msgspec.structs.replace(
+            trigger, runnables=runnables, default_error_handler=default, dead_topic=self._dead_topic
+        )
 
     def _is_there(self, handler: ErrorHandler) -> bool:
         return handler.path in (self._flows if handler.is_flow else self._scripts)

@@ -51,14 +51,10 @@ def _unfolds(file: str, node: yaml.MappingNode, problems: Problems) -> bool:
     return True
 
 
-def plain_document(text: str) -> dict[str, Any]:
-    """The mapping that a file holds, as JSON; empty where it holds none, or what is no JSON."""
-    try:
-        node = _compose(text)
-        document = json_of(node) if isinstance(node, yaml.MappingNode) else {}
-    except (yaml.YAMLError, UnusableNode):
-        return {}
-    return document if isinstance(document, dict) else {}
+def read_document(file: str, text: str) -> dict[str, Any]:
+    """All that a file holds, as JSON; what cannot be read is left out."""
+    table = read_yaml(file, text, Problems())
+    return {} if table is None else table.whole()
 
 
 def _compose(text: str) -> yaml.Node | None:
@@ -140,6 +136,10 @@ class Table:
         except UnusableNode as error:
             self._problems.error(self.file, error.line, self._path(key), error.why)
             return None
+
+    def whole(self) -> dict[str, Any]:
+        """Every key with its value as JSON, null too."""
+        return {key: self.data(key) for key in self._nodes}
 
     def texts(self, *keys: str) -> Iterator[Text]:
         """Every text under these keys."""

@@ -19,7 +19,7 @@ from console.view import static_url
 from console.web import Tools, handlers_of, make_app
 from console.workspace import Workspace
 from shared import browser_sessions, keys, tokens
-from shared.config import load_settings
+from shared.config_sources import load_settings
 from shared.secrets import SecretBox
 from shared.store import AsyncStore, Store
 from shared.tokens import SCOPES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from shared import keys
+from shared.again import Edits, run_again
 from shared.doctor_runs import differences
 from shared.errors import UserError
 from shared.flow_restart import restart_run
@@ -63,20 +65,24 @@ def test_a_flow_that_sleeps_holds_no_worker_and_stays_in_the_books(
         [step("a", sleep=static(3600)), step("b", sleep=static(3600))],
         {"a": tally.source("a"), "b": tally.source("b")},
     )
-    start_worker()
-    queue_flows(store, flow, "q2-s-1-1", "q1-s-1-2")
-
     runs = ("q2-s-1-1", "q1-s-1-2")
+    queue_flows(store, flow, *runs)
+    expires = f"{time.time() * 1000 + 60_000:.0f}"
+    store.commands([("HSET", keys.job(run_id), "expires", expires) for run_id in runs])
+    start_worker()
     eventually(lambda: states(store, *runs) == ["scheduled", "scheduled"])
+    assert store.command("HEXISTS", keys.job(runs[0]), "expires") == 0, "what has begun does not expire"
     assert claims_left(store) == 0
     assert counters(store)["scheduled"] == 2
     assert differences(store) == []
+    began = show(store, runs[0]).run.started_at
     for run_id in runs:
         store.command("ZADD", keys.RQ_SCHEDULED, "XX", 1, run_id)
     eventually(lambda: states(store, *runs) == ["succeeded", "succeeded"])
     assert sorted(tally.executed()) == ["a", "a", "b", "b"]
     assert set(tally.by_key().values()) == {1}
     assert [run_fields(store, run_id)["attempts"] for run_id in runs] == ["1", "1"]
+    assert show(store, runs[0]).run.started_at == began, "it began once"
     assert differences(store) == []
 
 
@@ -125,6 +131,10 @@ def test_parallel_branches_that_fail_fail_the_flow_once_all_have_ended(
         run_flow(store, flow, f"q2-api-{number}")
     start_worker()
 
+    result(store, "q2-api-0")
+    part, _ = store.command("ZRANGE", keys.children("q2-api-0"), 0, -1)
+    with pytest.raises(UserError, match="is a part of the run of a flow, q2-api-0"):
+        run_again(store, part.decode(), Edits(), None)
     first, second = result(store, "q2-api-0")["p"]
     assert (first, second["error"]["message"], second["error"]["step_id"]) == ({"x": 1}, "no", "f")
     result(store, "q2-api-1", "failed")

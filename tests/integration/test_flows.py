@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from shared import keys
+from shared.definitions import Variable
+from shared.history import show
 from shared.store import Store
+from tests.support.console import deploy
 from tests.support.eventually import eventually
 from tests.support.factories import counters, run_fields
 from tests.support.flows import (
@@ -197,6 +200,7 @@ def test_a_flow_stops_early_where_a_step_says_so(store: Store, tally: Tally) -> 
         run_flow(store, deploy_flow(store, modules, sources, failure_module=step("failure")), run_id)
 
     assert result(store, "q2-api-1") == {"x": 1}
+    assert show(store, "q2-api-1").attempts[-1].skipped
     result(store, "q2-api-2", "failed")
     assert last_attempt(store, "q2-api-2")["error"]["name"] == "EarlyStopError"
     assert tally.executed() == []
@@ -269,3 +273,34 @@ def test_what_a_step_publishes_goes_out_with_the_record_of_its_end(store: Store)
     sent = store.command("XRANGE", keys.outbox("f/t/broker"), "-", "+")
     assert len(sent) == 3
     assert counters(store, "?") == {"said": 3, "outbox": 3}
+
+
+@pytest.mark.usefixtures("_worker")
+def test_steps_share_a_folder_where_the_flow_wants_it(store: Store) -> None:
+    """Nobody else's, and it is gone with the flow."""
+    writes = (
+        "import os\ndef main():\n    open('./shared/x', 'w').write('hello')\n    return os.path.realpath('./shared')\n"
+    )
+    reads = "import os\ndef main():\n    return os.path.exists('./shared') and open('./shared/x').read()\n"
+    modules = [step("a"), step("b"), step("c", {"folder": "results.a", "said": "results.b"})]
+    flow = deploy_flow(store, modules, {"a": writes, "b": reads}, same_worker=True)
+    run_flow(store, flow, RUN)
+    run_flow(store, deploy_flow(store, [step("b")], {"b": reads}), "q2-api-2")
+
+    found = result(store)
+    assert (found["said"], Path(found["folder"]).exists()) == ("hello", False)
+    assert result(store, "q2-api-2") is False
+
+
+@pytest.mark.usefixtures("_worker")
+def test_references_in_static_inputs_are_put_in_place_and_not_kept(store: Store) -> None:
+    """What came with a message is left as it is."""
+    deploy(store, Variable("f/t/limit", "30"))
+    inputs = {"limit": "$var:f/t/limit", "other": "flow_input.text"}
+    module = step("a", {"other": inputs["other"]})
+    module["value"]["input_transforms"]["limit"] = {"type": "static", "value": inputs["limit"]}
+    flow = deploy_flow(store, [module])
+    queue_flows(store, flow, "q1-s-1-1")
+    assert result(store, "q1-s-1-1") == {"limit": "30", "other": None}
+    (node,) = show(store, "q1-s-1-1").steps
+    assert node.inputs == {"limit": "$var:f/t/limit", "other": None}

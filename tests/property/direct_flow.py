@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -184,7 +185,8 @@ class Direct:
             case ForLoop() as loop:
                 found = self._value(loop.iterator, known)
                 if not isinstance(found, list):
-                    raise StepFailed({"name": "ExpressionError", "message": "", "step_id": module.id})
+                    said = f"step {module.id}, iterator: it gives {json.dumps(found)}, not a list"
+                    raise StepFailed({"name": "ExpressionError", "message": said, "step_id": module.id})
                 items = list(enumerate(found))
                 return self._loop(flow, module, loop, items, given, results, before)
             case WhileLoop() as loop:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -100,7 +101,7 @@ def of_step(failed: Failed, step: str) -> Failed:
 
 def misplaced(place: Place, value: Any, wanted: str) -> Failure:
     """An expression gives what makes no sense there."""
-    text = repr(value)
+    text = json.dumps(value, ensure_ascii=False, default=str)
     shown = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
     message = f"{place}: it gives {shown}, not {wanted}"
     return Failure(Failed({"name": "ExpressionError", "message": message, "step_id": place.step}))

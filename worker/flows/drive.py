@@ -38,8 +38,6 @@ from worker.runners.base import RunDone, RunErrorInfo, RunnerDied, ScriptFiles
 
 _MS: Final = 1000
 _NULL: Final = msgspec.Raw(b"null")
-_json = msgspec.json.Decoder().decode
-_encode = msgspec.json.Encoder().encode
 
 
 class LetGo(Exception):
@@ -63,13 +61,16 @@ class Crashed(Exception):
 
 
 class Drive:
-    """One run, from its start, or from where it was, to its end or until it has to wait."""
+    """One run, from its start, or from where it was, to its end or until it has to wait. Its steps find the folder
+    `shared` ('' none).
+    """
 
-    def __init__(self, job: Job, records: Records, tools: Tools, deadline_ms: int | None) -> None:
+    def __init__(self, job: Job, records: Records, tools: Tools, deadline_ms: int | None, shared: str) -> None:
         self._job = job
         self._records = records
         self._tools = tools
         self._deadline_ms = deadline_ms
+        self._shared = shared
         self.labels: dict[str, None] = {}
 
     def run(self, asking: Asking[Outcome], tick: Callable[[], None]) -> Outcome:
@@ -111,8 +112,9 @@ class Drive:
                 return self._evaluate(effect)
 
     def _evaluate(self, effect: Valued) -> Answer:
+        """What it comes to, noted unless it comes to the same again. What holds a secret is not kept."""
         answer = evaluate(effect)
-        if isinstance(answer, Failed) or not is_steady(effect):
+        if isinstance(answer, Failed) or not (is_steady(effect) or self._tools.without_secrets(answer.result)[1]):
             self._records.note(effect.key, answer)
         return answer
 
@@ -132,7 +134,12 @@ class Drive:
         if begun is None:
             if len(effect.parts) > self._tools.parts_max:
                 return self._noted(effect.key, faults.too_many(len(effect.parts), self._tools.parts_max))
-            self._heed(self._tools.fan_out(self._job, effect, self._records, self._deadline_ms))
+            if self._tools.without_secrets(effect.flow_input)[1]:
+                return self._noted(effect.key, faults.secret_in_parts())
+            reply = self._tools.fan_out(self._job, effect, self._records, self._deadline_ms)
+            if reply == "cancelled":  # nothing was recorded: it is with the end of the run
+                raise Cancelled
+            self._heed(reply)
         else:
             self._tools.look_after(self._job, effect, read_fanned(begun))
             self._let_go(self._tools.recheck_s, effect.fan)
@@ -181,10 +188,10 @@ class Drive:
         tick: Callable[[], None],
     ) -> StepEnd:
         """Record that it begins, and have it executed."""
-        fault = self._tools.prepare(self._job, effect, inputs, starts)
+        fault = self._tools.prepare(self._job, effect, inputs, starts, self._shared)
         if fault is not None:
             return StepEnd(RunDone(self._job.claim.run_id, ok=False, error=fault))
-        shown, masked = self._tools.without_secrets(inputs)
+        shown, masked = (None, False) if effect.wants_event else self._tools.without_secrets(inputs)
         begun = Begun(self._tools.now_ms(), shown, effect.runnable.path, effect.runnable.version, starts, masked)
         self._records.note_begin(effect.key, begun)
         self._heed(self._tools.ask(self._checkpoint()))
@@ -199,15 +206,17 @@ class Drive:
             sent = self._tools.outgoing(self._job, effect, answer)
         except HeadraceError as problem:
             return self._failed(effect, faults.unsendable(problem.message), answer.log)
+        result = faults.read_result(answer.result_json)
+        if isinstance(result, Failed):
+            return self._failed(effect, result, answer.log)
         if answer.ok:
             self._records.note_end(effect.key, RawEnded(now, True, raw, None, answer.log, labels), sent)  # noqa: FBT003
-            result = _json(answer.result_json) if answer.result_json else None
             if effect.wants_event:
                 self._records.put(INPUT, answer.result_json or b"null")
-            return Done(result)
+            return result
         error = faults.error_dict(answer.error) | {"step_id": effect.step}
         self._records.note_end(effect.key, RawEnded(now, False, raw, error, answer.log, labels))  # noqa: FBT003
-        return Failed(error, _json(answer.result_json) if answer.result_json else None)
+        return Failed(error, result.result)
 
     def _failed(self, effect: Execute, fault: Failed, log: str) -> Answer:
         error = fault.error | {"step_id": effect.step}

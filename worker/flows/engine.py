@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from shared import keys
-from shared.errors import HeadraceError, InternalError, StoreUnavailable
+from shared.errors import HeadraceError, InternalError, StoreUnavailable, UserError
 from shared.event import payload_argument
 from shared.flow_records import BEGUN, INPUT, STARTED, read_fanned
+from shared.run_record import iso_ms
 from shared.runs import RunSpec
 from worker import outcomes
 from worker.flows import faults
@@ -25,6 +26,7 @@ from worker.flows.versions import FlowVersion
 from worker.jobs import Job
 from worker.outcomes import Ended
 from worker.runners.base import Form, RunDone, RunErrorInfo
+from worker.runners.process import Scratch
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -45,6 +47,10 @@ class References(Protocol):
         """The value with references put in place."""
 
 
+class PayloadError(UserError):
+    """The payload is not in the form that the trigger promises."""
+
+
 class FlowEngine:
     """Drives started runs of flows one at a time, and hands what has ended on to `report`: not what has to wait, and
     not what another worker has taken over.
@@ -60,20 +66,32 @@ class FlowEngine:
         """As far as it goes now. `tick` is called now and then."""
         if job.spec is not None and job.spec.part:  # its end is looked up: there is somebody to be told
             job = msgspec.structs.replace(job, claim=msgspec.structs.replace(job.claim, counted=""))
+        folder = Scratch() if version.flow.value.same_worker else None
         try:
-            ended = self._drive(job, version, tick)
+            ended = self._drive(job, version, folder.path if folder else "", tick)
         except (LetGo, StoreUnavailable):
             return
         except HeadraceError as error:
             problem = RunErrorInfo(type(error).__name__, f"the flow cannot be carried out: {error.message}")
             ended = outcomes.refused(job, problem)
+        except (
+            RecursionError,
+            OverflowError,
+            ValueError,
+            msgspec.MsgspecError,
+        ) as error:  # a value beyond JSON's bounds
+            problem = RunErrorInfo("FlowError", f"the flow cannot be carried out: {type(error).__name__}: {error}")
+            ended = outcomes.refused(job, problem)
+        finally:
+            if folder is not None:
+                folder.remove()
         self._report(ended)
 
-    def _drive(self, job: Job, version: FlowVersion, tick: Callable[[], None]) -> Ended:
+    def _drive(self, job: Job, version: FlowVersion, shared: str, tick: Callable[[], None]) -> Ended:
         began = time.monotonic()
-        records = self._read(job)
-        asking, deadline_ms = self._begin(job, version, records)
-        drive = Drive(job, records, self._tools, deadline_ms)
+        records, around = self._read(job)
+        asking, deadline_ms = self._begin(job, version, records, around)
+        drive = Drive(job, records, self._tools, deadline_ms, shared)
         try:
             outcome = drive.run(asking, tick)
         except Cancelled as cancelled:
@@ -85,41 +103,34 @@ class FlowEngine:
         ended = _ended(job, outcome, drive, records, time.monotonic() - began)
         return outcomes.recorded(ended, drive.last_record())
 
-    def _read(self, job: Job) -> Records:
-        reply = self._tools.read([("HGETALL", keys.flow(job.claim.run_id))])
-        if reply is None:
+    def _read(self, job: Job) -> tuple[Records, Sequence[bytes | None]]:
+        """What the run has recorded; of the flow that it is a part of, what that knows and when it was started."""
+        spec = job.spec
+        if spec is None:
+            raise InternalError("a job that is not ours was to be executed", run=job.claim.run_id)
+        commands: list[tuple[str, ...]] = [("HGETALL", keys.flow(job.claim.run_id))]
+        if spec.part:
+            fan = spec.part.rpartition("/")[0]
+            commands.append(("HMGET", keys.flow(spec.parent or ""), f"{fan}!parts{BEGUN}", STARTED))
+        replies = self._tools.read(commands)
+        if replies is None:
             raise LetGo
-        return Records(_hash(reply[0]), self._tools.now_ms)
+        return Records(_hash(replies[0]), self._tools.now_ms), replies[1] if spec.part else ()
 
-    def _begin(self, job: Job, version: FlowVersion, records: Records) -> tuple[Asking[Outcome], int | None]:
+    def _begin(
+        self, job: Job, version: FlowVersion, records: Records, around: Sequence[bytes | None]
+    ) -> tuple[Asking[Outcome], int | None]:
         """What asks, and when it must have ended (epoch ms)."""
         spec, flow = job.spec, version.flow
         if spec is None:
             raise InternalError("a job that is not ours was to be executed", run=job.claim.run_id)
         if spec.part:
-            return self._begin_part(job, version)
+            return _begin_part(spec, version, *around)
         started_ms = records.started_ms()
         deadline_ms = None if flow.timeout_s is None else started_ms + flow.timeout_s * _MS
-        constants = {"flow_job_id": job.claim.run_id, "started_at": started_ms}
+        due_ms = job.message.received_at if job.message else started_ms
+        constants = {"flow_job_id": job.claim.run_id, "started_at": started_ms, "WM_SCHEDULED_FOR": iso_ms(due_ms)}
         return interpret(flow, version.flows, self._arguments(spec, job, version), constants), deadline_ms
-
-    def _begin_part(self, job: Job, version: FlowVersion) -> tuple[Asking[Outcome], int | None]:
-        spec = job.spec
-        if spec is None or spec.parent is None:
-            raise InternalError("a part of a flow has no flow", run=job.claim.run_id)
-        fan, _, number = spec.part.rpartition("/")
-        fields = (f"{fan}!parts{BEGUN}", STARTED)
-        reply = self._tools.read([("HMGET", keys.flow(spec.parent), *fields)])
-        if reply is None:
-            raise LetGo
-        blob, started = reply[0]
-        if blob is None:
-            raise InternalError(f"the flow {spec.parent} is gone")
-        fanned = read_fanned(blob)
-        part = find_part(version.flow, version.flows, f"{fan.partition('#')[0]}/{number}")
-        known = Known(fanned.flow_input, fanned.results, _decode(spec.args or b"null"))
-        constants = {"flow_job_id": spec.root or spec.parent, "started_at": int(started or 0) or None}
-        return interpret_part(part, version.flows, known, constants), fanned.deadline_ms
 
     def _arguments(self, spec: RunSpec, job: Job, version: FlowVersion) -> dict[str, Any] | None:
         """None: its preprocessor makes them."""
@@ -133,8 +144,21 @@ class FlowEngine:
         form = self._forms.form(message.trigger_version)
         arguments = payload_argument(message.payload, form if form != "arguments" else "windmill") or {}
         if not arguments:
-            raise InternalError(f"the payload is not {form}")
+            raise PayloadError(f"the payload is not {form}")
         return arguments
+
+
+def _begin_part(
+    spec: RunSpec, version: FlowVersion, blob: bytes | None, started: bytes | None
+) -> tuple[Asking[Outcome], int | None]:
+    if blob is None:
+        raise InternalError(f"the flow {spec.parent} is gone")
+    fanned = read_fanned(blob)
+    fan, _, number = spec.part.rpartition("/")
+    part = find_part(version.flow, version.flows, f"{fan.partition('#')[0]}/{number}")
+    known = Known(fanned.flow_input, fanned.results, _decode(spec.args or b"null"))
+    constants = {"flow_job_id": spec.root or spec.parent, "started_at": int(started or 0) or None}
+    return interpret_part(part, version.flows, known, constants), fanned.deadline_ms
 
 
 def _refers(args: bytes | None) -> bool:
@@ -146,7 +170,8 @@ def _ended(job: Job, outcome: Outcome, drive: Drive, records: Records, duration_
     made = records.raw(INPUT)
     labels = tuple(drive.labels)
     if outcome.ok:
-        return outcomes.done(job, RunDone(job.claim.run_id, True, result, None, "", made, labels), duration_s)  # noqa: FBT003
+        answer = RunDone(job.claim.run_id, True, result, None, "", made, labels)  # noqa: FBT003
+        return outcomes.done(job, answer, duration_s, skipped=outcome.skipped)
     error = faults.error_info(outcome.error or {})
     if error.name == faults.INTERRUPTED:
         return outcomes.interrupted(job, error)

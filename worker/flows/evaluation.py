@@ -10,6 +10,7 @@ from typing import Any
 from shared.errors import ExpressionError
 from shared.expressions import Expression, compile_expression
 from shared.openflow import InputTransform, Static
+from worker.flows.asking import misplaced
 from worker.flows.effects import Answer, Choose, Done, Enter, Evaluate, Execute, Failed, Judge, Later, Place
 from worker.retry import next_delay_s
 
@@ -55,7 +56,7 @@ def timeout_of(effect: Execute, inputs: Mapping[str, Any]) -> Answer:
     except ExpressionError as error:
         return _failed(error)
     if not isinstance(wanted, int | float) or isinstance(wanted, bool) or wanted <= 0:
-        return Failed({"name": "ExpressionError", "message": f"{place}: it gives {wanted!r}, not a number of seconds"})
+        return misplaced(place, wanted, "a number of seconds").failed
     return Done(float(wanted))
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from worker.flows.effects import Failed
+import msgspec
+
+from worker.flows.effects import Done, Failed
 from worker.runners.base import RunErrorInfo, RunnerDied
 
 INTERRUPTED: Final = "Interrupted"
@@ -60,6 +62,19 @@ def died(death: RunnerDied, qos: int, starts: int, max_crashes: int) -> Failed |
 def unsendable(problem: str) -> Failed:
     """What it publishes cannot be addressed: it publishes nothing then."""
     return _failed("MessageError", problem)
+
+
+def read_result(document: bytes | None) -> Done | Failed:
+    """What code has returned, or why it cannot be kept."""
+    try:
+        return Done(msgspec.json.decode(document) if document else None)
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+        return _failed("ResultError", f"the result cannot be stored: {error}")
+
+
+def secret_in_parts() -> Failed:
+    """What parts know is kept, and a secret is not."""
+    return _failed("SecretError", "the arguments of the flow hold a secret: parallel parts cannot be given it")
 
 
 def out_of_time() -> Failed:

@@ -14,8 +14,8 @@ from shared.errors import InternalError
 from shared.event import mqtt_event
 from shared.openflow import Static
 from shared.run_tokens import mint
-from worker.arguments import References, run_context
-from worker.environment import flow_environment
+from worker.arguments import References, run_context, tell_trace, trace_of
+from worker.environment import flow_environment, run_environment
 from worker.executor import Executor
 from worker.flows.effects import Execute
 from worker.jobs import Job
@@ -80,21 +80,27 @@ class StepCalls:
         self._token_key = token_key
         self._next: RunCall | None = None
 
-    def prepare(self, job: Job, step: Execute, inputs: Any, attempt: int) -> None:
-        """Make ready what the next call is. Raises HeadraceError where it cannot be made."""
+    def prepare(self, job: Job, step: Execute, inputs: Any, attempt: int, shared: str) -> None:
+        """Make ready what the next call is; `shared` is the folder of the flow. Raises HeadraceError where it cannot be
+        made.
+        """
         if job.spec is None:
             raise InternalError("a job that is not ours was to be executed", run=job.claim.run_id)
         spec, message, run_id = job.spec, job.message, job.claim.run_id
         token = mint(self._token_key, run_id, job.claim.execution)
         began_ns = message.received_at * _NS_PER_MS if message else time.time_ns()
-        environment = flow_environment(run_id, spec, step.key, step.step, token, iso_utc(began_ns))
+        trace = trace_of(run_id, job.claim.execution, spec, message)
+        environment = run_environment(run_id, spec, token, iso_utc(began_ns), trace)
+        environment = flow_environment(environment, run_id, spec, step.key, step.step)
         context = run_context(spec, attempt, message)
         context["idempotency_key"] = f"{spec.idempotency_key}/{step.key}"
         context["step"] = step.step
         if message is None and not spec.cause:
             context["brokerless"] = True
         payload = _encode(self._resolved(step, inputs))
-        self._next = RunCall(run_id, payload, None, context, "arguments", environment)
+        call = self._next = RunCall(run_id, payload, None, context, "arguments", environment, shared)
+        if trace is not None:
+            tell_trace(call, trace)
 
     def call(self, _job: Job, _script: ScriptFiles) -> RunCall:
         """The call that was made ready."""

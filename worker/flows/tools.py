@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -17,6 +17,7 @@ from shared.flow_records import BEGUN, Fanned, encode
 from shared.runs import RunSpec, encode_job
 from shared.scripts.call import Call
 from shared.scripts.flows import Parts, Reply, fan_out, park, say_missing
+from shared.tracing.runs import TracedRun, carried, parent_context
 from worker.flows.effects import Execute, FanOut
 from worker.flows.records import Records
 from worker.flows.steps import Steps
@@ -91,10 +92,10 @@ class Tools:
         files = self._scripts.files(runnable.path, runnable.version)
         return self._scripts.installed(files, ENVIRONMENT_WAIT_S) if isinstance(files, ScriptFiles) else files
 
-    def prepare(self, job: Job, effect: Execute, inputs: Any, attempt: int) -> RunErrorInfo | None:
+    def prepare(self, job: Job, effect: Execute, inputs: Any, attempt: int, shared: str) -> RunErrorInfo | None:
         """Make ready the call of a step; why it cannot be made."""
         try:
-            self.steps.prepare(job, effect, inputs, attempt)
+            self.steps.prepare(job, effect, inputs, attempt, shared)
         except HeadraceError as error:
             return RunErrorInfo(type(error).__name__, f"nothing was executed: {error.message}")
         return None
@@ -130,10 +131,7 @@ class Tools:
         now_ns = time.time_ns()
         fanned = Fanned(now_ns // 1_000_000, effect.flow_input, effect.results, runs, numbers, deadline_ms)
         records.put(f"{effect.key}{BEGUN}", encode(fanned))
-        data = [
-            (number, _part(spec, spec.cause_by(job.message), claim.run_id, effect, number, item))
-            for number, item in effect.parts
-        ]
+        data = [(number, _part(job, spec, effect, number, item)) for number, item in effect.parts]
         at_once = len(data) if effect.parallelism is None else effect.parallelism
         parts = Parts(
             effect.fan,
@@ -157,22 +155,23 @@ class Tools:
         return self._uplink.insist(lambda store: store.commands(commands))
 
 
-def _part(spec: RunSpec, cause: str, parent: str, effect: FanOut, number: int, item: Any) -> bytes:
-    key = f"{spec.idempotency_key}-{_digest(effect.fan)}-{number}"
+def _part(job: Job, spec: RunSpec, effect: FanOut, number: int, item: Any) -> bytes:
+    claim = job.claim
     return encode_job(
         RunSpec(
             "",
             spec.runnable,
             spec.runnable_version,
-            key,
+            f"{spec.idempotency_key}-{_digest(effect.fan)}-{number}",
             spec.captures,
             b"",
             args=_encode(item),
             origin="child",
-            parent=parent,
-            root=spec.root or parent,
+            parent=claim.run_id,
+            root=spec.root or claim.run_id,
             is_flow=True,
-            cause=cause,
+            cause=spec.cause_by(job.message),
+            trace=carried(parent_context(TracedRun(claim.run_id, claim.execution, spec, job.message))),
             part=f"{effect.fan}/{number}",
         )
     )
@@ -180,6 +179,3 @@ def _part(spec: RunSpec, cause: str, parent: str, effect: FanOut, number: int, i
 
 def _digest(fan: str) -> str:
     return hashlib.sha256(fan.encode()).hexdigest()[:10]
-
-
-Tick = Callable[[], None]

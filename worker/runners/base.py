@@ -71,6 +71,7 @@ class RunCall(msgspec.Struct, frozen=True, gc=False):
     `context` is what `headrace.run` shows: idempotency_key, attempt, trace, trigger, topic, qos, captures, received_at.
     `form` says what becomes of the payload where no preprocessor gets it; at `arguments` it is no payload but a JSON
     object with the arguments of `main`. `environment` are the variables that this run finds and the next one does not.
+    `shared` is a folder that it finds as `./shared` ('' none); such a call is sent when no other is on its way.
     """
 
     run_id: str
@@ -79,6 +80,7 @@ class RunCall(msgspec.Struct, frozen=True, gc=False):
     context: dict[str, Any] = {}
     form: Form = "windmill"
     environment: dict[str, str] = {}
+    shared: str = ""
 
 
 class RunErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -16,6 +16,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -93,6 +94,7 @@ class FramedRunner:
         self._unanswered: deque[str] = deque()
         self._answered = 0
         self._undelivered: list[RunEvent] = []
+        self._shared = ""
         self._outgoing = memoryview(b"")
         self._output = RawOutput(limits.max_output_bytes)
         self._poller = select.poll()
@@ -149,11 +151,23 @@ class FramedRunner:
             raise InternalError("runs were sent to a runner that is not running", script=self._script.entry)
         frames = [bytes(self._outgoing)]
         for call in calls:
+            if call.shared != self._shared:
+                self._share(self._link, call.shared)
             head = _CallHead(call.run_id, call.event, call.context, call.form, call.environment)
             frames.append(encode_frame(_encode_head(head), call.payload))
             self._unanswered.append(call.run_id)
         self._outgoing = memoryview(b"".join(frames))
         self._flush(self._link)
+
+    def _share(self, link: Link, folder: str) -> None:
+        """What the next run finds as `./shared`."""
+        self._shared = folder
+        path = Path(link.process.folder) / "shared"
+        with contextlib.suppress(OSError):  # the script has put something of its own there
+            if path.is_symlink():
+                path.unlink()
+            if folder:
+                path.symlink_to(folder)
 
     def poll(self, timeout_s: float) -> list[RunEvent]:
         """Move bytes both ways until an event is there or the time is over; the events in their order."""

@@ -170,6 +170,11 @@ class ChildProcess:
         return cls(raw_read, process, scratch)
 
     @property
+    def folder(self) -> str:
+        """The folder that it works in."""
+        return self._scratch.path
+
+    @property
     def pid(self) -> int:
         """Process id of the keeper."""
         return self._process.pid

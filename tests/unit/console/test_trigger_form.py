@@ -10,7 +10,7 @@ from litestar.datastructures import FormMultiDict
 from console.pages.trigger_form import FilterRow, TopicRow, TriggerForm, form_of, read_form, text_of
 from shared.workspace.problems import Problems
 from shared.workspace.triggers import read_trigger
-from shared.workspace.yaml_lines import plain_document
+from shared.workspace.yaml_lines import read_document
 
 WHOLE = """\
 # how full the tanks are
@@ -73,10 +73,10 @@ def meaning(text: str) -> Any:
 
 def test_a_file_that_goes_through_the_form_means_the_same() -> None:
     """Every key, and what the form does not know stays."""
-    document = plain_document(WHOLE)
+    document = read_document("", WHOLE)
     again = text_of(form_of("f/t/level", document), document)
     assert meaning(again) == meaning(WHOLE)
-    assert plain_document(again) == document | {"subscribe_topics": plain_document(again)["subscribe_topics"]}
+    assert read_document("", again) == document | {"subscribe_topics": read_document("", again)["subscribe_topics"]}
     assert "summary: levels" in again
 
 
@@ -86,13 +86,13 @@ def test_the_shortest_file_stays_as_it_is() -> None:
         "script_path: f/t/on_level\nis_flow: false\nmqtt_resource_path: f/t/broker\nsubscribe_topics:\n"
         "  - topic: t/#\n    qos: qos1\n"
     )
-    document = plain_document(short)
+    document = read_document("", short)
     assert text_of(form_of("f/t/level", document), document) == short
 
 
 def test_a_mode_that_is_taken_back_is_written_down() -> None:
     """Where the file named one before."""
-    document = plain_document(WHOLE)
+    document = read_document("", WHOLE)
     form = form_of("f/t/level", document)
     assert "mode: suspended" in text_of(form, document)
     enabled = TriggerForm(**{name: getattr(form, name) for name in form.__struct_fields__} | {"mode": "enabled"})
@@ -118,7 +118,7 @@ def test_rows_without_a_topic_or_key_are_none() -> None:
 def test_options_of_the_other_protocol_are_left_out(version: str, there: str, gone: str) -> None:
     """Hidden fields keep what was typed; the file does not."""
     form = TriggerForm(path="f/t/x", client_version=version, clean_start="false", clean_session="false")
-    document = plain_document(text_of(form, {}))
+    document = read_document("", text_of(form, {}))
     assert there in document
     assert gone not in document
 

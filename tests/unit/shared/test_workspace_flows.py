@@ -277,6 +277,13 @@ def test_a_loop_that_nothing_ends_is_warned_about() -> None:
     assert [(each.line, each.key) for each in found.warnings] == [(10, "step c.value")]
 
 
+def test_a_constant_is_no_reference() -> None:
+    """Only inputs of steps are replaced."""
+    texts = {FILE: STEPS + "  flow_env: {key: '$var:f/t/key'}\n", "f/t/key.variable.yaml": "value: x\n"}
+
+    assert [(each.line, each.key) for each in workspace_of(texts).warnings] == [(9, "value.flow_env")]
+
+
 def test_code_that_stands_in_the_flow_is_named_after_its_step() -> None:
     """So that errors of the code have a place; a file of another language is not taken for one of this."""
     flow = flow_file(

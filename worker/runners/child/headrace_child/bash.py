@@ -71,6 +71,8 @@ class BashScript:
         self._count += 1
         folder = os.path.join(self._scratch, f"run-{self._count}")
         os.mkdir(folder)
+        if os.path.lexists(shared := os.path.join(self._scratch, "shared")):
+            os.symlink(shared, os.path.join(folder, "shared"))  # noqa: PTH211 - pathlib takes time to import
         try:
             said = _Said(self._area, self._limit)
             status = self._run(folder, arguments, call["context"], said)
