@@ -28,6 +28,7 @@ export function startLive() {
   const main = document.querySelector("[data-live]");
   if (!main) return;
   const usual = Number(main.dataset.live) * 1000;
+  const isSteady = main.hasAttribute("data-steady"); // a log grows, and nothing is told of that
   const text = document.querySelector("[data-live-text]");
   const toggle = document.querySelector("[data-live-toggle]");
   let paused = false;
@@ -43,7 +44,7 @@ export function startLive() {
   };
   const later = () => {
     clearTimeout(timer);
-    timer = setTimeout(refresh, wait > usual ? wait : isTold ? Math.max(SELDOM_MS, usual) : usual);
+    timer = setTimeout(refresh, wait > usual ? wait : isTold && !isSteady ? SELDOM_MS : usual);
   };
 
   // The console tells what happens; then there is less to ask for. Without it the page is asked for now and then.

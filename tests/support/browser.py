@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, expect, sync_playwright
 
 from tests.support.processes import ROOT
 
@@ -61,6 +61,7 @@ class Visitor:
             viewport={"width": size[0], "height": size[1]}, color_scheme=theme, base_url=url
         )
         self.context.set_default_timeout(WAIT_MS)
+        expect.set_options(timeout=WAIT_MS)
         self.page: Page = self.context.new_page()
         self.complaints: list[str] = []
         self.questions: list[str] = []
