@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from shared.alerts.watch import Watch
 from shared.config import Settings
 from shared.dependencies.environments import Environments
@@ -86,6 +88,33 @@ def run(settings: Settings) -> int:
     return 0
 
 
+class _Known(msgspec.Struct, frozen=True):
+    """What executing needs to know of the deployment, and the key that signs the tokens of runs."""
+
+    uplink: Uplink
+    scripts: Scripts
+    values: DeployedValues
+    triggers: Triggers
+    token_key: bytes
+
+
+def _make_execution(
+    settings: Settings, pool: RunnerPool, stop: StopRequest, known: _Known, report: Callable[[Ended], None]
+) -> Execution:
+    """What executes runs of scripts, and of flows."""
+    timeout_s, masked = settings.worker.default_timeout_s, known.values.masked
+    calls = Calls(known.triggers, known.values, known.token_key)
+    executor = Executor(pool, calls, masked, timeout_s, stop, RunEndings(report))
+    endings, step_calls = StepEndings(), StepCalls(known.values, known.token_key)
+    steps = Executor(pool, step_calls, masked, timeout_s, stop, endings)
+    tools = Tools(
+        known.uplink, known.scripts, Steps(steps, endings, step_calls), known.values, known.triggers, stop,
+        settings.worker.max_crashes,
+    )  # fmt: skip
+    engine = FlowEngine(tools, known.triggers, known.values, report)
+    return Execution(known.scripts, executor, FlowVersions(known.uplink), engine, steps)
+
+
 def _work(settings: Settings, name: str, store: Store, pool: RunnerPool, stop: StopRequest) -> bool:
     lease_ms = settings.worker.lease_ttl_ms
     limits = Limits(settings.worker.max_crashes, settings.retention.dead_max)
@@ -101,7 +130,8 @@ def _work(settings: Settings, name: str, store: Store, pool: RunnerPool, stop: S
     scripts = Scripts(uplink, settings.cache / "scripts", environments)
     add = Traced(reporter.add).report if spans.is_on() else reporter.add
     report = Retrying(Sending(add, triggers).report, triggers, scripts).report
-    execution = _execution(settings, uplink, pool, stop, (triggers, scripts, values), box.derive(PURPOSE), report)
+    known = _Known(uplink, scripts, values, triggers, box.derive(PURPOSE))
+    execution = _make_execution(settings, pool, stop, known, report)
     loop = WorkLoop(uplink, reporter, execution, settings.worker, stop, chores)
     face = RqWorker(name, settings.redis_url, uplink, execution)
     chores.add(lease_ms / 1000 / BEATS_PER_LEASE / 2, uplink.keep_alive)
@@ -128,28 +158,6 @@ def _work(settings: Settings, name: str, store: Store, pool: RunnerPool, stop: S
         return told
 
     return face.run(work)
-
-
-def _execution(
-    settings: Settings,
-    uplink: Uplink,
-    pool: RunnerPool,
-    stop: StopRequest,
-    deployed: tuple[Triggers, Scripts, DeployedValues],
-    token_key: bytes,
-    report: Callable[[Ended], None],
-) -> Execution:
-    """What executes runs of scripts and of flows, in the same runners."""
-    triggers, scripts, values = deployed
-    timeout_s = settings.worker.default_timeout_s
-    calls = Calls(triggers, values, token_key)
-    executor = Executor(pool, calls, values.masked, timeout_s, stop, RunEndings(report))
-    endings, step_calls = StepEndings(), StepCalls(values, token_key)
-    inner = Executor(pool, step_calls, values.masked, timeout_s, stop, endings)
-    steps = Steps(inner, endings, step_calls)
-    tools = Tools(uplink, scripts, steps, values, triggers, stop, settings.worker.max_crashes)
-    engine = FlowEngine(tools, triggers, values, report)
-    return Execution(scripts, executor, FlowVersions(uplink), engine, inner)
 
 
 def _tidy() -> None:

@@ -115,7 +115,6 @@ def _only(workspace: Workspace, wanted: set[str]) -> Workspace:
         workspace,
         scripts={path: script for path, script in workspace.scripts.items() if path in wanted},
         flows={path: flow for path, flow in workspace.flows.items() if path in wanted},
-        handler=None,
     )
 
 

@@ -27,7 +27,7 @@ class Endings(Protocol):
         """Somebody asked for it to be ended."""
 
     def crashed(self, job: Job, death: RunnerDied, duration_s: float | None) -> None:
-        """The runner died while the code ran, or was ended before its turn came."""
+        """The runner died while the code ran, or (`duration_s` None) was ended before its turn came."""
 
 
 class RunEndings:
@@ -53,5 +53,5 @@ class RunEndings:
         self._report(outcomes.stopped(job, log, duration_s))
 
     def crashed(self, job: Job, death: RunnerDied, duration_s: float | None) -> None:
-        """The runner died while the code ran, or was ended before its turn came."""
+        """The runner died while the code ran, or (`duration_s` None) was ended before its turn came."""
         self._report(outcomes.crashed(job, death, duration_s))

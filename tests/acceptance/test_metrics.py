@@ -55,8 +55,8 @@ class Plant:
         """Start all, and wait until everything works."""
         self.pipeline.start(*self.labels)
         for label in self.labels:
-            self.pipeline.processes[label].wait_ready()
-        self.pipeline.wait_connected("f/t/good", "f/t/bad", "f/t/dies")
+            self.pipeline.processes[label].wait_ready(60)
+        self.pipeline.wait_connected("f/t/good", "f/t/bad", "f/t/dies", timeout_s=60)
         return self
 
     def scrape(self) -> dict[str, Scrape]:

@@ -89,8 +89,8 @@ class Plant:
             (workspace / "f" / "t" / f"{name}.{name}").write_text(dedent(text))
         self.pipeline.push(workspace)
         self.pipeline.start("ingest", "dispatch", "worker", "worker-2", "console")
-        self.pipeline.wait_connected(*[f"f/t/{name}" for name in names])
-        self.pipeline.processes["console"].wait_ready()
+        self.pipeline.wait_connected(*[f"f/t/{name}" for name in names], timeout_s=60)
+        self.pipeline.processes["console"].wait_ready(60)
         self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         self._client.connect(HOST, broker.port)
         self.answers: list[list[tuple[str, str]]] = []
