@@ -12,7 +12,7 @@ from bench.lab import Lab
 from bench.machine import busy_percent, describe
 from bench.table import Missing, Row, render
 
-QUESTIONS = ("admit", "place", "run", "flow", "end_to_end", "push", "idle", "retention", "crash")
+QUESTIONS = ("admit", "place", "run", "flow", "end_to_end", "push", "console", "idle", "retention", "crash")
 LONG = ("memory",)
 
 

@@ -1,4 +1,4 @@
-"""Puts the console process together: listens on a loopback address until SIGTERM or SIGINT."""
+"""Puts the console process together, and serves until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ import uvicorn
 import uvloop
 from litestar.types import ASGIApp
 
-from console.web import make_app
+from console.blocking import Blocking
+from console.door import first_link, wait_for_tokens
+from console.live import Live
+from console.sampling import take_samples
+from console.web import Tools, make_app
 from console.workspace import Workspace
 from shared import run_tokens
 from shared.alerts.watch import Watch
 from shared.config import ConsoleSettings, Settings
 from shared.config_keys import is_loopback, public_url
-from shared.errors import ConfigError, HeadraceError
+from shared.errors import HeadraceError
 from shared.events import emit
 from shared.metrics.loop_lag import watch_lag
 from shared.secrets import SecretBox
@@ -30,13 +34,18 @@ DRAIN_S = 10
 KEEP_ALIVE_S = 75
 """Clients that ask now and then need not connect anew each time."""
 BACKLOG = 512
+CONNECTIONS_MAX = 1000
+"""More than that are answered with 503."""
 
 
 def run_console(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT, then answer what is under way; a second one ends the process at once.
 
-    Returns the exit status. Raises ConfigError for an address that may not, or cannot, be listened on.
+    Returns the exit status. Raises ConfigError for an address that others reach while there are no tokens, and
+    HeadraceError for one that cannot be listened on.
     """
+    if not is_loopback(settings.console.host):
+        wait_for_tokens(settings)
     listener = _listen(settings.console)
     spans.turn_on("console")
     alerts = Watch(settings).start()
@@ -50,16 +59,22 @@ def run_console(settings: Settings) -> int:
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
     box = SecretBox.load(settings, create=True)
-    store = AsyncStore.connect(settings.redis_url)
+    store, work = AsyncStore.connect(settings.redis_url), Blocking(settings.redis_url)
+    live = Live(work, settings)
     try:
-        workspace = Workspace(store, settings, box)
-        app = make_app(store, workspace, settings, box.derive(run_tokens.PURPOSE))
-        server = _Server(app, settings)
-        _stop_on_signals(server)
-        lag = asyncio.create_task(watch_lag())
+        app = make_app(
+            Tools(store, work, Workspace(store, settings, box), live), settings, box.derive(run_tokens.PURPOSE)
+        )
+        server = _Server(app, settings, await first_link(store, settings))
+        _stop_on_signals(server, live)
+        beside = [asyncio.create_task(each) for each in (take_samples(work, settings), watch_lag())]
         await server.serve([listener])
-        lag.cancel()
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
     finally:
+        live.close()
+        work.close()
         await store.close()
     emit("process.stopped", process="console")
 
@@ -67,7 +82,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
 class _Server(uvicorn.Server):
     """Uvicorn without its own signal handlers and log."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, login: str) -> None:
         config = uvicorn.Config(
             app,
             lifespan="off",
@@ -76,17 +91,19 @@ class _Server(uvicorn.Server):
             proxy_headers=False,
             server_header=False,
             ws="none",
+            limit_concurrency=CONNECTIONS_MAX,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=DRAIN_S,
         )
         super().__init__(config)
         self._settings = settings
+        self._login = login
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As Uvicorn's; says that the process is ready."""
         await super().startup(sockets)
         redis, url = public_url(self._settings.redis_url), self._settings.console.url
-        emit("process.ready", process="console", url=url, redis=redis)
+        emit("process.ready", process="console", url=url, login=self._login, redis=redis)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -95,11 +112,6 @@ class _Server(uvicorn.Server):
 
 
 def _listen(settings: ConsoleSettings) -> socket.socket:
-    if not is_loopback(settings.host):
-        raise ConfigError(
-            f"console.host is {settings.host!r}, and the console does not listen beyond this machine",
-            hint="set it to 127.0.0.1 or ::1, and let a proxy that asks for a password stand in front",
-        )
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -115,12 +127,13 @@ def _listen(settings: ConsoleSettings) -> socket.socket:
     return listener
 
 
-def _stop_on_signals(server: _Server) -> None:
+def _stop_on_signals(server: _Server, live: Live) -> None:
     def on_signal(number: signal.Signals) -> None:
         if server.should_exit:
             os._exit(128 + number)
         emit("process.stopping", process="console", reason=number.name)
         server.should_exit = True
+        live.close()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

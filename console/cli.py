@@ -10,10 +10,11 @@ import click
 
 @click.command()
 def console() -> int:
-    """Serve HTTP.
+    """Serve HTTP: the web console, its API, and what the `wmill` client inside a script speaks to.
 
-    What the `wmill` client inside a script speaks to: variables, resources, state, runs of other scripts. Each run has
-    a token that ends with it. Listens on this machine only.
+    Nobody is let in who does not log in. As long as there are no tokens, the ready line holds an address that logs a
+    browser in, once; headrace login makes another. With an address that others reach it starts only when there is a
+    token. Each run has a token of its own that ends with it.
     """
     from console.app import run_console
     from shared.config import load_settings

@@ -1,24 +1,49 @@
-"""What is answered where something cannot be done: Windmill's clients read a status and a text."""
+"""What is answered where something cannot be done.
+
+Below `/api` Windmill's clients read a status and a text, and so do those who ask for health and metrics; below
+`/api/w/…/headrace` it is a problem document (RFC 9457); elsewhere it is a page, and who is not known is sent to log in.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import quote
 
+import msgspec
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.response import Redirect, Template
 from litestar.status_codes import (
+    HTTP_303_SEE_OTHER,
     HTTP_400_BAD_REQUEST,
     HTTP_401_UNAUTHORIZED,
     HTTP_403_FORBIDDEN,
     HTTP_404_NOT_FOUND,
+    HTTP_409_CONFLICT,
+    HTTP_413_REQUEST_ENTITY_TOO_LARGE,
+    HTTP_421_MISDIRECTED_REQUEST,
     HTTP_422_UNPROCESSABLE_ENTITY,
+    HTTP_429_TOO_MANY_REQUESTS,
     HTTP_500_INTERNAL_SERVER_ERROR,
     HTTP_503_SERVICE_UNAVAILABLE,
 )
 
-from shared.errors import HeadraceError, SecretError, StoreUnavailable, UserError
+from shared.errors import (
+    HeadraceError,
+    NotThere,
+    Overtaken,
+    SecretError,
+    StoreUnavailable,
+    UserError,
+    WorkspaceError,
+)
 from shared.events import emit
 
+PROBLEM: Final = "application/problem+json"
+_OURS = re.compile(r"/api/w/[^/]*/headrace(/|$)")
+_MACHINES = re.compile(r"/(api(/|$)|metrics$|healthz$|readyz$)")
 _BEGINNINGS = {
     HTTP_400_BAD_REQUEST: "Bad request",
     HTTP_401_UNAUTHORIZED: "Unauthorized",
@@ -30,9 +55,22 @@ _BEGINNINGS = {
 class Refusal(UserError):
     """A request that is answered with this status and a text that begins as Windmill's does."""
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, status: int, message: str, *, hint: str = "", headers: dict[str, str] | None = None) -> None:
+        super().__init__(message, hint=hint)
         self.status = status
+        self.headers = headers or {}
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """A problem document: `title` names the status, `detail` says what is wrong, `hint` how to mend it. `problems` are
+    the mistakes in the files of a workspace, each with file, line and key.
+    """
+
+    title: str
+    status: int
+    detail: str
+    hint: str = ""
+    problems: list[Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 def bad_request(message: str) -> Refusal:
@@ -42,7 +80,7 @@ def bad_request(message: str) -> Refusal:
 
 def unauthorized(message: str) -> Refusal:
     """Nobody knows who asks."""
-    return Refusal(HTTP_401_UNAUTHORIZED, message)
+    return Refusal(HTTP_401_UNAUTHORIZED, message, headers={"WWW-Authenticate": "Bearer"})
 
 
 def forbidden(message: str) -> Refusal:
@@ -55,34 +93,85 @@ def not_found(message: str) -> Refusal:
     return Refusal(HTTP_404_NOT_FOUND, message)
 
 
-def on_error(_request: Request[Any, Any, Any], error: HeadraceError) -> Response[str]:
+def conflict(message: str) -> Refusal:
+    """It is not in a state in which this can be done."""
+    return Refusal(HTTP_409_CONFLICT, message)
+
+
+def too_large(message: str) -> Refusal:
+    """The body is more than is taken."""
+    return Refusal(HTTP_413_REQUEST_ENTITY_TOO_LARGE, message)
+
+
+def misdirected(message: str) -> Refusal:
+    """The console was asked by a name that is not its own."""
+    return Refusal(HTTP_421_MISDIRECTED_REQUEST, message)
+
+
+def unprocessable(message: str, hint: str = "") -> Refusal:
+    """The body can be read, and what it asks for cannot be done."""
+    return Refusal(HTTP_422_UNPROCESSABLE_ENTITY, message, hint=hint)
+
+
+def too_many(message: str, retry_after_s: int) -> Refusal:
+    """Not now, but later."""
+    return Refusal(HTTP_429_TOO_MANY_REQUESTS, message, headers={"Retry-After": str(retry_after_s)})
+
+
+def unavailable(message: str) -> Refusal:
+    """Something that is needed is away."""
+    return Refusal(HTTP_503_SERVICE_UNAVAILABLE, message)
+
+
+def on_error(request: Request[Any, Any, Any], error: HeadraceError) -> Response[Any]:
     """Errors of ours."""
+    if isinstance(error, Refusal):
+        return _answer(request, error.status, error.message, error.hint, error.headers)
+    status = _status_of(error, is_ours=_OURS.match(request.url.path) is not None)
+    if status == HTTP_500_INTERNAL_SERVER_ERROR:
+        emit("request.failed", method=request.method, path=request.url.path, error=error)
+        return _answer(request, status, f"Internal: {error}")
+    return _answer(request, status, error.message, error.hint, problems=error.fields.get("problems"))
+
+
+def _status_of(error: HeadraceError, *, is_ours: bool) -> int:
     match error:
-        case Refusal():
-            return _text(error.status, error.message)
         case StoreUnavailable():
-            return _text(HTTP_503_SERVICE_UNAVAILABLE, error.message)
+            status = HTTP_503_SERVICE_UNAVAILABLE
+        case NotThere():
+            status = HTTP_404_NOT_FOUND
+        case Overtaken():
+            status = HTTP_409_CONFLICT
+        case WorkspaceError() if is_ours:
+            status = HTTP_422_UNPROCESSABLE_ENTITY
+        case SecretError() if is_ours:
+            status = HTTP_409_CONFLICT
         case UserError() if not isinstance(error, SecretError):
-            return _text(HTTP_400_BAD_REQUEST, str(error))
+            status = HTTP_400_BAD_REQUEST
         case _:
-            return _text(HTTP_500_INTERNAL_SERVER_ERROR, f"Internal: {error}")
+            status = HTTP_500_INTERNAL_SERVER_ERROR
+    return status
 
 
-def on_http_error(_request: Request[Any, Any, Any], error: HTTPException) -> Response[str]:
+def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
     """What the framework refuses: unknown addresses, methods, bodies that are not as they should be."""
     if isinstance(error, ValidationException):
         problems = [_problem(each) for each in error.extra or ()]
         in_body = any(isinstance(each, dict) and each.get("source") == "body" for each in error.extra or ())
         status = HTTP_422_UNPROCESSABLE_ENTITY if in_body else HTTP_400_BAD_REQUEST
-        return _text(status, "; ".join(problems) or error.detail)
+        return _answer(request, status, "; ".join(problems) or error.detail)
+    if error.status_code >= HTTP_500_INTERNAL_SERVER_ERROR:
+        return on_defect(request, error)
     what = "there is no such address" if error.status_code == HTTP_404_NOT_FOUND else error.detail
-    return _text(error.status_code, what)
+    return _answer(request, error.status_code, what, headers=dict(error.headers or {}))
 
 
-def on_defect(request: Request[Any, Any, Any], error: Exception) -> Response[str]:
+def on_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Anything else is a defect: it is logged, and the answer does not show it."""
     emit("request.failed", method=request.method, path=request.url.path, error=error)
-    return _text(HTTP_500_INTERNAL_SERVER_ERROR, "Internal: the request failed; the log of the console says why")
+    return _answer(
+        request, HTTP_500_INTERNAL_SERVER_ERROR, "Internal: the request failed; the log of the console says why"
+    )
 
 
 def _problem(found: object) -> str:
@@ -91,6 +180,42 @@ def _problem(found: object) -> str:
     return f"{found.get('key', '')}: {found.get('message', '')}".removeprefix(": ")
 
 
-def _text(status: int, message: str) -> Response[str]:
-    beginning = _BEGINNINGS.get(status)
-    return Response(f"{beginning}: {message}" if beginning else message, status_code=status, media_type=MediaType.TEXT)
+def _answer(
+    request: Request[Any, Any, Any],
+    status: int,
+    message: str,
+    hint: str = "",
+    headers: dict[str, str] | None = None,
+    problems: object = None,
+) -> Response[Any]:
+    path = request.url.path
+    if _OURS.match(path):
+        mistakes = problems if isinstance(problems, list) else msgspec.UNSET
+        problem = msgspec.json.encode(Problem(_title(status), status, message, hint, mistakes))
+        return Response(problem, status_code=status, media_type=PROBLEM, headers=headers)
+    if _MACHINES.match(path):
+        beginning = _BEGINNINGS.get(status)
+        said = f"{message}\n  hint: {hint}" if hint else message
+        text = f"{beginning}: {said}" if beginning else said
+        return Response(text, status_code=status, media_type=MediaType.TEXT, headers=headers)
+    return _page(request, status, message, hint, headers)
+
+
+def _page(
+    request: Request[Any, Any, Any], status: int, message: str, hint: str, headers: dict[str, str] | None
+) -> Response[Any]:
+    asks_in_place = "hx-request" in request.headers
+    if status == HTTP_401_UNAUTHORIZED:
+        login = f"/login?next={quote(request.url.path)}"
+        if asks_in_place:  # htmx follows this header with the whole page, and would put a redirect's page in place
+            return Response(b"", status_code=status, headers={"HX-Redirect": login})
+        return Redirect(login, status_code=HTTP_303_SEE_OTHER)
+    context = {"title": _title(status), "status": status, "message": message, "hint": hint}
+    return Template("error.html", context=context, status_code=status, media_type=MediaType.HTML, headers=headers)
+
+
+def _title(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"

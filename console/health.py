@@ -13,6 +13,7 @@ from litestar import MediaType, Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 
 from console.errors import unauthorized
+from console.needs import needs
 from shared import keys
 from shared.config import Settings
 from shared.config_keys import is_loopback
@@ -37,7 +38,7 @@ def health_routes(store: AsyncStore, settings: Settings) -> list[HTTPRouteHandle
     whole = _Installation(store)
     READY.read_by(lambda: float(not whole.is_away))
 
-    @get("/metrics", media_type=MediaType.TEXT)
+    @get("/metrics", media_type=MediaType.TEXT, opt=needs("nothing", any_host=True))
     async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
         """Prometheus' text. Raises Refusal (401)."""
         allowed = is_authorized(settings.metrics.token, request.headers.get("authorization", ""))
@@ -50,12 +51,12 @@ def health_routes(store: AsyncStore, settings: Settings) -> list[HTTPRouteHandle
             content_type = content_type.removesuffix("; charset=utf-8")
         return Response(body, status_code=OK, media_type=content_type)
 
-    @get("/healthz")
+    @get("/healthz", opt=needs("nothing", any_host=True))
     async def healthz() -> Response[bytes]:
         """Who answers, lives."""
         return Response(liveness("console"), media_type=MediaType.JSON)
 
-    @get("/readyz")
+    @get("/readyz", opt=needs("nothing", any_host=True))
     async def readyz() -> Response[bytes]:
         """Whether Redis answers: all that the console serves comes from there."""
         status, body = readiness("console", await whole.not_ready())

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import msgspec
 
-from console.callers import Caller
+from console.callers import Caller, RunCaller
 from console.errors import forbidden, not_found
 from shared import keys
 from shared.clock import iso_utc
@@ -62,17 +62,20 @@ class Runs:
         return found
 
     async def visible(self, caller: Caller) -> AsyncIterator[Found]:
-        """The newest LISTED_MAX of what the caller has started, newest first, and then itself."""
-        key = keys.children(caller.run_id)
+        """The newest LISTED_MAX runs, newest first; for a run, those that it has started, and then itself."""
+        key = keys.children(caller.run_id) if isinstance(caller, RunCaller) else keys.RUNS
         ids = [each.decode() for each in await self._store.command("ZREVRANGE", key, 0, LISTED_MAX - 2)]
-        ids.append(caller.run_id)
+        if isinstance(caller, RunCaller):
+            ids.append(caller.run_id)
         for i in range(0, len(ids), PORTION):
             for found in await self._read(ids[i : i + PORTION]):
                 if found is not None:
                     yield found
 
-    async def family(self, caller: Caller) -> Family:
-        """Where a run that the caller starts will stand."""
+    async def family(self, caller: Caller) -> Family | None:
+        """Where a run that the caller starts will stand; None where no run starts it."""
+        if not isinstance(caller, RunCaller):
+            return None
         data, execution = await self._store.command("HMGET", keys.job(caller.run_id), "data", "execution")
         spec, message = read_data(data)
         if spec is None:

@@ -4,28 +4,56 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from litestar import Litestar, Router
 from litestar.connection import ASGIConnection
+from litestar.datastructures import CacheControlHeader
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
-from litestar.handlers import BaseRouteHandler
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.middleware import DefineMiddleware
+from litestar.static_files import create_static_files_router
 
-from console.callers import TokenAuthentication, provide_caller
+from console.access import make_guard
+from console.api import routes as api
+from console.auditing import Auditing, provide_note
+from console.authentication import Authentication, Authenticator
+from console.blocking import Blocking
+from console.callers import provide_caller
 from console.errors import not_found, on_defect, on_error, on_http_error
+from console.headers import SecurityHeaders
 from console.health import health_routes
+from console.live import Live
+from console.needs import needs, needs_of
+from console.pages import home, login
 from console.runs import Runs
+from console.view import STATIC, make_templates, provide_view
 from console.windmill import jobs, resources, users, variables
 from console.workspace import Workspace
 from shared.config import MIB, Settings
-from shared.errors import HeadraceError
+from shared.errors import HeadraceError, InternalError
 from shared.store import AsyncStore
 
 BODY_MAX = 16 * MIB
+_YEAR_S = 365 * 24 * 3600
 
 
-def make_app(store: AsyncStore, content: Workspace, settings: Settings, token_key: bytes) -> Litestar:
-    """All that the console serves. `token_key` is what runs' tokens are signed with."""
+class Tools(msgspec.Struct, frozen=True):
+    """What handlers stand on, of one process."""
+
+    store: AsyncStore
+    work: Blocking
+    content: Workspace
+    live: Live
+
+
+def make_app(tools: Tools, settings: Settings, token_key: bytes) -> Litestar:
+    """All that the console serves. `token_key` is what runs' tokens are signed with.
+
+    Raises InternalError for a route that does not say what it needs.
+    """
+    store, content = tools.store, tools.content
+    authenticator = Authenticator(store, settings, token_key)
 
     def in_our_workspace(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         if (name := connection.path_params["workspace"]) != content.name:
@@ -33,20 +61,49 @@ def make_app(store: AsyncStore, content: Workspace, settings: Settings, token_ke
 
     in_workspace = Router(
         "/w/{workspace:str}",
-        route_handlers=[variables.routes, resources.routes, jobs.routes, users.routes],
+        route_handlers=[variables.routes, resources.routes, jobs.routes, users.routes, api.routes],
         guards=[in_our_workspace],
     )
-    return Litestar(
-        [Router("/api", route_handlers=[users.server_routes, in_workspace]), *health_routes(store, settings)],
+    below_api = Router("/api", route_handlers=[users.server_routes, in_workspace])
+    app = Litestar(
+        [below_api, home.routes, login.routes, _static_files(), *health_routes(store, settings)],
+        guards=[make_guard(settings.console)],
         dependencies={
+            "authenticator": Provide(lambda: authenticator, sync_to_thread=False),
             "caller": Provide(provide_caller, sync_to_thread=False),
             "content": Provide(lambda: content, sync_to_thread=False),
+            "live": Provide(lambda: tools.live, sync_to_thread=False),
+            "note": Provide(provide_note, sync_to_thread=False),
             "runs": Provide(lambda: Runs(store), sync_to_thread=False),
             "settings": Provide(lambda: settings, sync_to_thread=False),
+            "store": Provide(lambda: store, sync_to_thread=False),
+            "view": Provide(provide_view, sync_to_thread=False),
+            "work": Provide(lambda: tools.work, sync_to_thread=False),
         },
-        middleware=[DefineMiddleware(TokenAuthentication, store=store, key=token_key)],
+        middleware=[DefineMiddleware(Authentication, authenticator=authenticator)],
+        before_send=[SecurityHeaders(settings), Auditing(store, settings.retention.audit_max)],
         exception_handlers={HeadraceError: on_error, HTTPException: on_http_error, Exception: on_defect},
+        template_config=make_templates(),
         logging_config=None,
         openapi_config=None,
         request_max_body_size=BODY_MAX,
     )
+    for handler in handlers_of(app):
+        if needs_of(handler.opt) is None:
+            raise InternalError(f"the route {handler} does not say what it needs", hint="opt=needs(…)")
+    return app
+
+
+def handlers_of(app: Litestar) -> list[HTTPRouteHandler]:
+    """Every handler that somebody can ask for something; the framework's own answers to OPTIONS are none."""
+    return [
+        handler
+        for route in app.routes
+        for handler in getattr(route, "route_handlers", ())
+        if isinstance(handler, HTTPRouteHandler) and handler.http_methods != {"OPTIONS"}
+    ]
+
+
+def _static_files() -> Router:
+    kept = CacheControlHeader(public=True, max_age=_YEAR_S, immutable=True)
+    return create_static_files_router("/static", [STATIC], cache_control=kept, opt=needs("nothing", any_host=True))

@@ -8,6 +8,7 @@ import signal
 
 import uvloop
 
+from ingest.asked import Asked
 from ingest.keeper import Tools
 from ingest.leases import Leases, new_holder
 from ingest.service import Service
@@ -53,10 +54,16 @@ async def _run(settings: Settings) -> None:
     SESSIONS_HELD.read_by(lambda: len(tools.leases.held))
     url = listen(settings.metrics, "ingest", service.not_ready)
     try:
-        beside = [asyncio.create_task(each) for each in (_announce(store, watch, process, url), watch_lag())]
+        beside = [
+            asyncio.create_task(_announce(store, watch, process, url)),
+            asyncio.create_task(watch_lag()),
+            asyncio.create_task(Asked(settings, process).run()),
+        ]
+        beside[-1].add_done_callback(_report)
         await service.run(stop)
         for task in beside:
             task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
     finally:
         await store.close()
     emit("process.stopped", process="ingest")
@@ -78,6 +85,12 @@ async def _announce(store: AsyncStore, watch: StoreWatch, process: str, url: str
     if durability.level == "reduced":
         emit("durability.reduced", what="; ".join(durability.reasons), fix=_FIX, redis=watch.url)
     emit("process.ready", process="ingest", name=process, url=url, redis=watch.url, durability=durability.level)
+
+
+def _report(ended: asyncio.Task[None]) -> None:
+    """What people ask beside the sessions does not end the process, whatever happens to it."""
+    if not ended.cancelled() and (error := ended.exception()) is not None:
+        emit("library.error", logger="ingest", text="tests and captures are not served any more", error=error)
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

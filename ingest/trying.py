@@ -19,6 +19,7 @@ from ingest.guest import Ended, Guest, GuestConfig, NotLetIn
 from ingest.reporter import VERSIONS
 from ingest.transport import BrokerRejected, Unreachable, UnusableCertificate, broker_url
 from shared import keys
+from shared.asking import Draft
 from shared.config import Settings
 from shared.definitions import Broker, Flow, Script, Trigger, Variable
 from shared.deploy import read_all, read_now
@@ -98,6 +99,21 @@ class Captured(msgspec.Struct, frozen=True):
 def look_up(store: Store, settings: Settings, path: str, client_id: str | None) -> Tried:
     """What is deployed at this path. Raises UserError, SecretError, UnknownReference."""
     trigger = read_triggers(store, [path])[path]
+    spoken = store.command("HGET", keys.session(trigger.session), "protocol")
+    return _resolved(store, settings, trigger, client_id, _protocols(trigger, spoken))
+
+
+def look_up_draft(store: Store, settings: Settings, draft: Draft, client_id: str | None) -> Tried:
+    """A trigger that is not deployed, at a broker whose resource is. Raises as `look_up`."""
+    trigger = Trigger(
+        "", "", "", draft.resource, "", {}, draft.topics, client_version=draft.client_version, payload="windmill"
+    )
+    return _resolved(store, settings, trigger, client_id, _protocols(trigger, None))
+
+
+def _resolved(
+    store: Store, settings: Settings, trigger: Trigger, client_id: str | None, protocols: list[Protocol]
+) -> Tried:
     deployed = read_now(store)
     triggers = read_all(store, deployed.of_kind("trigger"), Trigger)
     if client_id in {each.client_id for each in triggers.values()}:
@@ -117,14 +133,13 @@ def look_up(store: Store, settings: Settings, path: str, client_id: str | None) 
         trigger.max_payload or given.max_payload,
         given.connect_timeout_s,
     )
-    spoken = store.command("HGET", keys.session(trigger.session), "protocol")
-    version = deployed.versions[f"trigger:{path}"]
+    version = deployed.versions.get(f"trigger:{trigger.path}", "")
     runnables = trigger.runnables.values()
     scripts = read_all(store, {each.path: each.version for each in runnables if not each.is_flow}, Script)
     flows = read_all(store, {each.path: each.version for each in runnables if each.is_flow}, Flow)
     found: dict[str, Script | Flow] = {**scripts, **flows}
     with_preprocessor = frozenset(path for path, each in found.items() if each.has_preprocessor)
-    return Tried(trigger, version, resolved, _protocols(trigger, spoken), config, with_preprocessor)
+    return Tried(trigger, version, resolved, protocols, config, with_preprocessor)
 
 
 async def examine(tried: Tried) -> Report:

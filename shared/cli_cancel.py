@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
 from typing import Any, Final
 
 import click
 import msgspec
 
+from shared.cancelling import Cancelled, cancel
 from shared.cli_common import as_json, connected, settings
 from shared.cli_filters import Progress, chosen, confirmed, is_narrowed, person, run_options
-from shared.clock import iso_utc
 from shared.history import Query, search
-from shared.run_record import is_run_id
 from shared.runs import LIVE
-from shared.scripts import operate
 from shared.store import Store
 
 _MOST: Final = 100_000
-_AT_ONCE: Final = 100
 _SAID: Final = {"running": "stopping: its worker is told to end it", "": "there is no such run"}
-
-
-class Cancelled(msgspec.Struct, frozen=True):
-    """What came of a wish to cancel. `was`: the state that the run had, '' where there is none."""
-
-    id: str
-    was: str
-
-    @property
-    def is_done(self) -> bool:
-        """Whether it will run no further."""
-        return self.was in LIVE
 
 
 @click.command("cancel")
@@ -59,7 +42,7 @@ def cancel_runs(ids: tuple[str, ...], *, reason: str, yes: bool, json_output: bo
             wanted = _found(store, msgspec.structs.replace(query, states=states))
             if wanted:
                 confirmed(f"Cancel {len(wanted)} runs?", yes=yes)
-        outcomes = _cancel(store, wanted, reason)
+        outcomes = cancel(store, wanted, person(), reason)
     for outcome in outcomes:
         if json_output:
             click.echo(as_json(outcome))
@@ -75,19 +58,6 @@ def _found(store: Store, query: Query) -> list[str]:
     found = [run.id for run in search(store, query, progress)]
     progress.say_if_cut(query)
     return found
-
-
-def _cancel(store: Store, ids: Sequence[str], reason: str) -> list[Cancelled]:
-    who = person()
-    outcomes: list[Cancelled] = []
-    for start in range(0, len(ids), _AT_ONCE):
-        portion = ids[start : start + _AT_ONCE]
-        now_ns = time.time_ns()
-        known = [run_id for run_id in portion if is_run_id(run_id)]
-        calls = [operate.cancel(run_id, iso_utc(now_ns), now_ns // 1_000_000, who, reason) for run_id in known]
-        states = dict(zip(known, store.run_many(calls), strict=True)) if calls else {}
-        outcomes += [Cancelled(run_id, states.get(run_id, "")) for run_id in portion]
-    return outcomes
 
 
 def _line(outcome: Cancelled) -> str:

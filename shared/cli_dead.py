@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
-import msgspec
 
 from shared.cli_common import as_json, connected, screen_width, settings
 from shared.cli_filters import Command, confirmed, time_options
 from shared.dead import DeadLetter
+from shared.dead_document import letter_document
 from shared.dead_list import REASONS, Buried, DeadQuery, list_dead, show_dead
 from shared.dead_redrive import Retried, drop, retry
 from shared.history import RunDetails
-from shared.run_page import as_text, document, fields, local_time, message_lines, page
+from shared.run_page import document, fields, local_time, message_lines, page
 from shared.run_record import iso_ms
 from shared.store import Store
 from shared.tables import Column, table
@@ -80,7 +79,7 @@ def show_letter(dead_id: str, *, json_output: bool) -> None:
     if isinstance(found, RunDetails):
         click.echo(as_json(document(found)) if json_output else page(found))
     else:
-        click.echo(as_json(_document(dead_id, found)) if json_output else _page(dead_id, found))
+        click.echo(as_json(letter_document(dead_id, found)) if json_output else _page(dead_id, found))
 
 
 def _choosing(command: Command) -> Command:
@@ -168,25 +167,6 @@ def _problem(outcome: Retried) -> str:
 
 def _row(entry: Buried) -> tuple[str, ...]:
     return (entry.id, local_time(entry.at), entry.reason, entry.trigger or "?", entry.topic or "?", entry.detail)
-
-
-def _document(dead_id: str, letter: DeadLetter) -> dict[str, Any]:
-    return {
-        "id": dead_id,
-        "kind": "message",
-        "at": iso_ms(letter.at),
-        "reason": letter.reason,
-        "detail": letter.detail,
-        "trigger": letter.trigger,
-        "topic": letter.topic,
-        "qos": letter.qos,
-        "payload_size": letter.size,
-        "digest": letter.digest,
-        "payload": as_text(letter.payload),
-        "payload_base64": base64.b64encode(letter.payload).decode(),
-        "properties": letter.properties and msgspec.structs.asdict(letter.properties),
-        "complete": letter.envelope is not None,
-    }
 
 
 def _page(dead_id: str, letter: DeadLetter) -> str:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import click
 
 from shared.cli_common import as_json, author, connected, screen_width, settings
 from shared.dependencies.locking import Dependencies
 from shared.deploy import Options, Pushed
+from shared.deployment_document import deployment_document, diff_documents, masked, plan_document
 from shared.deployments import Deployment, FileDiff, changes_of, diffs_of, read_kept, read_newest, with_details
-from shared.left_page import left_lines, left_report
+from shared.left_page import left_lines
 from shared.plan_page import changes_table, counted
 from shared.rollback import rollback as roll_back
 from shared.run_page import local_time
@@ -28,7 +26,6 @@ _COLUMNS = (
     Column("DEPLOYMENT", align="right"), Column("WHEN"), Column("BY", shrink=True), Column("CHANGES", shrink=True),
     Column("MESSAGE", shrink=True),
 )  # fmt: skip
-_SEALED = re.compile(r"hr1:[A-Za-z0-9+/=]+")
 
 
 @click.group(invoke_without_command=True)
@@ -46,7 +43,7 @@ def history(context: click.Context, /, *, limit: int, verbose: bool, json_output
     pairs = list(zip(deployments, changes, strict=True))
     if json_output:
         for deployment, changed in pairs:
-            click.echo(as_json(_document(deployment, changed)))
+            click.echo(as_json(deployment_document(deployment, changed)))
     elif not pairs:
         click.echo("nothing was ever deployed")
     elif verbose:
@@ -65,8 +62,7 @@ def show_deployment(number: int, *, json_output: bool) -> None:
         (changes,) = changes_of(store, [deployment])
         changes, diffs = with_details(store, deployment, changes), diffs_of(store, deployment)
     if json_output:
-        files = [{"path": diff.path, "diff": list(map(_masked, diff.lines))} for diff in diffs]
-        click.echo(as_json(_document(deployment, changes) | {"files": files}))
+        click.echo(as_json(deployment_document(deployment, changes) | {"files": diff_documents(diffs)}))
     else:
         click.echo("\n\n".join([f"{_headline(deployment)}\n{_listed(changes)}", *filter(None, map(_diff, diffs))]))
 
@@ -104,22 +100,11 @@ def rollback(number: int, *, dry_run: bool, yes: bool, message: str, json_output
     if refused and not sys.stdin.isatty():
         click.echo("error: nobody can be asked here\n  hint: --yes does it, --dry-run shows it", err=True)
     if json_output:
-        click.echo(as_json(_report(done, number, dry_run=dry_run)))
+        report = plan_document(done.plan, done.number, applied=done.applied, dry_run=dry_run)
+        click.echo(as_json(report | {"back_to": number}))
     else:
         click.echo("nothing was deployed" if refused else _text(done, number, dry_run=dry_run))
     return 1 if refused else 0
-
-
-def _report(done: Pushed, number: int, *, dry_run: bool) -> dict[str, Any]:
-    return {
-        "deployment": done.number,
-        "applied": done.applied,
-        "dry_run": dry_run,
-        "back_to": number,
-        "changes": done.plan.changes,
-        "unchanged": done.plan.unchanged,
-        **left_report(done.plan),
-    }
 
 
 def _text(done: Pushed, number: int, *, dry_run: bool) -> str:
@@ -148,21 +133,5 @@ def _listed(changes: Sequence[Change]) -> str:
     return changes_table(changes) if changes else "nothing but details of files"
 
 
-def _document(deployment: Deployment, changes: Iterable[Change]) -> dict[str, Any]:
-    changes = list(changes)
-    return {
-        "number": deployment.number,
-        "at": iso_ms(deployment.at),
-        "author": deployment.author,
-        "message": deployment.message,
-        "counts": dict(Counter(change.action for change in changes)),
-        "changes": changes,
-    }
-
-
 def _diff(diff: FileDiff) -> str:
-    return "\n".join(printable(_masked(line)) for line in diff.lines)
-
-
-def _masked(line: str) -> str:
-    return _SEALED.sub("***", line)
+    return "\n".join(printable(masked(line)) for line in diff.lines)

@@ -15,8 +15,9 @@ from shared.config_keys import public_url
 from shared.dependencies.locking import Dependencies
 from shared.deploy import Options, Pushed
 from shared.deploy import push as deploy
+from shared.deployment_document import plan_document
 from shared.errors import HeadraceError, WorkspaceError
-from shared.left_page import left_lines, left_report
+from shared.left_page import left_lines
 from shared.plan_page import changes_table, counted, few
 from shared.secrets import SecretBox
 from shared.workspace import Workspace, read_workspace
@@ -119,19 +120,8 @@ def _deploy(folder: Path, wanted: _Wanted) -> int:
 
 
 def _report(pushed: Pushed, workspace: Workspace, *, dry_run: bool) -> dict[str, Any]:
-    plan = pushed.plan
-    return {
-        "deployment": pushed.number,
-        "applied": pushed.applied,
-        "dry_run": dry_run,
-        "changes": plan.changes,
-        "unchanged": plan.unchanged,
-        "kept": plan.kept,
-        "skipped": workspace.skipped,
-        "warnings": plan.warnings,
-        "notes": workspace.notes,
-        **left_report(plan),
-    }
+    report = plan_document(pushed.plan, pushed.number, applied=pushed.applied, dry_run=dry_run)
+    return report | {"skipped": workspace.skipped, "notes": workspace.notes}
 
 
 def _text(pushed: Pushed, workspace: Workspace, url: str, *, dry_run: bool) -> str:

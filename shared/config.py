@@ -152,21 +152,29 @@ class WorkerSettings(msgspec.Struct, frozen=True):
 
 
 class ConsoleSettings(msgspec.Struct, frozen=True):
-    """The process that serves HTTP: to the `wmill` client of scripts that run."""
+    """The process that serves HTTP: to people, to tools, and to the `wmill` client of scripts that run."""
 
     host: Annotated[
-        str, Meta(min_length=1, description="Address to listen on; only one of this machine.", examples=["127.0.0.1"])
+        str,
+        Meta(
+            min_length=1,
+            description="Address to listen on; one that others reach needs a token first.",
+            examples=["127.0.0.1", "192.0.2.7"],
+        ),
     ] = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65_535, description="Port to listen on.")] = 18080
     url: Annotated[
         str,
         Meta(
             pattern=r"^(https?://[^/]+)?$",
-            description="Where scripts reach the console, as they are told in BASE_INTERNAL_URL.",
+            description="Where scripts and browsers reach the console; scripts are told in BASE_INTERNAL_URL.",
             examples=["https://headrace.example"],
             extra={"default": "made of host and port"},
         ),
     ] = ""
+    session_s: Annotated[float, Meta(ge=60, description="Seconds after which a browser has to log in again.")] = (
+        43_200.0
+    )
 
     def __post_init__(self) -> None:
         if not self.url:
@@ -241,6 +249,9 @@ class RetentionSettings(msgspec.Struct, frozen=True):
     deployments_max: Annotated[
         int, Meta(ge=1, description="Deployments that are listed and can be gone back to; the oldest go first.")
     ] = 200
+    audit_max: Annotated[
+        int, Meta(ge=1, description="Entries of the audit log that are kept, or some more; the oldest go first.")
+    ] = 10_000
 
 
 class Settings(msgspec.Struct, frozen=True):

@@ -18,8 +18,8 @@ ALERT_ORIGIN = "alert"
 
 
 class Family(msgspec.Struct, frozen=True):
-    """Where a run stands: the one that started it, the first of that line, the trigger version behind that, and its
-    trace.
+    """Where a run stands: the one that started it, the first of that line ('' both: none did), the trigger version
+    behind that, and its trace.
     """
 
     parent: str
@@ -48,7 +48,7 @@ def make_run(
     key = f"api-{secrets.token_hex(16)}"
     run_id = f"q2-{key}"
     stands = family or _ALONE
-    parent, root = (family.parent, family.root) if family else (None, None)
+    parent, root = stands.parent or None, stands.root or None
     spec = RunSpec(
         "", runnable, version, key, {}, b"", args=args, origin=origin, parent=parent, root=root, is_flow=is_flow,
         cause=stands.cause, trace=stands.trace,

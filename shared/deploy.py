@@ -17,7 +17,7 @@ from shared.departures import session_changes
 from shared.dependencies.locking import Dependencies, all_scripts
 from shared.deployment import NUMBER, TABLE, Deployed, read_all, read_deployed
 from shared.deployments import Deployment
-from shared.errors import HeadraceError
+from shared.errors import Overtaken
 from shared.scripts import operate
 from shared.secrets import SecretBox
 from shared.settling import with_sessions
@@ -112,7 +112,7 @@ def until_current(attempt: Callable[[], Pushed | None]) -> Pushed:
     for _ in range(ATTEMPTS):
         if (pushed := attempt()) is not None:
             return pushed
-    raise HeadraceError(
+    raise Overtaken(
         f"other deployments came between, {ATTEMPTS} times", hint="find out who else deploys, then push again"
     )
 

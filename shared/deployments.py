@@ -15,7 +15,7 @@ import msgspec
 from shared import keys
 from shared.definitions import KINDS, Definition, File, Script
 from shared.deployment import NUMBER, TABLE, Deployed, read_all, read_deployed, read_number
-from shared.errors import InternalError, UserError
+from shared.errors import InternalError, NotThere, UserError
 from shared.store import Store
 from shared.workspace.changes import Action, Change, differences, item_of, shown_changes
 
@@ -161,9 +161,9 @@ def _diff(path: str, old: File | None, new: File | None) -> list[str]:
 
 def _unknown(number: int, kept: Kept) -> UserError:
     if not kept.deployments:
-        return UserError("nothing was ever deployed", hint="headrace push DIR deploys a workspace folder")
+        return NotThere("nothing was ever deployed", hint="headrace push DIR deploys a workspace folder")
     newest, oldest = kept.deployments[0].number, kept.deployments[-1].number
-    return UserError(
+    return NotThere(
         f"there is no deployment {number} in the list, which goes from {oldest} to {newest}",
         hint="headrace history lists them; retention.deployments_max says how many are kept",
     )

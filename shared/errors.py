@@ -26,6 +26,14 @@ class UserError(HeadraceError):
     """Something the user wrote or asked for cannot be done as it stands."""
 
 
+class Overtaken(HeadraceError):
+    """Others change the same all the time, and what was asked for has not come about."""
+
+
+class NotThere(UserError):
+    """What is asked for by its name does not exist."""
+
+
 class ConfigError(UserError):
     """A setting is unknown, of the wrong type or out of range."""
 

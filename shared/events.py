@@ -47,6 +47,7 @@ FIELDS = {
     "kind": "what kind of trouble: session, backlog, dead_letters, stalled or durability",
     "left": "id under which the session that was left goes on record",
     "limit": "the size in bytes that was allowed",
+    "login": "address that logs a browser in, once; or the command that makes one",
     "logger": "name of the library's logger",
     "lost": "QoS 0 runs given up",
     "method": "method of the HTTP request",
@@ -106,7 +107,7 @@ _RUN = "run trigger runnable topic qos attempt"
 
 EVENTS: dict[str, EventSpec] = {
     "process.ready": _spec(
-        "info", "The process has started and does its work.", "process name pid url redis broker durability",
+        "info", "The process has started and does its work.", "process name pid url login redis broker durability",
         "headrace {process} ready",
     ),
     "process.stopping": _spec(
@@ -253,6 +254,9 @@ EVENTS: dict[str, EventSpec] = {
     ),
     "request.failed": _spec(
         "error", "A request was answered with status 500, because of a defect of Headrace.", "method path error",
+    ),
+    "audit.failed": _spec(
+        "error", "A change through the console could not be written to the audit log.", "method path error",
     ),
     "runs.pruned": _spec("debug", "Runs and dead letters beyond the retention were removed.", "runs dead"),
     "library.warning": _spec("warning", "A library reported something unusual.", "logger text error"),

@@ -11,7 +11,7 @@ import msgspec
 
 from shared import keys
 from shared.envelope import Envelope
-from shared.errors import UserError
+from shared.errors import NotThere, UserError
 from shared.flow_show import read_steps
 from shared.flow_tree import StepNode
 from shared.run_record import (
@@ -50,6 +50,7 @@ _YEAR_2100_S: Final = 4_102_444_800
 """What waits for something else than its time has a score beyond (shared/scripts/_lib.lua)."""
 _ANY: Final = Wanted()
 _WITH_ERROR: Final = frozenset({*LIVE, *TERMINAL} - {"succeeded"})
+_CURSOR: Final = re.compile(r"(\(?\d{1,17}|\+inf)_(\d{1,9})")
 _LUA_LEVELS: Final = {"+": "[^/]*", "#": ".*"}
 
 
@@ -70,6 +71,16 @@ class Query(msgspec.Struct, frozen=True):
     until: int | None = None
     limit: int = 100
     scan: int = SCAN
+
+
+class RunPage(msgspec.Struct, frozen=True):
+    """Runs, newest first, and the cursor of the page after them: None where there are no more. It may hold fewer than
+    asked for, where so many had to be `looked_at` that the rest is left to the next page.
+    """
+
+    runs: list[Run]
+    next: str | None
+    looked_at: int
 
 
 class RunDetails(msgspec.Struct, frozen=True):
@@ -101,17 +112,38 @@ def search(store: Store, query: Query, looked_at: Callable[[int], None]) -> Iter
     return islice(_matching(store, query, looked_at), query.limit)
 
 
+def search_page(store: Store, query: Query, cursor: str = "") -> RunPage:
+    """One page of a search, from where another one ended; `query.scan` bounds what is looked at for it.
+
+    Raises UserError for a cursor that is none.
+    """
+    key, down_to = _bounds(query)
+    wanted, at = _wanted(query), _read_cursor(cursor) if cursor else _first(query)
+    found: list[Run] = []
+    looked = 0
+    while True:
+        give = min(PAGE, query.limit - len(found))
+        step = min(_step(wanted, give), query.scan - looked)
+        scanned = store.run(scan_runs(key, wanted, at, down_to=down_to, look_at=step, give=give))
+        found += [run for run in read_runs(store, scanned.ids) if _fits(query, run)]
+        at, looked = scanned.cursor, looked + scanned.looked_at
+        if scanned.is_end:
+            return RunPage(found, None, looked)
+        if len(found) >= query.limit or looked >= query.scan:
+            return RunPage(found, _write_cursor(at), looked)
+
+
 def read_runs(store: Store, ids: Sequence[bytes]) -> Iterator[Run]:
     """The runs with these ids, in their order, without those that are not there."""
     return _with_messages(store, _heads(store, ids))
 
 
 def show(store: Store, run_id: str) -> RunDetails:
-    """All that is known of a run. UserError if there is none with this id."""
+    """All that is known of a run. NotThere if there is none with this id."""
     heads = _heads(store, [run_id.encode()]) if is_run_id(run_id) else []
     if not heads:
         hint = "`headrace runs` lists ids; old runs are forgotten"
-        raise UserError(f"there is no run {run_id}", hint=hint, run=run_id)
+        raise NotThere(f"there is no run {run_id}", hint=hint, run=run_id)
     (head,) = heads
     data, entries, due_s = store.commands(
         [
@@ -138,10 +170,8 @@ def make_details(head: Head, data: bytes | None, entries: Sequence[tuple[bytes, 
 
 
 def _matching(store: Store, query: Query, looked_at: Callable[[int], None]) -> Iterator[Run]:
-    key = keys.runs(query.trigger) if query.trigger else keys.RUNS
-    wanted = _wanted(query)
-    cursor = Cursor("+inf" if query.until is None else f"({query.until * _US}")
-    down_to = "-inf" if query.since is None else str(query.since * _US)
+    key, down_to = _bounds(query)
+    wanted, cursor = _wanted(query), _first(query)
     give = min(PAGE, query.limit)
     looked = 0
     while looked < query.scan:
@@ -154,6 +184,27 @@ def _matching(store: Store, query: Query, looked_at: Callable[[int], None]) -> I
         looked_at(looked)
         if found.is_end:
             return
+
+
+def _bounds(query: Query) -> tuple[str, str]:
+    """The list that is searched, and the score where it ends."""
+    key = keys.runs(query.trigger) if query.trigger else keys.RUNS
+    return key, "-inf" if query.since is None else str(query.since * _US)
+
+
+def _first(query: Query) -> Cursor:
+    return Cursor("+inf" if query.until is None else f"({query.until * _US}")
+
+
+def _write_cursor(cursor: Cursor) -> str:
+    score = cursor.score if isinstance(cursor.score, str) else cursor.score.decode()
+    return f"{score}_{cursor.behind}"
+
+
+def _read_cursor(text: str) -> Cursor:
+    if (found := _CURSOR.fullmatch(text)) is None:
+        raise UserError(f"{text[:100]!r} is no cursor", hint="take the one of the page before, or none")
+    return Cursor(found[1], int(found[2]))
 
 
 def _step(wanted: Wanted, give: int) -> int:

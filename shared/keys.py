@@ -26,6 +26,17 @@
 | `headrace:definitions` | hash version → JSON | push | all | for ever (immutable) |
 | `headrace:deployments` | list of deployment records, newest first | push | history | `deployments_max` |
 | `headrace:state` | hash path → JSON: resources that scripts write (`set_state`) | console | console, worker | until deleted |
+| `headrace:tokens` | hash token id → JSON: name, scope, digest, expiry | token, console | console | until revoked |
+| `headrace:tokens:used` | hash token id → epoch ms | console | token | as the token |
+| `headrace:browser:<digest>` | string, expiring: a browser that is logged in | console | console | `console.session_s` |
+| `headrace:link:<digest>` | string, expiring: a link that logs a browser in, once | login, console | console | 10 min; the first 24 h |
+| `headrace:tries:<address>` | string, expiring: logins that failed | console | console | 1 min |
+| `headrace:asks` | stream of what the console asks of ingest; group `ingest` | console | ingest | about 1000 entries |
+| `headrace:ask:<id>` | stream of answers, expiring | ingest | console | 1 min after the last |
+| `headrace:ask:<id>:wanted` | string, expiring: somebody waits for the answers | console | ingest | 15 s |
+| `headrace:samples` | stream of the totals, each five seconds | console | console | one day |
+| `headrace:sampler` | string, expiring: the process that takes the samples | console | console | 15 s |
+| `headrace:audit` | stream of changes: who, what, before, after | console, token | audit | `audit_max` |
 | `headrace:runs` | zset run id → queued at (epoch µs) | place, create_runs | runs | retention |
 | `headrace:runs:<trigger>` | the same per trigger | place, create_runs | runs | retention |
 | `headrace:suspended:<trigger>` | zset run id → placed at (epoch µs): runs that wait to be resumed | place | resume, discard, trigger | until resumed, discarded or cancelled |
@@ -66,6 +77,12 @@ OUTBOXES = PREFIX + "outboxes"
 OUTBOX_REPORTS = PREFIX + "outboxes:reports"
 RUNS = PREFIX + "runs"
 STATE = PREFIX + "state"
+TOKENS = PREFIX + "tokens"
+TOKENS_USED = PREFIX + "tokens:used"
+AUDIT = PREFIX + "audit"
+ASKS = PREFIX + "asks"
+SAMPLES = PREFIX + "samples"
+SAMPLER = PREFIX + "sampler"
 WORKERS = PREFIX + "workers"
 
 RQ_QUEUES = "rq:queues"
@@ -145,6 +162,31 @@ def flow(run_id: str) -> str:
 def live_log(run_id: str) -> str:
     """What a run that takes long has printed so far."""
     return f"{PREFIX}log:{run_id}"
+
+
+def browser_session(digest: str) -> str:
+    """A browser that is logged in to the console."""
+    return f"{PREFIX}browser:{digest}"
+
+
+def login_link(digest: str) -> str:
+    """A link that logs a browser in."""
+    return f"{PREFIX}link:{digest}"
+
+
+def login_tries(address: str) -> str:
+    """How many logins from an address have failed lately."""
+    return f"{PREFIX}tries:{address}"
+
+
+def answers(ask_id: str) -> str:
+    """What ingest answers to something that it was asked."""
+    return f"{PREFIX}ask:{ask_id}"
+
+
+def wanted(ask_id: str) -> str:
+    """There while somebody waits for the answers."""
+    return f"{PREFIX}ask:{ask_id}:wanted"
 
 
 def worker(name: str) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from shared.config import Settings
 from shared.definitions import Mode, Trigger
 from shared.deploy import edit, read_all, read_now
-from shared.errors import UserError
+from shared.errors import NotThere, UserError
 from shared.store import Store
 from shared.workspace.layout import TRIGGER
 from shared.workspace.mode_line import with_mode
@@ -27,13 +27,13 @@ class ModeChange(msgspec.Struct, frozen=True):
 
 
 def read_triggers(store: Store, paths: Sequence[str]) -> dict[str, Trigger]:
-    """These triggers as they are deployed, all if none is named. Raises UserError for one that is not."""
+    """These triggers as they are deployed, all if none is named. Raises NotThere for one that is not."""
     triggers = read_all(store, read_now(store).of_kind("trigger"), Trigger)
     for path in paths:
         if path not in triggers:
             near = get_close_matches(path, triggers, 1)
             hint = f"did you mean {near[0]}?" if near else "headrace trigger list shows those that are"
-            raise UserError(f"no trigger {path} is deployed", hint=hint, trigger=path)
+            raise NotThere(f"no trigger {path} is deployed", hint=hint, trigger=path)
     return {path: triggers[path] for path in dict.fromkeys(paths)} if paths else triggers
 
 

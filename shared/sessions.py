@@ -11,7 +11,7 @@ import msgspec
 from shared import keys
 from shared.definitions import Broker, Trigger
 from shared.deploy import read_all, read_now
-from shared.errors import UserError
+from shared.errors import NotThere, UserError
 from shared.left import FOR_EVER_S, LeftEntry, Wish, address_of, encode_left, expiry_s, read_left
 from shared.run_record import iso_ms
 from shared.scripts import ingest
@@ -159,7 +159,7 @@ def _progress(store: Store, session: str, wish: Wish) -> Asked:
 
 def _entry(store: Store, session: str) -> LeftEntry:
     if (entry := read_left(store).get(session)) is None:
-        raise UserError(
+        raise NotThere(
             f"no session {session} was left behind",
             hint="headrace sessions lists them; that of a trigger is left when the trigger is disabled or deleted",
         )

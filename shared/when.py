@@ -10,6 +10,7 @@ from shared.errors import UserError
 
 _MS: Final = {"s": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _AGO = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)(?:\s+ago)?")
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)")
 
 
 def parse_when(text: str, now_ms: int) -> int:
@@ -23,3 +24,10 @@ def parse_when(text: str, now_ms: int) -> int:
     except (ValueError, OverflowError, OSError) as error:
         hint = "so long ago: 45s, 30min, 2h, 7d; or ISO 8601: 2026-01-31, 2026-01-31T08:00, 2026-01-31T08:00:00Z"
         raise UserError(f"{text!r} is not a time", hint=hint, text=text) from error
+
+
+def parse_span(text: str) -> int:
+    """Milliseconds of `45s`, `30min`, `2h`, `90d`. UserError says what is known."""
+    if (found := _SPAN.fullmatch(text.strip())) is None:
+        raise UserError(f"{text!r} is not a span of time", hint="for example 30min, 12h, 90d", text=text)
+    return round(float(found[1]) * _MS[found[2]])

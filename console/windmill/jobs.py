@@ -10,13 +10,14 @@ from litestar import Request, Response, Router, get, post
 from litestar.params import Parameter
 
 from console.answers import as_json, as_text, created
-from console.callers import Caller
+from console.callers import Caller, as_run
 from console.errors import bad_request, forbidden, not_found
+from console.needs import needs
 from console.runs import Found, Runs
 from console.windmill import job_objects
 from console.workspace import Workspace
 from shared.config import Settings
-from shared.create_runs import make_run
+from shared.create_runs import Family, Origin, make_run
 from shared.definitions import Flow, Script
 from shared.tracing.context import parse
 from shared.tracing.runs import carried
@@ -38,7 +39,7 @@ class Progress(msgspec.Struct, frozen=True):
     flow_job_id: str | None = None
 
 
-@post("/jobs/run/p/{path:path}")
+@post("/jobs/run/p/{path:path}", opt=needs("operate", runs=True))
 async def run_by_path(
     path: str, request: Request[Caller, None, Any], content: Workspace, runs: Runs, settings: Settings
 ) -> Response[str]:
@@ -47,7 +48,7 @@ async def run_by_path(
     return await _queue(version, script, request, content, runs, settings)
 
 
-@post("/jobs/run/h/{version:str}")
+@post("/jobs/run/h/{version:str}", opt=needs("operate", runs=True))
 async def run_by_hash(
     version: str, request: Request[Caller, None, Any], content: Workspace, runs: Runs, settings: Settings
 ) -> Response[str]:
@@ -55,7 +56,7 @@ async def run_by_hash(
     return await _queue(version, await content.script_version(version), request, content, runs, settings)
 
 
-@post("/jobs/run/f/{path:path}")
+@post("/jobs/run/f/{path:path}", opt=needs("operate", runs=True))
 async def run_flow(
     path: str, request: Request[Caller, None, Any], content: Workspace, runs: Runs, settings: Settings
 ) -> Response[str]:
@@ -64,7 +65,7 @@ async def run_flow(
     return await _queue(version, flow, request, content, runs, settings)
 
 
-@get("/jobs/list")
+@get("/jobs/list", opt=needs("read", runs=True))
 async def list_jobs(
     content: Workspace,
     runs: Runs,
@@ -75,7 +76,7 @@ async def list_jobs(
     *,
     running: bool | None = None,
 ) -> list[dict[str, Any]]:
-    """The run that asks and what it has started, newest first, without arguments and results."""
+    """What the caller may see, newest first, without arguments and results: a run itself and what it has started."""
 
     def is_wanted(found: Found) -> bool:
         run = found.details.run
@@ -94,38 +95,38 @@ async def list_jobs(
     return jobs
 
 
-@get("/jobs/worker_is_draining/{run_id:str}")
+@get("/jobs/worker_is_draining/{run_id:str}", opt=needs("read", runs=True))
 async def worker_is_draining(run_id: str, runs: Runs, caller: Caller) -> bool:
     """Whether the worker of a run was asked to stop, so that a long run had better come to its end."""
     found = await runs.get(run_id, caller)
     return found.is_live and await runs.is_draining(found.worker)
 
 
-@get("/jobs/flow/user_states/{run_id:str}/{key:str}")
+@get("/jobs/flow/user_states/{run_id:str}/{key:str}", opt=needs("read", runs=True))
 async def get_user_state(run_id: str, key: str, runs: Runs, caller: Caller) -> Response[bytes]:
     """Only flows have user states, and no run is one yet."""
     raise await _no_flow(run_id, key, runs, caller)
 
 
-@post("/jobs/flow/user_states/{run_id:str}/{key:str}")
+@post("/jobs/flow/user_states/{run_id:str}/{key:str}", opt=needs("operate", runs=True, people=False))
 async def set_user_state(run_id: str, key: str, runs: Runs, caller: Caller) -> Response[bytes]:
     """As `get_user_state`."""
     raise await _no_flow(run_id, key, runs, caller)
 
 
-@get("/jobs_u/get/{run_id:str}")
+@get("/jobs_u/get/{run_id:str}", opt=needs("read", runs=True))
 async def get_job(run_id: str, content: Workspace, runs: Runs, caller: Caller) -> dict[str, Any]:
     """A run as a job."""
     return job_objects.job_object(await runs.get(run_id, caller), content.name)
 
 
-@get("/jobs_u/get_root_job_id/{run_id:str}")
+@get("/jobs_u/get_root_job_id/{run_id:str}", opt=needs("read", runs=True))
 async def get_root_job_id(run_id: str, runs: Runs, caller: Caller) -> Response[bytes]:
     """The first run of the line that led to this one."""
     return as_json((await runs.get(run_id, caller)).details.root or run_id)
 
 
-@get("/jobs_u/completed/get_result/{run_id:str}")
+@get("/jobs_u/completed/get_result/{run_id:str}", opt=needs("read", runs=True))
 async def get_result(run_id: str, runs: Runs, caller: Caller) -> Response[bytes]:
     """The result of a run that has ended."""
     found = await runs.get(run_id, caller)
@@ -134,13 +135,13 @@ async def get_result(run_id: str, runs: Runs, caller: Caller) -> Response[bytes]
     return as_json(job_objects.result(found))
 
 
-@get("/jobs_u/completed/get_result_maybe/{run_id:str}")
+@get("/jobs_u/completed/get_result_maybe/{run_id:str}", opt=needs("read", runs=True))
 async def get_result_maybe(run_id: str, runs: Runs, caller: Caller) -> job_objects.ResultMaybe:
     """Whether a run has ended, and with what."""
     return job_objects.result_maybe(await runs.get(run_id, caller))
 
 
-@post("/jobs_u/queue/cancel/{run_id:str}", status_code=200)
+@post("/jobs_u/queue/cancel/{run_id:str}", status_code=200, opt=needs("operate", runs=True))
 async def cancel_job(run_id: str, runs: Runs, caller: Caller, data: Reason | None = None) -> Response[str]:
     """Cancel a run: a queued one at once, one that is executed as soon as its worker has stopped it."""
     await runs.get(run_id, caller)
@@ -150,16 +151,16 @@ async def cancel_job(run_id: str, runs: Runs, caller: Caller, data: Reason | Non
     return as_text(run_id)
 
 
-@post("/job_metrics/set_progress/{run_id:str}", status_code=200)
+@post("/job_metrics/set_progress/{run_id:str}", status_code=200, opt=needs("operate", runs=True, people=False))
 async def set_progress(run_id: str, data: Progress, runs: Runs, caller: Caller) -> Response[bytes]:
     """Note how far the run that asks has come."""
-    if run_id != caller.run_id:
+    if run_id != as_run(caller).run_id:
         raise forbidden(f"{caller.name} may not set the progress of another job")
     await runs.set_progress(run_id, data.percent)
     return as_json(None)
 
 
-@get("/job_metrics/get_progress/{run_id:str}")
+@get("/job_metrics/get_progress/{run_id:str}", opt=needs("read", runs=True))
 async def get_progress(run_id: str, runs: Runs, caller: Caller) -> Response[bytes]:
     """A percentage, null where none was set."""
     return as_json((await runs.get(run_id, caller)).progress)
@@ -180,9 +181,10 @@ async def _queue(
     family = await runs.family(request.user)
     said = parse(request.headers.get("traceparent", ""), request.headers.get("tracestate", ""))
     if said is not None:  # of a client that records spans itself
-        family = msgspec.structs.replace(family, trace=carried(said))
+        family = msgspec.structs.replace(family or Family("", ""), trace=carried(said))
+    origin: Origin = "child" if family and family.parent else "api"
     is_flow = isinstance(runnable, Flow)
-    run = make_run(runnable.path, version, timeout_s, arguments, "child", family, is_flow=is_flow)
+    run = make_run(runnable.path, version, timeout_s, arguments, origin, family, is_flow=is_flow)
     await runs.create(run)
     return created(run.id)
 

@@ -9,8 +9,10 @@ from litestar import Response, Router, get, post
 from litestar.params import Parameter
 
 from console.answers import as_json, as_text, created
-from console.callers import Caller
+from console.callers import Caller, RunCaller
 from console.errors import bad_request
+from console.masking import told
+from console.needs import needs
 from console.windmill.identity import USERNAME
 from console.workspace import STATE_TYPE, Workspace
 from shared.definitions import Resource
@@ -33,36 +35,37 @@ class NewValue(msgspec.Struct, frozen=True):
     value: Any
 
 
-@get("/get/{path:path}")
-async def get_resource(path: str, content: Workspace) -> dict[str, Any]:
+@get("/get/{path:path}", opt=needs("read", runs=True))
+async def get_resource(path: str, content: Workspace, caller: Caller) -> dict[str, Any]:
     """A resource with its value as it was written."""
-    return _row(content, await content.resource(path.strip("/")))
+    return _row(content, told(await content.resource(path.strip("/")), caller))
 
 
-@get("/get_value/{path:path}")
-async def get_value(path: str, content: Workspace) -> Response[bytes]:
+@get("/get_value/{path:path}", opt=needs("read", runs=True))
+async def get_value(path: str, content: Workspace, caller: Caller) -> Response[bytes]:
     """The value as it was written."""
-    return as_json((await content.resource(path.strip("/"))).value)
+    return as_json(told(await content.resource(path.strip("/")), caller).value)
 
 
-@get("/get_value_interpolated/{path:path}")
-async def get_value_interpolated(path: str, content: Workspace) -> Response[bytes]:
-    """The value with `$var:` and `$res:` put in place."""
+@get("/get_value_interpolated/{path:path}", opt=needs("read", runs=True))
+async def get_value_interpolated(path: str, content: Workspace, caller: Caller) -> Response[bytes]:
+    """The value with `$var:` and `$res:` put in place for a run; for others, who are told no secrets, as written."""
     resource = await content.resource(path.strip("/"))
-    if resource.resource_type == STATE_TYPE:
-        return as_json(resource.value)
+    if resource.resource_type == STATE_TYPE or not isinstance(caller, RunCaller):
+        return as_json(told(resource, caller).value)
     return as_json((await content.current()).values.resolve(resource.value))
 
 
-@get("/exists/{path:path}")
+@get("/exists/{path:path}", opt=needs("read", runs=True))
 async def exists_resource(path: str, content: Workspace) -> bool:
     """Whether there is one, or a state."""
     return await content.find_resource(path.strip("/")) is not None
 
 
-@get("/list")
+@get("/list", opt=needs("read", runs=True))
 async def list_resources(
     content: Workspace,
+    caller: Caller,
     resource_type: str | None = None,
     path_start: str = "",
     page: Annotated[int, Parameter(ge=1)] = 1,
@@ -75,10 +78,10 @@ async def list_resources(
         for each in await content.resources()
         if each.path.startswith(path_start) and (wanted is None or each.resource_type in wanted)
     ]
-    return [_row(content, each) for each in found[(page - 1) * per_page : page * per_page]]
+    return [_row(content, told(each, caller)) for each in found[(page - 1) * per_page : page * per_page]]
 
 
-@post("/create")
+@post("/create", opt=needs("deploy", runs=True))
 async def create_resource(
     data: NewResource, content: Workspace, caller: Caller, *, update_if_exists: bool = False
 ) -> Response[str]:
@@ -94,7 +97,7 @@ async def create_resource(
     return created(f"resource {data.path} created")
 
 
-@post("/update_value/{path:path}", status_code=200)
+@post("/update_value/{path:path}", status_code=200, opt=needs("deploy", runs=True))
 async def update_value(path: str, data: NewValue, content: Workspace, caller: Caller) -> Response[str]:
     """Give a state or a deployed resource another value."""
     known = await content.resource(path.strip("/"))

@@ -9,16 +9,17 @@ from litestar import Response, Router, get, post
 from console.answers import as_text
 from console.callers import Caller
 from console.errors import forbidden, not_found
+from console.needs import needs
 from console.windmill.identity import EMAIL, USERNAME, VERSION
 
 
-@get("/version")
+@get("/version", opt=needs("nothing", any_host=True))
 async def version() -> Response[str]:
     """The release of Windmill that these routes are those of."""
     return as_text(VERSION)
 
 
-@get("/users/whoami")
+@get("/users/whoami", opt=needs("read", runs=True))
 async def global_whoami() -> dict[str, Any]:
     """The user that every run is one of."""
     return {
@@ -33,13 +34,13 @@ async def global_whoami() -> dict[str, Any]:
     }
 
 
-@post("/users/tokens/create")
+@post("/users/tokens/create", opt=needs("admin", runs=True))
 async def create_token(caller: Caller) -> Response[str]:
     """A run's token makes no others."""
     raise forbidden(f"the token of {caller.name} ends with it, and makes no others")
 
 
-@get("/users/whoami")
+@get("/users/whoami", opt=needs("read", runs=True))
 async def whoami() -> dict[str, Any]:
     """The same user in the workspace."""
     return {
@@ -57,7 +58,7 @@ async def whoami() -> dict[str, Any]:
     }
 
 
-@get("/users/username_to_email/{username:str}")
+@get("/users/username_to_email/{username:str}", opt=needs("read", runs=True))
 async def username_to_email(username: str) -> Response[str]:
     """The address of the only user."""
     if username != USERNAME:

@@ -8,8 +8,9 @@ import msgspec
 from litestar import Response, Router, get, post
 
 from console.answers import as_json, as_text, created
-from console.callers import Caller
-from console.errors import bad_request
+from console.callers import Caller, RunCaller
+from console.errors import bad_request, forbidden
+from console.needs import needs
 from console.workspace import Workspace
 from shared.definitions import Variable
 
@@ -32,34 +33,38 @@ class VariableChange(msgspec.Struct, frozen=True):
     description: str | None = None
 
 
-@get("/get_value/{path:path}")
-async def get_value(path: str, content: Workspace) -> Response[bytes]:
-    """The plain value as a JSON string; of a secret one too: a run may read what it needs."""
-    return as_json(content.opened(await content.variable(path.strip("/"))))
-
-
-@get("/get/{path:path}")
-async def get_variable(path: str, content: Workspace, *, decrypt_secret: bool = True) -> dict[str, Any]:
-    """A variable with its plain value."""
+@get("/get_value/{path:path}", opt=needs("read", runs=True))
+async def get_value(path: str, content: Workspace, caller: Caller) -> Response[bytes]:
+    """The plain value as a JSON string; of a secret one only for a run, which may read what it needs."""
     variable = await content.variable(path.strip("/"))
-    shown = content.opened(variable) if decrypt_secret or not variable.is_secret else None
+    if variable.is_secret and not isinstance(caller, RunCaller):
+        raise forbidden(f"variable {variable.path} is secret: only runs may read it")
+    return as_json(content.opened(variable))
+
+
+@get("/get/{path:path}", opt=needs("read", runs=True))
+async def get_variable(path: str, content: Workspace, caller: Caller, *, decrypt_secret: bool = True) -> dict[str, Any]:
+    """A variable with its plain value; that of a secret one only runs may read."""
+    variable = await content.variable(path.strip("/"))
+    may_open = decrypt_secret and isinstance(caller, RunCaller)
+    shown = content.opened(variable) if may_open or not variable.is_secret else None
     return _row(content, variable, shown)
 
 
-@get("/exists/{path:path}")
+@get("/exists/{path:path}", opt=needs("read", runs=True))
 async def exists_variable(path: str, content: Workspace) -> bool:
     """Whether there is one."""
     return path.strip("/") in (await content.current()).variables
 
 
-@get("/list")
+@get("/list", opt=needs("read", runs=True))
 async def list_variables(content: Workspace) -> list[dict[str, Any]]:
     """All variables, those that are secret without their value."""
     variables = (await content.current()).variables
     return [_row(content, each, None if each.is_secret else each.value) for _, each in sorted(variables.items())]
 
 
-@post("/create")
+@post("/create", opt=needs("deploy", runs=True))
 async def create_variable(data: NewVariable, content: Workspace, caller: Caller) -> Response[str]:
     """Deploy a new variable."""
     if data.path in (await content.current()).variables:
@@ -68,7 +73,7 @@ async def create_variable(data: NewVariable, content: Workspace, caller: Caller)
     return created(f"variable {data.path} created")
 
 
-@post("/update/{path:path}", status_code=200)
+@post("/update/{path:path}", status_code=200, opt=needs("deploy", runs=True))
 async def update_variable(path: str, data: VariableChange, content: Workspace, caller: Caller) -> Response[str]:
     """Deploy a variable that is there with another value, description or secrecy."""
     known = await content.variable(path.strip("/"))

@@ -134,7 +134,7 @@ def _notices(told: Iterable[tuple[Status, Record]], now_ms: int) -> list[Notice]
         alike.setdefault((record.kind, status), []).append(record)
     return [
         Notice(
-            "", kind, status, [record.subject for record in group], "; ".join(_whats(group)),
+            "", kind, status, [each for record in group if (each := record.subject)], "; ".join(_whats(group)),
             "" if status == "resolved" else group[0].fix, min(record.since_ms for record in group), now_ms,
         )
         for (kind, status), group in alike.items()

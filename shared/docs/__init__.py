@@ -9,7 +9,18 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from shared.docs import commands, configuration, events, keys, metrics, openflow, run_states, session_states, verbs
+from shared.docs import (
+    commands,
+    configuration,
+    console_api,
+    events,
+    keys,
+    metrics,
+    openflow,
+    run_states,
+    session_states,
+    verbs,
+)
 from shared.docs.page import COMMAND
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
@@ -17,6 +28,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
 PAGES: list[tuple[Path, Callable[[], str]]] = [
     (FOLDER / "commands.md", commands.render),
     (FOLDER / "configuration.md", configuration.render),
+    (FOLDER / "console-api.md", console_api.render),
     (FOLDER / "events.md", events.render),
     (FOLDER / "keys.md", keys.render),
     (FOLDER / "metrics.md", metrics.render),

@@ -89,6 +89,6 @@ def read_inbox(consumer: str, most: int, most_bytes: int, step: int) -> Call[lis
     return Call("read_inbox", [keys.INBOX], [keys.GROUP, consumer, most, most_bytes, step], list)
 
 
-def retire_consumers(idle_ms: int) -> Call[int]:
+def retire_consumers(idle_ms: int, stream: str = keys.INBOX, group: str = keys.GROUP) -> Call[int]:
     """Remove idle consumers that hold nothing; how many."""
-    return Call("retire_consumers", [keys.INBOX], [keys.GROUP, idle_ms], int)
+    return Call("retire_consumers", [stream], [group, idle_ms], int)

@@ -1,5 +1,5 @@
--- Remove consumers of dispatchers that are gone: only idle ones that hold nothing (deleting a consumer drops what is pending on it).
--- KEYS  1 inbox
+-- Remove consumers of processes that are gone: only idle ones that hold nothing (deleting a consumer drops what is pending on it).
+-- KEYS  1 inbox, or another stream
 -- ARGV  1 group  2 idle for at least this many ms
 -- -> how many were removed
 -- invariant: no pending entry is ever dropped. cost: O(consumers)

@@ -105,7 +105,7 @@ def world(
 
 def test_a_session_that_does_not_come_about_is_told_to_script_and_webhook(world: World, headrace: Start) -> None:
     """Once to each, by two processes; the run stands outside the books; nothing of the secrets is said."""
-    world.push()
+    world.push(EVERYTHING + "  kinds: [session]\n")
     processes = [headrace("ingest", **world.env), headrace("worker", **world.env)]
     eventually(lambda: world.hook.of("session") and world.told(), 30)
     runs = [each.decode() for each in world.store.command("ZRANGE", keys.RUNS, 0, -1)]
@@ -169,7 +169,7 @@ def test_new_dead_letters_are_told_once_and_an_alert_that_fails_tells_nobody(wor
 
 def test_a_webhook_that_fails_is_tried_again_and_holds_up_nobody(world: World, headrace: Start) -> None:
     """The script hears of it meanwhile; the address is not logged."""
-    world.push()
+    world.push(EVERYTHING + "  kinds: [session]\n")
     world.hook.answer = 503
     processes = [headrace(name, **world.env).wait_ready() for name in ("ingest", "worker")]
     eventually(lambda: world.hook.of("session") and world.told(), 30)

@@ -31,11 +31,12 @@ def test_the_ready_line_names_its_address_and_sigterm_ends_it(console: Console) 
     assert "headrace console stopped" in console.process.output
 
 
-def test_an_address_that_others_can_reach_is_refused(tmp_path: Path, redis_url: str) -> None:
+def test_an_address_that_others_can_reach_is_refused_without_a_token(tmp_path: Path, redis_url: str) -> None:
     """It says so before it listens, as a wrong setting."""
     with Console(tmp_path, redis_url, HEADRACE_CONSOLE__HOST="0.0.0.0").process as process:  # noqa: S104 - refused
         assert process.start().wait() == 2
         assert "error: console.host is '0.0.0.0'" in process.output
+        assert "headrace token create" in process.output
 
 
 def test_a_port_that_is_taken_is_said_with_what_to_do(tmp_path: Path, redis_url: str) -> None:
@@ -87,6 +88,35 @@ def test_while_redis_is_away_requests_are_answered_with_503_and_then_again(
         assert (answer.status_code, answer.text.startswith("Redis is not available")) == (503, True)
         own_valkey.start()
         eventually(lambda: console.request("GET", "/w/headrace/users/whoami", token).status_code == 200)
+
+
+def test_open_streams_do_not_hold_up_its_end(console: Console) -> None:
+    """They end with it, in good order; nobody has to wait for them."""
+    with console.api("read") as api, api.stream("GET", "/events") as events, api.stream("GET", "/events") as others:
+        lines = events.iter_lines()
+        assert next(lines) == ": listening"
+        assert console.process.sigterm(timeout_s=8) == 0
+        assert all(not line.startswith("data") or line for line in lines)
+        others.read()
+    assert "headrace console stopped" in console.process.output
+
+
+def test_without_ingest_a_test_says_so_and_what_is_static_needs_no_redis(
+    tmp_path: Path, own_valkey: ValkeyServer
+) -> None:
+    """The first with 503 and why; the second is served to whoever is logged in, too."""
+    console = Console(tmp_path, own_valkey.url)
+    with console.process, console.browser() as browser:
+        console.process.start().wait_ready()
+        with console.api("deploy") as api:
+            answer = api.post("/triggers/test", json={"draft": {"resource": "f/t/broker"}})
+            assert (answer.status_code, "no ingest process" in answer.json()["detail"]) == (503, True)
+        browser.get(console.link)
+        own_valkey.kill9()
+        assert browser.get("/static/headrace.css").status_code == 200
+        assert browser.get("/").status_code == 503
+        own_valkey.start()
+        eventually(lambda: browser.get("/").status_code == 200)
 
 
 def test_it_starts_while_redis_is_away(tmp_path: Path, own_valkey: ValkeyServer) -> None:

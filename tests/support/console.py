@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import wmill
 
-from shared import keys, run_tokens
+from shared import keys, run_tokens, tokens
 from shared.clock import iso_utc
 from shared.config import load_settings
 from shared.create_runs import make_run
@@ -20,6 +20,7 @@ from shared.scripts.operate import create_runs
 from shared.scripts.worker import beat, claim, start
 from shared.secrets import SecretBox
 from shared.store import Store
+from shared.tokens import Scope
 from tests.support.ports import HOST, free_port
 from tests.support.processes import HeadraceProcess
 
@@ -47,6 +48,28 @@ class Console:
     def client(self, token: str) -> wmill.Windmill:
         """Windmill's own client."""
         return wmill.Windmill(self.url, token, WORKSPACE)  # type: ignore[no-untyped-call]
+
+    def token(self, scope: Scope, name: str = "") -> str:
+        """An API token."""
+        new = tokens.make_token(name or f"a {scope}er", scope, "the test", time.time_ns() // 1_000_000, None)
+        store = Store.connect(self.settings.redis_url)
+        tokens.create(store, new)
+        store.close()
+        return new.text
+
+    def api(self, scope: Scope = "admin", name: str = "") -> httpx.Client:
+        """A client for our own API, with a token of its own."""
+        headers = {"Authorization": f"Bearer {self.token(scope, name)}"}
+        return httpx.Client(base_url=f"{self.url}/api/w/{WORKSPACE}/headrace", headers=headers, timeout=30)
+
+    def browser(self) -> httpx.Client:
+        """What a browser is: it keeps cookies, and is not logged in."""
+        return httpx.Client(base_url=self.url, timeout=20)
+
+    @property
+    def link(self) -> str:
+        """The address on the ready line that logs a browser in."""
+        return self.process.output.rpartition("login=")[2].split()[0]
 
     def request(self, method: str, path: str, token: str = "", **more: Any) -> httpx.Response:
         """A request to an address below /api."""

@@ -133,6 +133,7 @@ def test_a_backlog_is_told_when_it_grows() -> None:
     assert [shrinking.look(n * 5 * SECOND, backlog(300 - n)) for n in range(10)] == [[]] * 10
     assert growing.look(0, backlog(60)) == []
     assert growing.look(5 * SECOND, backlog(65)) == [("backlog", "active")]
+    assert growing.told[-1].subjects == []
     assert growing.look(10 * SECOND, backlog(40)) == growing.look(15 * SECOND, backlog(70)) == []
 
 

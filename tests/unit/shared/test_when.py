@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.errors import UserError
-from shared.when import parse_when
+from shared.when import parse_span, parse_when
 
 NOW_MS = 1_767_323_045_000
 
@@ -37,3 +37,18 @@ def test_what_is_no_time_is_refused_with_what_would_be(text: str) -> None:
         parse_when(text, NOW_MS)
 
     assert "2h" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    "text, ms", [("45s", 45_000), ("30min", 1_800_000), (" 1.5 h ", 5_400_000), ("90d", 7_776_000_000)]
+)
+def test_a_span_is_told_in_milliseconds(text: str, ms: int) -> None:
+    """In the units of times that are so long ago."""
+    assert parse_span(text) == ms
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1h", "1h ago", "1 year"])
+def test_what_is_no_span_is_refused_with_examples(text: str) -> None:
+    """A time that is so long ago is none either."""
+    with pytest.raises(UserError, match="not a span of time"):
+        parse_span(text)

@@ -1,0 +1,261 @@
+"""What is deployed: scripts, flows, resources, variables, files. Values of secret variables are never told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Router, get
+from litestar.params import Parameter
+
+from console.api.filters import Text
+from console.blocking import Blocking
+from console.callers import Caller
+from console.errors import not_found
+from console.masking import hides, mask_file, told
+from console.needs import needs
+from console.workspace import Workspace
+from shared.definitions import File, Flow, Kind, Resource, Script, Variable
+from shared.deploy import read_all, read_now
+from shared.deployment_document import MASK
+from shared.modes import read_triggers
+from shared.store import Store
+
+Many = Annotated[int, Parameter(ge=1, le=1000, description="At most so many.")]
+After = Annotated[str, Parameter(max_length=1000, description="`next` of the page before.")]
+
+
+class ScriptItem(msgspec.Struct, frozen=True):
+    """A script in a list. `used_by`: triggers that run it."""
+
+    path: str
+    version: str
+    language: str
+    has_preprocessor: bool
+    used_by: list[str]
+
+
+class ScriptPage(msgspec.Struct, frozen=True):
+    """A script with its source: relative path → text, its own and those of modules that it imports."""
+
+    version: str
+    script: Script
+    used_by: list[str]
+
+
+class FlowItem(msgspec.Struct, frozen=True):
+    """A flow in a list."""
+
+    path: str
+    version: str
+    steps: int
+    used_by: list[str]
+
+
+class FlowPage(msgspec.Struct, frozen=True):
+    """A flow with its OpenFlow value."""
+
+    version: str
+    flow: Flow
+    used_by: list[str]
+
+
+class VariableItem(msgspec.Struct, frozen=True):
+    """A variable. `value` of a secret one is `***`."""
+
+    path: str
+    value: str
+    is_secret: bool
+    description: str
+
+
+class ScriptItems(msgspec.Struct, frozen=True):
+    """Scripts by path; `next`: the cursor of the page after, None where there is none."""
+
+    items: list[ScriptItem]
+    next: str | None
+
+
+class FlowItems(msgspec.Struct, frozen=True):
+    """Flows, as scripts."""
+
+    items: list[FlowItem]
+    next: str | None
+
+
+class ResourceItems(msgspec.Struct, frozen=True):
+    """Resources, as scripts."""
+
+    items: list[Resource]
+    next: str | None
+
+
+class VariableItems(msgspec.Struct, frozen=True):
+    """Variables, as scripts."""
+
+    items: list[VariableItem]
+    next: str | None
+
+
+class FileItem(msgspec.Struct, frozen=True):
+    """A file of the workspace folder as it is deployed."""
+
+    path: str
+    version: str
+
+
+class FileItems(msgspec.Struct, frozen=True):
+    """Files, as scripts."""
+
+    items: list[FileItem]
+    next: str | None
+
+
+class FileText(msgspec.Struct, frozen=True):
+    """A deployed file. `is_masked`: parts of it are kept from those who may only read, and it cannot be edited so."""
+
+    path: str
+    version: str
+    text: str
+    is_masked: bool
+
+
+@get("/scripts", opt=needs("read"))
+async def scripts(work: Blocking, path_start: Text = "", limit: Many = 250, cursor: After = "") -> ScriptItems:
+    """Scripts by path, page by page."""
+
+    def read(store: Store) -> ScriptItems:
+        versions, users = read_now(store).of_kind("script"), _users(store)
+        paths, more = _page(versions, path_start, limit, cursor)
+        found = read_all(store, {path: versions[path] for path in paths}, Script)
+        items = [
+            ScriptItem(path, versions[path], each.language, each.has_preprocessor, users.get(path, []))
+            for path, each in found.items()
+        ]
+        return ScriptItems(items, more)
+
+    return await work(read)
+
+
+@get("/scripts/{path:path}", opt=needs("read"))
+async def script(path: str, work: Blocking) -> ScriptPage:
+    """A script with its source."""
+
+    def read(store: Store) -> ScriptPage:
+        version, found = _one(store, "script", path.strip("/"), Script)
+        return ScriptPage(version, found, _users(store).get(found.path, []))
+
+    return await work(read)
+
+
+@get("/flows", opt=needs("read"))
+async def flows(work: Blocking, path_start: Text = "", limit: Many = 250, cursor: After = "") -> FlowItems:
+    """Flows by path, page by page."""
+
+    def read(store: Store) -> FlowItems:
+        versions, users = read_now(store).of_kind("flow"), _users(store)
+        paths, more = _page(versions, path_start, limit, cursor)
+        found = read_all(store, {path: versions[path] for path in paths}, Flow)
+        items = [
+            FlowItem(path, versions[path], len(each.value.modules), users.get(path, [])) for path, each in found.items()
+        ]
+        return FlowItems(items, more)
+
+    return await work(read)
+
+
+@get("/flows/{path:path}", opt=needs("read"))
+async def flow(path: str, work: Blocking) -> FlowPage:
+    """A flow with its steps."""
+
+    def read(store: Store) -> FlowPage:
+        version, found = _one(store, "flow", path.strip("/"), Flow)
+        return FlowPage(version, found, _users(store).get(found.path, []))
+
+    return await work(read)
+
+
+@get("/resources", opt=needs("read"))
+async def resources(
+    content: Workspace, caller: Caller, path_start: Text = "", limit: Many = 250, cursor: After = ""
+) -> ResourceItems:
+    """Resources and states by path, page by page; plain passwords are masked for those who may not deploy."""
+    found = {each.path: each for each in await content.resources()}
+    paths, more = _page(found, path_start, limit, cursor)
+    return ResourceItems([told(found[path], caller) for path in paths], more)
+
+
+@get("/resources/{path:path}", opt=needs("read"))
+async def resource(path: str, content: Workspace, caller: Caller) -> Resource:
+    """A resource, or a state, as it was written: references stay."""
+    return told(await content.resource(path.strip("/")), caller)
+
+
+@get("/variables", opt=needs("read"))
+async def variables(content: Workspace, path_start: Text = "", limit: Many = 250, cursor: After = "") -> VariableItems:
+    """Variables by path, page by page; values of secret ones are masked."""
+    found = (await content.current()).variables
+    paths, more = _page(found, path_start, limit, cursor)
+    return VariableItems([_variable(found[path]) for path in paths], more)
+
+
+@get("/variables/{path:path}", opt=needs("read"))
+async def variable(path: str, content: Workspace) -> VariableItem:
+    """A variable."""
+    return _variable(await content.variable(path.strip("/")))
+
+
+@get("/files", opt=needs("read"))
+async def files(work: Blocking, path_start: Text = "", limit: Many = 250, cursor: After = "") -> FileItems:
+    """The files of the workspace folder that are deployed, by path, page by page."""
+    versions = (await work(read_now)).of_kind("file")
+    paths, more = _page(versions, path_start, limit, cursor)
+    return FileItems([FileItem(path, versions[path]) for path in paths], more)
+
+
+@get("/files/{path:path}", opt=needs("read"))
+async def file(path: str, work: Blocking, caller: Caller) -> FileText:
+    """A file as it was pushed; the value of a secret variable is sealed in it."""
+    hide = hides(caller)
+
+    def read(store: Store) -> FileText:
+        version, found = _one(store, "file", path.strip("/"), File)
+        text = mask_file(found.path, found.text, hide=hide)
+        return FileText(found.path, version, text, text != found.text)
+
+    return await work(read)
+
+
+def _page(known: Iterable[str], path_start: str, limit: int, after: str) -> tuple[list[str], str | None]:
+    """The paths of one page, and the cursor of the next: the last path of this one."""
+    fitting = sorted(path for path in known if path.startswith(path_start) and path > after)
+    paths = fitting[:limit]
+    return paths, paths[-1] if len(fitting) > limit else None
+
+
+def _one(store: Store, kind: Kind, path: str, record: Any) -> tuple[str, Any]:
+    version = read_now(store).of_kind(kind).get(path)
+    found = None if version is None else read_all(store, {path: version}, record).get(path)
+    if version is None or found is None:
+        raise not_found(f"no {kind} {path} is deployed")
+    return version, found
+
+
+def _users(store: Store) -> dict[str, list[str]]:
+    """Runnable → triggers that run it."""
+    users: dict[str, list[str]] = {}
+    for path, trigger in read_triggers(store, []).items():
+        for runnable in trigger.runnables:
+            users.setdefault(runnable, []).append(path)
+    return users
+
+
+def _variable(found: Variable) -> VariableItem:
+    return VariableItem(found.path, MASK if found.is_secret else found.value, found.is_secret, found.description)
+
+
+routes = Router(
+    "/",
+    route_handlers=[scripts, script, flows, flow, resources, resource, variables, variable, files, file],
+)
