@@ -17,6 +17,7 @@ from shared.secrets import SecretBox
 from shared.store import Store
 from shared.values import Values, read_values
 from shared.workspace import Workspace, read_workspace
+from shared.workspace.defaults import Defaults
 from shared.workspace.problems import Problems
 from shared.workspace.runnables import Runnables
 
@@ -115,6 +116,7 @@ def _only(workspace: Workspace, wanted: set[str]) -> Workspace:
         workspace,
         scripts={path: script for path, script in workspace.scripts.items() if path in wanted},
         flows={path: flow for path, flow in workspace.flows.items() if path in wanted},
+        defaults=Defaults(),
     )
 
 
