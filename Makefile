@@ -24,7 +24,7 @@ run: $(INSTALLED) broker ## start Headrace on this machine: Redis, broker, all p
 	@HEADRACE_LOG__RUNS=$${HEADRACE_LOG__RUNS:-true} honcho start || { s=$$?; test $$s = 130 || exit $$s; } # Ctrl-C is no error
 
 .PHONY: test
-test: $(INSTALLED) broker ## run all tests; ARGS="tests/unit -k lease" for some of them
+test: $(INSTALLED) broker browser wmill ## run all tests; ARGS="tests/unit -k lease" for some of them
 	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 .PHONY: check
@@ -54,6 +54,14 @@ clean: ## remove what make made; the data in .headrace stays
 .PHONY: broker
 broker: $(INSTALLED)
 	@.ci/get_mosquitto $(VENV)/mosquitto
+
+.PHONY: browser
+browser: $(INSTALLED)
+	@.ci/get_chromium $(VENV)/chromium.log
+
+.PHONY: wmill
+wmill: $(INSTALLED)
+	@.ci/get_wmill $(VENV)/wmill
 
 .venv: $(INSTALLED)
 

@@ -23,6 +23,7 @@ RUNS = 100_000
 AT_ONCE = 500
 ASKED = 20
 SECONDS = 15
+PAGES = {"the page of runs": "/runs", "runs by state": "/runs?state=queued&since=1h", "the overview": "/"}
 PAGE_TARGET = Target(of_ratio=False, limit=100, at_most=True)
 BUSY_TARGET = Target(of_ratio=False, limit=1, at_most=True)
 MEMORY_TARGET = Target(of_ratio=False, limit=120, at_most=True)
@@ -46,10 +47,11 @@ def _console(lab: Lab) -> list[Row]:
         store.close()
         port = free_port()
         with System(url, lab.folder()).process("console", HEADRACE_CONSOLE__PORT=str(port)) as pid:
-            return _rows(f"http://{HOST}:{port}/api/w/headrace/headrace", token.text, pid)
+            return _rows(f"http://{HOST}:{port}", token.text, pid)
 
 
-def _rows(address: str, token: str, pid: int) -> list[Row]:
+def _rows(root: str, token: str, pid: int) -> list[Row]:
+    address = f"{root}/api/w/headrace/headrace"
     _until_ready(address)
     took = {"": [], "&state=queued&since=1h": []}
     for _ in range(ASKED):
@@ -60,14 +62,26 @@ def _rows(address: str, token: str, pid: int) -> list[Row]:
             if len(page["runs"]) != 50:
                 raise Unmeasurable(f"a page held {len(page['runs'])} runs")
     plain, filtered = took.values()
+    seen = {name: _times_ms(root + path, token) for name, path in PAGES.items()}
     processes = Processes({"console": pid})
     busy = processes.busy_percent(SECONDS)["console"]
     return [
         Row(f"console, a page of 50 of {RUNS:,} runs", "ms", plain, target=PAGE_TARGET),
         Row("console, the same by state and time", "ms", filtered, target=PAGE_TARGET),
+        *(Row(f"console, {name} as HTML", "ms", values, target=PAGE_TARGET) for name, values in seen.items()),
         Row(f"idle console, over {SECONDS} s", "% of a core", [busy], target=BUSY_TARGET),
         Row("idle console, memory", "MiB", [processes.memory()["console"]], target=MEMORY_TARGET),
     ]
+
+
+def _times_ms(url: str, token: str) -> list[float]:
+    """Until the whole page is there."""
+    times = []
+    for _ in range(ASKED):
+        begun = time.perf_counter()
+        _get(url, token)
+        times.append((time.perf_counter() - begun) * 1000)
+    return times
 
 
 def _until_ready(address: str) -> None:

@@ -62,9 +62,8 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     store, work = AsyncStore.connect(settings.redis_url), Blocking(settings.redis_url)
     live = Live(work, settings)
     try:
-        app = make_app(
-            Tools(store, work, Workspace(store, settings, box), live), settings, box.derive(run_tokens.PURPOSE)
-        )
+        tools = Tools(store, work, Workspace(store, work, settings, box), live)
+        app = make_app(tools, settings, box.derive(run_tokens.PURPOSE))
         server = _Server(app, settings, await first_link(store, settings))
         _stop_on_signals(server, live)
         beside = [asyncio.create_task(each) for each in (take_samples(work, settings), watch_lag())]

@@ -16,6 +16,8 @@ from shared import browser_sessions, keys, run_tokens, tokens
 from shared.config import Settings
 from shared.store import AsyncStore
 
+WINDMILLS_COOKIE: Final = "token"
+"""In which `wmill` sends an API token now and then. Nothing here sets it, so no browser has it."""
 BY_HEADER: Final = "header"
 """How a caller was known who brought a token with the request: no browser does that by itself."""
 _SCHEME: Final = "bearer"
@@ -92,7 +94,10 @@ class Authentication(AbstractAuthenticationMiddleware):
         if scheme.lower() == _SCHEME:  # what a proxy in front may have asked for (Basic) is no matter of ours
             return AuthenticationResult(user=await self._authenticator.by_token(token.strip()), auth=BY_HEADER)
         secret = connection.cookies.get(self._authenticator.cookie, "")
-        person = await self._authenticator.by_cookie(secret) if secret else None
+        person: Caller | None = await self._authenticator.by_cookie(secret) if secret else None
+        given = connection.cookies.get(WINDMILLS_COOKIE, "")
+        if person is None and given.startswith(tokens.PREFIX):
+            person = await self._authenticator.by_token(given)
         return AuthenticationResult(user=person or Nobody(), auth=None)
 
 

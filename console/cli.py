@@ -17,7 +17,7 @@ def console() -> int:
     token. Each run has a token of its own that ends with it.
     """
     from console.app import run_console
-    from shared.config import load_settings
+    from shared.config_sources import load_settings
     from shared.logs import configure
 
     settings = load_settings(os.environ, Path.cwd())

@@ -1,35 +1,40 @@
-"""Changes of the workspace by scripts: deployments, as if the folder had been pushed with one file changed."""
+"""Where things of the workspace stand as files: a change of one is a push of the folder with this file changed."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any, Final
 
-from shared.config import Settings
-from shared.definitions import Resource, Variable, kind_of
-from shared.deploy import edit
+from shared.definitions import Kind
 from shared.errors import UserError
-from shared.store import Store
-from shared.workspace.layout import RESOURCE, VARIABLE, means_something, owner_of
-from shared.workspace.render import resource_yaml, variable_yaml
+from shared.workspace.layout import RESOURCE, RESOURCE_TYPE, TRIGGER, VARIABLE, means_something, owner_of
+from shared.workspace.yaml_lines import read_document
 
+SUFFIXES: Final[Mapping[Kind, str]] = {"trigger": TRIGGER, "resource": RESOURCE, "variable": VARIABLE}
 _PATH = re.compile(r"[uf](/[A-Za-z0-9_-]+){2,}")
+_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
-def deploy_one(settings: Settings, item: Variable | Resource, author: str) -> None:
-    """Deploy a variable (the value of a secret one is plain here) or a resource; blocks meanwhile.
+def check_path(path: str, kind: str, file: str) -> str:
+    """The file again. Raises UserError for a path that would be no file of its own."""
+    if _PATH.fullmatch(path) and means_something(file) and owner_of(file) == (kind, path):
+        return file
+    raise UserError(f"{path!r} is no path for a {kind}", hint="a path is f/FOLDER/NAME or u/USER/NAME")
 
-    Raises UserError for a path that would be no file of its own, WorkspaceError, SecretError, StoreUnavailable.
-    """
-    if isinstance(item, Variable):
-        file, text = item.path + VARIABLE, variable_yaml(item)
-    else:
-        file, text = item.path + RESOURCE, resource_yaml(item)
-    if not (_PATH.fullmatch(item.path) and means_something(file) and owner_of(file) == (kind_of(item), item.path)):
-        raise UserError(
-            f"{item.path!r} is no path for a {kind_of(item)}", hint="a path is f/FOLDER/NAME or u/USER/NAME"
-        )
-    store = Store.connect(settings.redis_url)
-    try:
-        edit(store, settings, {file: text}, author)
-    finally:
-        store.close()
+
+def file_of(kind: Kind, path: str) -> str:
+    """The file of a trigger, resource or variable. Raises UserError."""
+    return check_path(path, kind, path + SUFFIXES[kind])
+
+
+def type_file(name: str) -> str:
+    """The file of a resource type. Raises UserError."""
+    if _TYPE.fullmatch(name):
+        return name + RESOURCE_TYPE
+    raise UserError(f"{name!r} is no name for a resource type", hint="letters, digits, _ and -")
+
+
+def document(texts: Mapping[str, str], file: str) -> dict[str, Any]:
+    """What stands in a deployed file; nothing where there is none."""
+    return read_document(file, texts[file]) if file in texts else {}

@@ -204,13 +204,12 @@ def _answer(
 def _page(
     request: Request[Any, Any, Any], status: int, message: str, hint: str, headers: dict[str, str] | None
 ) -> Response[Any]:
-    asks_in_place = "hx-request" in request.headers
     if status == HTTP_401_UNAUTHORIZED:
-        login = f"/login?next={quote(request.url.path)}"
-        if asks_in_place:  # htmx follows this header with the whole page, and would put a redirect's page in place
-            return Response(b"", status_code=status, headers={"HX-Redirect": login})
-        return Redirect(login, status_code=HTTP_303_SEE_OTHER)
-    context = {"title": _title(status), "status": status, "message": message, "hint": hint}
+        return Redirect(f"/login?next={quote(request.url.path)}", status_code=HTTP_303_SEE_OTHER)
+    context: dict[str, Any] = {"title": _title(status), "status": status, "message": message, "hint": hint}
+    caller: Any = request.scope.get("user")  # nobody and runs have no session
+    if getattr(caller, "csrf", ""):
+        context |= {"caller": caller, "is_known": True, "csrf": caller.csrf, "may": caller.may}
     return Template("error.html", context=context, status_code=status, media_type=MediaType.HTML, headers=headers)
 
 

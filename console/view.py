@@ -10,8 +10,8 @@
         return view.redirect(f"/runs/{run_id}", "The run is cancelled.")
 
 Templates know `caller`, `is_known`, `csrf`, `flashes`, `may(scope)`, `workspace`, and `static('app.css')`, the address
-of a static file. A form that writes holds `{{ csrf_field() }}`; htmx sends the token as a header (`hx-headers` in
-`base.html`). Who is not logged in is sent to `/login`, errors become `error.html`. There may be no script, style or
+of a static file. A form that writes holds `{{ csrf_field() }}`. Who is not logged in is sent to `/login`, errors
+become `error.html`. There may be no script, style or
 `style=` in a page: the headers forbid them.
 """
 
@@ -37,10 +37,11 @@ from markupsafe import Markup
 from console.access import CSRF_FIELD
 from console.authentication import is_secure
 from console.callers import Caller, Nobody, Person
+from console.pages.filters import FILTERS
 from shared.config import Settings
 from shared.tokens import Scope
 
-Level = Literal["good", "bad"]
+Level = Literal["good", "warn", "bad"]
 
 _FOLDER = Path(__file__).parent
 STATIC: Final = _FOLDER / "static"
@@ -49,10 +50,11 @@ _LONGEST_FLASH: Final = 1000
 
 
 class Flash(msgspec.Struct, frozen=True):
-    """What an action says on the next page."""
+    """What an action says on the next page; `todo`: what is to be done about it."""
 
     text: str
     level: Level = "good"
+    todo: str = ""
 
 
 class View:
@@ -61,6 +63,7 @@ class View:
     def __init__(self, request: Request[Caller, None, Any], settings: Settings) -> None:
         self.caller: Caller = request.user
         self._settings = settings
+        self.who = request.user.name
         self._flashes = _read(request.cookies.get(_FLASHES, ""))
 
     @property
@@ -76,16 +79,11 @@ class View:
             page.set_cookie(self._cookie("", 0))
         return page
 
-    def fragment(self, template: str, status: int = HTTP_200_OK, **context: Any) -> Template:
-        """A part of a page, for htmx."""
-        shown = self._context() | context
-        return Template(template, context=shown, status_code=status, media_type=MediaType.HTML)
-
-    def redirect(self, to: str, say: str = "", level: Level = "good") -> Redirect:
+    def redirect(self, to: str, say: str = "", level: Level = "good", todo: str = "") -> Redirect:
         """To another page of the console, which shows what is said."""
         answer = Redirect(to if is_own_path(to) else "/", status_code=HTTP_303_SEE_OTHER)
         if say:
-            flash = msgspec.json.encode([Flash(say[:_LONGEST_FLASH], level)])
+            flash = msgspec.json.encode([Flash(say[:_LONGEST_FLASH], level, todo[:_LONGEST_FLASH])])
             answer.set_cookie(self._cookie(base64.urlsafe_b64encode(flash).decode(), 60))
         return answer
 
@@ -122,15 +120,25 @@ def make_templates() -> TemplateConfig[JinjaTemplateEngine]:
         lstrip_blocks=True,
         auto_reload=False,
     )
+    environment.filters |= FILTERS
     environment.globals |= {"static": static_url, "csrf_field": _csrf_field}
     return TemplateConfig(instance=JinjaTemplateEngine.from_environment(environment))
 
 
 @cache
+def static_root() -> str:
+    """Where the static files are served. It changes with their content: browsers keep them for ever, and modules that
+    import each other find those of the same release.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(path for path in STATIC.rglob("*") if path.is_file()):
+        digest.update(file.relative_to(STATIC).as_posix().encode() + b"\0" + file.read_bytes())
+    return f"/static/{digest.hexdigest()[:12]}"
+
+
 def static_url(name: str) -> str:
-    """The address of a static file, which changes with its content: browsers keep it for ever."""
-    digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()
-    return f"/static/{name}?v={digest[:12]}"
+    """The address of a static file."""
+    return f"{static_root()}/{name}"
 
 
 def is_own_path(path: str) -> bool:

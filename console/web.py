@@ -25,10 +25,16 @@ from console.headers import SecurityHeaders
 from console.health import health_routes
 from console.live import Live
 from console.needs import needs, needs_of
-from console.pages import home, login
+from console.pages import login
+from console.pages.routes import PAGES
+from console.paging import provide_paging
 from console.runs import Runs
-from console.view import STATIC, make_templates, provide_view
-from console.windmill import jobs, resources, users, variables
+from console.view import STATIC, make_templates, provide_view, static_root
+from console.windmill import routes as windmill
+from console.windmill.bodies import provide_syncs
+from console.windmill.captures import Captures
+from console.windmill.job_updates import provide_wanted
+from console.windmill.starting import provide_starter
 from console.workspace import Workspace
 from shared.config import MIB, Settings
 from shared.errors import HeadraceError, InternalError
@@ -53,7 +59,7 @@ def make_app(tools: Tools, settings: Settings, token_key: bytes) -> Litestar:
     Raises InternalError for a route that does not say what it needs.
     """
     store, content = tools.store, tools.content
-    authenticator = Authenticator(store, settings, token_key)
+    authenticator, captures = Authenticator(store, settings, token_key), Captures(store)
 
     def in_our_workspace(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         if (name := connection.path_params["workspace"]) != content.name:
@@ -61,23 +67,28 @@ def make_app(tools: Tools, settings: Settings, token_key: bytes) -> Litestar:
 
     in_workspace = Router(
         "/w/{workspace:str}",
-        route_handlers=[variables.routes, resources.routes, jobs.routes, users.routes, api.routes],
+        route_handlers=[*windmill.in_workspace, api.routes],
         guards=[in_our_workspace],
     )
-    below_api = Router("/api", route_handlers=[users.server_routes, in_workspace])
+    below_api = Router("/api", route_handlers=[*windmill.of_server, in_workspace])
     app = Litestar(
-        [below_api, home.routes, login.routes, _static_files(), *health_routes(store, settings)],
+        [below_api, login.routes, *PAGES, _static_files(), *health_routes(store, settings)],
         guards=[make_guard(settings.console)],
         dependencies={
             "authenticator": Provide(lambda: authenticator, sync_to_thread=False),
             "caller": Provide(provide_caller, sync_to_thread=False),
+            "captures": Provide(lambda: captures, sync_to_thread=False),
             "content": Provide(lambda: content, sync_to_thread=False),
+            "paging": Provide(provide_paging, sync_to_thread=False),
             "live": Provide(lambda: tools.live, sync_to_thread=False),
             "note": Provide(provide_note, sync_to_thread=False),
             "runs": Provide(lambda: Runs(store), sync_to_thread=False),
             "settings": Provide(lambda: settings, sync_to_thread=False),
+            "starter": Provide(provide_starter, sync_to_thread=False),
             "store": Provide(lambda: store, sync_to_thread=False),
+            "syncs": Provide(provide_syncs, sync_to_thread=False),
             "view": Provide(provide_view, sync_to_thread=False),
+            "wanted": Provide(provide_wanted, sync_to_thread=False),
             "work": Provide(lambda: tools.work, sync_to_thread=False),
         },
         middleware=[DefineMiddleware(Authentication, authenticator=authenticator)],
@@ -106,4 +117,4 @@ def handlers_of(app: Litestar) -> list[HTTPRouteHandler]:
 
 def _static_files() -> Router:
     kept = CacheControlHeader(public=True, max_age=_YEAR_S, immutable=True)
-    return create_static_files_router("/static", [STATIC], cache_control=kept, opt=needs("nothing", any_host=True))
+    return create_static_files_router(static_root(), [STATIC], cache_control=kept, opt=needs("nothing", any_host=True))

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
-from console.edits import deploy_one
+from console.blocking import Blocking
 from console.errors import not_found
 from shared import keys
 from shared.config import Settings
-from shared.definitions import Flow, Resource, Script, Variable
+from shared.definitions import File, Flow, Resource, Script, Variable
+from shared.deploy import Editor, Edits, Pushed, edit
 from shared.deployment import NUMBER, TABLE, Deployed, definition_command, read_all_async, read_deployed
-from shared.errors import InternalError, SecretError
+from shared.deployments import Deployment
+from shared.errors import HeadraceError, InternalError, SecretError, WorkspaceError
 from shared.secrets import SecretBox
 from shared.store import AsyncStore
 from shared.values import Values
 
 STATE_TYPE = "state"
+GOING_S = 3600
+"""How long something that is deleted may wait for what still needs it."""
 
 
 class State(msgspec.Struct, frozen=True):
@@ -41,6 +46,28 @@ class Current(msgspec.Struct, frozen=True):
     values: Values
 
 
+class Change(msgspec.Struct, frozen=True):
+    """Who deployed something, and when (epoch ms)."""
+
+    author: str = ""
+    at: int = 0
+
+
+class OldVersion(msgspec.Struct, frozen=True):
+    """A version that was deployed, when (epoch ms), and why."""
+
+    version: str
+    at: int
+    message: str
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """For each `<kind>:<path>`, the newest change of it in the list of deployments, and the oldest there."""
+
+    newest: Mapping[str, Change]
+    oldest: Mapping[str, Change]
+
+
 class Workspace:
     """Reads through Redis at each request, and keeps what belongs to the number of a deployment.
 
@@ -48,12 +75,15 @@ class Workspace:
     written at once, and the last one to write wins.
     """
 
-    def __init__(self, store: AsyncStore, settings: Settings, box: SecretBox) -> None:
+    def __init__(self, store: AsyncStore, work: Blocking, settings: Settings, box: SecretBox) -> None:
         self.name = settings.workspace
         self._store = store
+        self._work = work
         self._settings = settings
         self._box = box
         self._current: Current | None = None
+        self._texts: tuple[tuple[bytes | None, ...], Mapping[str, str]] | None = None
+        self._changes: tuple[tuple[bytes | None, ...], Changes] | None = None
         self._editing = asyncio.Lock()
 
     async def current(self) -> Current:
@@ -121,13 +151,75 @@ class Workspace:
         state = State(value, time.time_ns() // 1_000_000, description)
         await self._store.command("HSET", keys.STATE, path, msgspec.json.encode(state))
 
-    async def put(self, item: Variable | Resource, author: str) -> None:
-        """Deploy a variable (the value of a secret one is plain here) or a resource, one at a time.
+    async def forget_state(self, path: str) -> None:
+        """Nothing is kept there any more."""
+        await self._store.command("HDEL", keys.STATE, path)
 
-        Raises WorkspaceError, SecretError, StoreUnavailable.
+    async def texts(self) -> Mapping[str, str]:
+        """The deployed files, by path; values of secrets are not in them."""
+        current = await self.current()
+        if self._texts is None or self._texts[0] != current.identity:
+            files = await read_all_async(self._store, current.deployed.of_kind("file"), File)
+            self._texts = current.identity, {path: file.text for path, file in files.items()}
+        return self._texts[1]
+
+    async def changes(self) -> Changes:
+        """Who changed what, as far as the list of deployments goes back."""
+        current = await self.current()
+        if self._changes is None or self._changes[0] != current.identity:
+            entries = await self._store.command("LRANGE", keys.DEPLOYMENTS, 0, -1)
+            deployments = [msgspec.json.decode(entry, type=Deployment) for entry in entries]
+            self._changes = current.identity, _changes(deployments)
+        return self._changes[1]
+
+    async def versions_of(self, name: str) -> list[OldVersion]:
+        """What was deployed under `<kind>:<path>`, newest first, as far as the list of deployments goes back."""
+        entries = await self._store.command("LRANGE", keys.DEPLOYMENTS, 0, -1)
+        deployments = [msgspec.json.decode(entry, type=Deployment) for entry in entries]
+        return [OldVersion(each.changed[name], each.at, each.message) for each in deployments if name in each.changed]
+
+    async def edit(self, edits: Edits | Editor, author: str, message: str = "") -> Pushed:
+        """Deploy files that are changed, one change at a time; then what was to go and is needed no more goes as well.
+
+        Raises WorkspaceError, UserError (which an editor raises), SecretError, StoreUnavailable.
         """
         async with self._editing:
-            await asyncio.to_thread(deploy_one, self._settings, item, author)
+            pushed: Pushed = await self._work(edit, self._settings, edits, author, message)
+            await self._let_go({name.removeprefix("file:") for name in pushed.plan.changed}, author)
+        return pushed
+
+    async def remove(self, files: Iterable[str], author: str, *, may_wait: bool) -> None:
+        """Deploy without these files. `may_wait`: where something needs them still, they go with it, within GOING_S.
+
+        Raises as `edit`; WorkspaceError only if they may not wait.
+        """
+        going = sorted(files)
+        try:
+            await self.edit(dict.fromkeys(going), author)
+        except WorkspaceError:
+            if not may_wait:
+                raise
+            group = msgspec.json.encode(going)
+            await self._store.commands([("SADD", keys.GOING, group), ("EXPIRE", keys.GOING, GOING_S)])
+
+    async def _let_go(self, written: set[str], author: str) -> None:
+        """Files that wait to go, unless they were written anew meanwhile: all of them, or those of which it is true."""
+        groups = {blob: msgspec.json.decode(blob, type=list[str]) for blob in await self._members(keys.GOING)}
+        back = [blob for blob, files in groups.items() if written & set(files)]
+        waiting = [blob for blob in groups if blob not in back]
+        tries = [waiting] if len(waiting) == 1 else [waiting, *([blob] for blob in waiting)]
+        gone: list[bytes] = []
+        for each in tries if waiting else ():
+            files = [file for blob in each if blob not in gone for file in groups[blob]]
+            with suppress(HeadraceError):  # the change itself is made; these wait on
+                if files:
+                    await self._work(edit, self._settings, dict.fromkeys(files), author, "")
+                    gone += each
+        if back or gone:
+            await self._store.command("SREM", keys.GOING, *back, *gone)
+
+    async def _members(self, key: str) -> list[bytes]:
+        return list(await self._store.command("SMEMBERS", key))
 
     def opened(self, variable: Variable) -> str:
         """Its plain value. Raises SecretError."""
@@ -148,6 +240,16 @@ class Workspace:
         variables = await read_all_async(self._store, deployed.of_kind("variable"), Variable)
         resources = await read_all_async(self._store, deployed.of_kind("resource"), Resource)
         return Current(identity, deployed, variables, resources, Values(variables, resources, self._box))
+
+
+def _changes(deployments: Iterable[Deployment]) -> Changes:
+    newest: dict[str, Change] = {}
+    oldest: dict[str, Change] = {}
+    for deployment in deployments:
+        for name in deployment.changed:
+            oldest[name] = Change(deployment.author, deployment.at)
+            newest.setdefault(name, oldest[name])
+    return Changes(newest, oldest)
 
 
 def _as_resource(path: str, blob: bytes) -> Resource:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from shared.config import load_settings
+from shared.config_sources import load_settings
 
 
 @click.command()

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from shared.config import Settings, load_settings
+from shared.config import Settings
+from shared.config_sources import load_settings
 from shared.errors import TopicError
 from shared.topics import validate_topic
 

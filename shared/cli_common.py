@@ -15,8 +15,9 @@ from typing import Any
 
 import msgspec
 
-from shared.config import Settings, load_settings
+from shared.config import Settings
 from shared.config_keys import public_url
+from shared.config_sources import load_settings
 from shared.errors import StoreUnavailable
 from shared.store import Store
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from shared import logs
-from shared.config import Settings, load_settings
+from shared.config import Settings
+from shared.config_sources import load_settings
 from shared.services.broker import run_broker
 from shared.services.redis_server import run_redis
 

@@ -8,10 +8,10 @@ from typing import Literal
 import msgspec
 
 from shared.definitions import Runnable
-from shared.runs import RunSpec, encode_job
+from shared.runs import RunSpec, decode_job, encode_job
 from shared.scripts.operate import MadeRun
 
-Origin = Literal["api", "child"]
+Origin = Literal["api", "child", "preview"]
 DESCRIPTION_LENGTH = 120
 HANDLER_ORIGIN = "handler"
 ALERT_ORIGIN = "alert"
@@ -55,6 +55,12 @@ def make_run(
     )  # fmt: skip
     description = f"{runnable} for {parent or origin}"[:DESCRIPTION_LENGTH]
     return MadeRun(run_id, encode_job(spec), description, timeout_s, origin, parent, root)
+
+
+def known_as(run: MadeRun, key: str) -> MadeRun:
+    """The run under a key that somebody has chosen: with the same key there is one such run."""
+    spec = msgspec.structs.replace(decode_job(run.data), idempotency_key=key)
+    return msgspec.structs.replace(run, id=f"{run.id[:2]}-{key}", data=encode_job(spec))
 
 
 def make_handler_run(failed: str, runnable: Runnable, args: bytes, cause: str, trace: tuple[str, ...] = ()) -> MadeRun:

@@ -76,16 +76,20 @@ def push(store: Store, workspace: Workspace, options: Options, approve: Callable
     return until_current(lambda: _push_once(store, workspace, options, approve))
 
 
-def edit(store: Store, settings: Settings, edits: Edits | Editor, author: str, message: str = "") -> Pushed:
+def edit(
+    store: Store, settings: Settings, edits: Edits | Editor, author: str, message: str = "", *, dry_run: bool = False
+) -> Pushed:
     """Change files of what is deployed: path in the workspace → its new text, None deletes the file.
 
     An editor is given the texts as they are deployed, and is asked again when another deployment has come between.
     Checked, planned and applied as a push of all deployed files with these changed; what was deployed without files
-    stays. Raises WorkspaceError (nothing is changed then), SecretError, StoreUnavailable.
+    stays. `dry_run`: nothing is written. Raises WorkspaceError (nothing is changed then), SecretError,
+    StoreUnavailable.
     """
     options = Options(
         settings.worker.default_timeout_s,
-        box=SecretBox.load(settings, create=True),
+        dry_run=dry_run,
+        box=SecretBox.rehearsal(settings) if dry_run else SecretBox.load(settings, create=True),
         author=author,
         message=message,
         deployments_max=settings.retention.deployments_max,
@@ -100,7 +104,8 @@ def edit(store: Store, settings: Settings, edits: Edits | Editor, author: str, m
         deletes = tuple(path for path, text in wanted.items() if text is None)
         texts |= {path: text for path, text in wanted.items() if text is not None}
         files = Files({path: texts[path] for path in sorted(texts) if path not in deletes}, [], Selection(deletes))
-        workspace = check_files(files, "the workspace as deployed, with this change", problems)
+        place = "the workspace as deployed, with this change"
+        workspace = check_files(files, place, problems, may_be_empty=True)
         pruning = msgspec.structs.replace(options, prune=bool(deletes))
         return _push_once(store, workspace, pruning, lambda _plan: True, made_from=deployed.number)
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import packages_distributions
 from typing import Final, Literal
 
 import msgspec
 
+from shared.definitions import Trigger
 from shared.doctor_brokers import BrokerCheck, check_brokers
 from shared.doctor_runs import differences
+from shared.doctor_triggers import losing
 from shared.errors import HeadraceError, StoreUnavailable
+from shared.modes import read_triggers
+from shared.processes import Process, list_processes
 from shared.status import RedisStatus, SessionStatus, Status, read_status
 from shared.status_page import identity_text
 from shared.store import Store
@@ -46,9 +50,16 @@ def examine(store: Store, url: str) -> list[Check]:
     except HeadraceError as error:
         fix = f"Headrace needs Redis {OLDEST_REDIS[0]}.{OLDEST_REDIS[1]} or Valkey, with Lua scripts allowed"
         return [*checks, Check("fail", "redis", error.message, fix)]
+    return [*checks, *examine_running(store, status)]
+
+
+def examine_running(store: Store, status: Status) -> list[Check]:
+    """All checks but those of this installation and of whether Redis answers."""
     sound = check_status(status)
     brokers = [check for found in check_brokers(store) for check in broker_checks(found)]
-    return [*checks, *sound, *brokers, check_registries(store)]
+    triggers = read_triggers(store, []).values()
+    losses, stalled = check_losses(triggers), check_consumers(list_processes(store))
+    return [*sound, *brokers, *losses, *stalled, check_registries(store)]
 
 
 def check_status(status: Status) -> list[Check]:
@@ -120,6 +131,26 @@ def check_session(session: SessionStatus) -> Check:
         topics = ", ".join(f"{topic} ({code})" for topic, code in session.refused.items())
         return Check("fail", name, f"the broker refuses {topics}", "allow the user to subscribe, in the broker's ACL")
     return Check("ok", name, f"connected with MQTT {session.protocol}, epoch {session.epoch}")
+
+
+def check_losses(triggers: Iterable[Trigger]) -> list[Check]:
+    """Triggers whose settings lose messages."""
+    found = [(trigger.path, losing(trigger)) for trigger in triggers]
+    return [Check("warn", f"session {path}", *loss) for path, loss in found if loss is not None]
+
+
+def check_consumers(processes: Iterable[Process]) -> list[Check]:
+    """Dispatchers that hold messages and are not heard of. The others take them over; here, nobody has."""
+    return [
+        Check(
+            "warn",
+            f"dispatch {process.name}",
+            f"holds {process.doing} messages, and was last heard of {duration(process.idle_ms)} ago",
+            "start headrace dispatch: another one takes them over; if one runs, look into its log",
+        )
+        for process in processes
+        if process.kind == "dispatch" and process.state == "silent" and process.doing
+    ]
 
 
 def broker_checks(found: BrokerCheck) -> list[Check]:

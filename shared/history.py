@@ -101,6 +101,7 @@ class RunDetails(msgspec.Struct, frozen=True):
     parent: str | None = None
     root: str | None = None
     due_at: str | None = None
+    is_flow: bool = False
     steps: list[StepNode] = []
 
 
@@ -152,9 +153,14 @@ def show(store: Store, run_id: str) -> RunDetails:
             ("ZSCORE", keys.RQ_SCHEDULED, run_id),
         ]
     )
-    due_at = None if due_s is None or float(due_s) > _YEAR_2100_S else iso_ms(int(float(due_s) * 1000))
+    due_at = read_due(due_s)
     steps = read_steps(store, run_id, head.state)
     return msgspec.structs.replace(make_details(head, data, entries), due_at=due_at, steps=steps)
+
+
+def read_due(due_s: bytes | None) -> str | None:
+    """When a scheduled run is to go on, by its score; None where it waits for something else than its time."""
+    return None if due_s is None or float(due_s) > _YEAR_2100_S else iso_ms(int(float(due_s) * 1000))
 
 
 def make_details(head: Head, data: bytes | None, entries: Sequence[tuple[bytes, Mapping[bytes, bytes]]]) -> RunDetails:
@@ -166,7 +172,9 @@ def make_details(head: Head, data: bytes | None, entries: Sequence[tuple[bytes, 
     if spec is None:
         return RunDetails(run, message, {}, attempts)
     origin = spec.origin or "message"
-    return RunDetails(run, message, spec.captures, attempts, read_args(spec), origin, spec.parent, spec.root)
+    return RunDetails(
+        run, message, spec.captures, attempts, read_args(spec), origin, spec.parent, spec.root, is_flow=spec.is_flow
+    )
 
 
 def _matching(store: Store, query: Query, looked_at: Callable[[int], None]) -> Iterator[Run]:

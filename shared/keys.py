@@ -31,6 +31,10 @@
 | `headrace:browser:<digest>` | string, expiring: a browser that is logged in | console | console | `console.session_s` |
 | `headrace:link:<digest>` | string, expiring: a link that logs a browser in, once | login, console | console | 10 min; the first 24 h |
 | `headrace:tries:<address>` | string, expiring: logins that failed | console | console | 1 min |
+| `headrace:capture:…` | strings and lists, expiring: messages that were captured for a script or flow, what is captured, who looks | console | console | one day |
+| `headrace:capture_number` | string: the number of the newest captured message | console | console | for ever |
+| `headrace:going` | set, expiring: files that `wmill sync` has deleted and that something deployed still needs | console | console | 1 h |
+| `headrace:lock_answer:<id>` | string, expiring: the packages of a script that `wmill` has asked for | console | console | 10 min |
 | `headrace:asks` | stream of what the console asks of ingest; group `ingest` | console | ingest | about 1000 entries |
 | `headrace:ask:<id>` | stream of answers, expiring | ingest | console | 1 min after the last |
 | `headrace:ask:<id>:wanted` | string, expiring: somebody waits for the answers | console | ingest | 15 s |
@@ -80,6 +84,8 @@ STATE = PREFIX + "state"
 TOKENS = PREFIX + "tokens"
 TOKENS_USED = PREFIX + "tokens:used"
 AUDIT = PREFIX + "audit"
+CAPTURE_NUMBER = PREFIX + "capture_number"
+GOING = PREFIX + "going"
 ASKS = PREFIX + "asks"
 SAMPLES = PREFIX + "samples"
 SAMPLER = PREFIX + "sampler"
@@ -177,6 +183,36 @@ def login_link(digest: str) -> str:
 def login_tries(address: str) -> str:
     """How many logins from an address have failed lately."""
     return f"{PREFIX}tries:{address}"
+
+
+def capture_config(kind: str, path: str) -> str:
+    """What is to be captured for a script or flow."""
+    return f"{PREFIX}capture:config:{kind}:{path}"
+
+
+def capture_ping(kind: str, path: str) -> str:
+    """There while somebody looks at what is captured."""
+    return f"{PREFIX}capture:ping:{kind}:{path}"
+
+
+def capture_lease(kind: str, path: str) -> str:
+    """There while a console process keeps what is captured."""
+    return f"{PREFIX}capture:lease:{kind}:{path}"
+
+
+def captures(kind: str, path: str) -> str:
+    """The numbers of captured messages, newest first."""
+    return f"{PREFIX}capture:of:{kind}:{path}"
+
+
+def capture(number: int) -> str:
+    """A captured message."""
+    return f"{PREFIX}capture:{number}"
+
+
+def lock_answer(lock_id: str) -> str:
+    """The packages of a script, as long as somebody waits for them."""
+    return f"{PREFIX}lock_answer:{lock_id}"
 
 
 def answers(ask_id: str) -> str:

@@ -59,7 +59,7 @@ def document(details: RunDetails) -> dict[str, Any]:
 def page(details: RunDetails) -> str:
     """The run on one screen: message, times, attempts."""
     run = details.run
-    lines = [f"{run.id}  {run.state}{_remark(details)}", ""]
+    lines = [f"{run.id}  {run.state}{remark(details)}", ""]
     pairs = [
         ("trigger", _trigger(details)),
         ("runnable", f"{run.runnable or '?'}  version {run.runnable_version or '?'}"),
@@ -84,7 +84,8 @@ def page(details: RunDetails) -> str:
     return "\n".join(lines)
 
 
-def _remark(details: RunDetails) -> str:
+def remark(details: RunDetails) -> str:
+    """What a run's state does not say by itself."""
     run = details.run
     if run.source == "redrive":
         return "  (queued again by hand)"
@@ -99,10 +100,11 @@ def _remark(details: RunDetails) -> str:
 def _trigger(details: RunDetails) -> str:
     if details.origin == "message":
         return details.run.trigger
-    return f"{details.run.trigger or 'none'}, {_made_by(details)}"
+    return f"{details.run.trigger or 'none'}, {made_by(details)}"
 
 
-def _made_by(details: RunDetails) -> str:
+def made_by(details: RunDetails) -> str:
+    """Who made a run that no message made."""
     if details.origin == "handler":
         return f"the error handler of run {details.parent}"
     if details.origin == "replay":
@@ -115,7 +117,7 @@ def _made_by(details: RunDetails) -> str:
 def message_lines(topic: str, delivery: str, payload: bytes, size_all: int, properties: Properties | None) -> list[str]:
     """A message as far as it is kept: `payload` is the head of one of `size_all` bytes."""
     given = msgspec.structs.asdict(properties) if properties else {}
-    shown = [(name.replace("_", " "), _property(value)) for name, value in given.items()]
+    shown = [(name.replace("_", " "), property_text(value)) for name, value in given.items()]
     pairs = [("topic", topic), ("delivery", delivery), *[(name, text) for name, text in shown if text]]
     return [*fields([*pairs, ("payload", size(size_all))]), *indented(_payload_lines(payload, size_all))]
 
@@ -138,7 +140,7 @@ def as_text(payload: bytes) -> str | None:
         return None
 
 
-def _property(value: object) -> str:
+def property_text(value: object) -> str:
     """A property of MQTT 5 in words, '' if absent; binary data in hexadecimal, user properties as name = value."""
     match value:
         case None:
@@ -196,10 +198,14 @@ _CUT_OFF = {"RunnerDied": "cut off by its runner's death", "WorkerDied": "cut of
 """Errors of attempts that did not end by themselves, and what is said of them."""
 
 
+def attempt_outcome(attempt: Attempt) -> str:
+    """How an attempt ended, in words."""
+    return _CUT_OFF.get(str(attempt.error["name"]), attempt.outcome) if attempt.error else attempt.outcome
+
+
 def _attempt(index: int, attempt: Attempt) -> list[str]:
     took = duration(milliseconds(attempt.started_at, attempt.ended_at))
-    outcome = _CUT_OFF.get(str(attempt.error["name"]), attempt.outcome) if attempt.error else attempt.outcome
-    lines = [f"attempt {index}  {outcome} after {took}  ({attempt.execution_id or 'unknown worker'})"]
+    lines = [f"attempt {index}  {attempt_outcome(attempt)} after {took}  ({attempt.execution_id or 'unknown worker'})"]
     if attempt.arguments is not None:
         lines += ["  arguments, from the preprocessor", *indented(_json_text(attempt.arguments, indent=2).split("\n"))]
     if attempt.result is not None:

@@ -32,6 +32,7 @@ TRANSITIONS: Final[dict[str, dict[str, str]]] = {
         "filter": "filtered",
         "expire": "expired",
         "create": "queued",
+        "create for later": "scheduled",
         "handle": "queued",
     },
     "queued": {
@@ -82,6 +83,7 @@ CAUSES: Final = {
     "filter": Cause("dispatch", ("place",), "the trigger's filters refuse the message; there is no record"),
     "expire": Cause("dispatch", ("place",), "the message has expired in the inbox; there is no record"),
     "create": Cause("console", ("create_runs", "flow_fan"), "somebody, or another run, asks for it"),
+    "create for later": Cause("console", ("create_runs",), "the same, not before a time"),
     "handle": Cause("any worker", ("create_handler",), "a run with an error handler has ended badly"),
     "claim": Cause("worker", ("claim",), "it takes runs from the queue"),
     "claim too late": Cause("worker", ("claim",), "the message has expired in the queue, and its code has never begun"),

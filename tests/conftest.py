@@ -13,16 +13,21 @@ from tests.support.iotcore_broker import IotcoreBroker
 from tests.support.mosquitto import Mosquitto, mosquitto_version
 from tests.support.processes import HeadraceProcess
 from tests.support.valkey import ValkeyServer
+from tests.support.wmill_cli import PROGRAM, VERSION
 
 # Nothing of the shell's may reach the tests, but for where a mosquitto is.
 for _name in [name for name in os.environ if name == "REDIS_URL" or name.startswith("HEADRACE_")]:
-    if _name != "HEADRACE_MOSQUITTO":
+    if _name not in {"HEADRACE_MOSQUITTO", "HEADRACE_WMILL"}:
         del os.environ[_name]
 
 
-def pytest_report_header() -> str:
-    """Say which broker the tests run against."""
-    return f"broker: {mosquitto_version() or 'iotcore, and tests that need Mosquitto fail: it is not installed'}"
+def pytest_report_header() -> list[str]:
+    """Say which broker and which of Windmill's tools the tests run against."""
+    wmill = VERSION if PROGRAM.exists() else "tests that need it fail: it is not installed (.ci/get_wmill .venv/wmill)"
+    return [
+        f"broker: {mosquitto_version() or 'iotcore, and tests that need Mosquitto fail: it is not installed'}",
+        f"wmill: {wmill}",
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -35,8 +35,9 @@ class Raised(msgspec.Struct, frozen=True, gc=False):
 
 class Ended(msgspec.Struct, frozen=True, gc=False):
     """An ending and the event that tells of it; `detail` are the event's own fields. `raised`: by its code's fault.
-    `answer` is what code that went well has said, `duration_s` how long it has executed, None where it has not.
-    `record` is carried out just before the ending is recorded.
+
+    `record` is carried out just before the ending is recorded, `answer` is what code that went well has said,
+    `duration_s` how long it has executed, None where it has not.
     """
 
     job: Job

@@ -34,8 +34,8 @@ class Reporter:
         self._bytes = 0
         self._worked_s = 0.0
         self._telling = 0
-        self._before = 0
         self._telling_ms = 0
+        self._before = 0
         self._telling_s = 0.0
         self._exchange: Exchange | None = None
         self._underway: Underway | None = None

@@ -77,10 +77,11 @@ class Log(msgspec.Struct, frozen=True):
 
 
 class NewRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A run of the version of a script that is deployed now; `args` are the arguments of its `main`."""
+    """A run of the version of a script or flow that is deployed now; `args` are the arguments of its `main`."""
 
     runnable: str
     args: dict[str, Any] = {}
+    is_flow: bool = False
 
 
 class Again(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -139,13 +140,13 @@ async def list_runs(
 
 @post("/runs", opt=needs("operate"), status_code=201)
 async def make(data: NewRun, content: Workspace, runs: Runs, settings: Settings, caller: Caller, note: Note) -> Made:
-    """Run a script with arguments. It is counted for no trigger, and a crash never starts it again on its own."""
+    """Run a script or flow with arguments. It is counted for no trigger; a script that crashes is not started again."""
     del caller
-    version, script = await content.script(data.runnable)
+    version, found = await (content.flow if data.is_flow else content.script)(data.runnable)
     arguments = await content.referring(msgspec.json.encode(data.args))
-    timeout_s = math.ceil(script.timeout_s or settings.worker.default_timeout_s)
-    run = make_run(script.path, version, timeout_s, arguments, "api")
-    note.tell("run script", data.runnable, after={"run": run.id})
+    timeout_s = math.ceil(found.timeout_s or settings.worker.default_timeout_s)
+    run = make_run(found.path, version, timeout_s, arguments, "api", is_flow=data.is_flow)
+    note.tell("run flow" if data.is_flow else "run script", data.runnable, after={"run": run.id})
     await runs.create(run)
     return Made(run.id)
 

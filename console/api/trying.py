@@ -74,9 +74,15 @@ async def test(data: Test, store: AsyncStore, work: Blocking, caller: Caller) ->
         raise forbidden("a draft is tried by those who may deploy it")
     if data.trigger is not None:
         await work(read_triggers, [data.trigger])
-    ask = asking.new_ask("test", trigger=data.trigger, draft=data.draft, client_id=data.client_id)
+    return await examined(
+        store, asking.new_ask("test", trigger=data.trigger, draft=data.draft, client_id=data.client_id)
+    )
+
+
+async def examined(store: AsyncStore, ask: Ask) -> Report:
+    """What the broker answers. Raises Refusal (422 where it cannot be tried, 503 where no ingest process does it)."""
     problem = "ingest has not answered in time"
-    async for answer in _answers(store, ask, TEST_S):
+    async for answer in answers_of(store, ask, TEST_S):
         if answer.kind == "report":
             return msgspec.json.decode(answer.value, type=Report)
         if answer.kind == "error":
@@ -107,7 +113,7 @@ async def _stream(store: AsyncStore, ask: Ask, seconds: float, live: Live) -> As
     ended: Literal[True] | None = None
     with live.counted():
         try:
-            async for answer in _answers(store, ask, seconds + TAKEN_S, live):
+            async for answer in answers_of(store, ask, seconds + TAKEN_S, live):
                 ended = True if answer.kind == "end" else ended
                 yield ServerSentEventMessage(bytes(answer.value).decode(), event=answer.kind)
         except Exception as error:  # noqa: BLE001 - the answer has begun: its last event has to say it
@@ -116,7 +122,7 @@ async def _stream(store: AsyncStore, ask: Ask, seconds: float, live: Live) -> As
             yield ServerSentEventMessage("null", event="end")
 
 
-async def _answers(store: AsyncStore, ask: Ask, seconds: float, live: Live | None = None) -> AsyncIterator[Answer]:
+async def answers_of(store: AsyncStore, ask: Ask, seconds: float, live: Live | None = None) -> AsyncIterator[Answer]:
     """Answers as they come, until the end, or so long. Raises Refusal (503) if no ingest process takes it up."""
     await store.commands(asking.ask_commands(ask))
     began = renewed = time.monotonic()

@@ -1,1 +1,1 @@
-"""Pages for people, made on the server (see `console.view`)."""
+"""The pages: one module a page, each with what it reads, its addresses, and what its forms do."""

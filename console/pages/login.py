@@ -49,7 +49,7 @@ async def login_page(
     """Asks for a token. A link that `headrace login` made logs in at once."""
     if not link:
         return view.page("login.html", title="Log in", problem="", next=next)
-    await _count_try(request, store)
+    await count_try(request, store)
     found = browser_sessions.read_link(await store.command(*browser_sessions.use_link_command(link)))
     if found is None:
         problem = "The link was used before, or is too old: headrace login makes another."
@@ -75,7 +75,7 @@ async def log_in(
     note: Note,
 ) -> Template | Redirect:
     """Begins a browser session with the token."""
-    await _count_try(request, store)
+    await count_try(request, store)
     token = await authenticator.token(data.token.strip())
     if token is None:
         problem = "The token is not known, has expired or was revoked."
@@ -131,7 +131,7 @@ async def _begin(
     return answer
 
 
-async def _count_try(request: Request[Caller, None, Any], store: AsyncStore) -> None:
+async def count_try(request: Request[Caller, None, Any], store: AsyncStore) -> None:
     """Raises Refusal (429) for more than TRIES within TRIES_S from one address, of which none was good."""
     key = keys.login_tries(_address(request))
     tries, _, left_s = await store.commands([("INCR", key), ("EXPIRE", key, TRIES_S, "NX"), ("TTL", key)])

@@ -33,14 +33,17 @@ class ResultMaybe(msgspec.Struct, frozen=True):
     started: bool
 
 
-def job_object(found: Found, workspace: str, *, with_result: bool = True) -> dict[str, Any]:
-    """The run as a job: a CompletedJob once it has ended, a QueuedJob before. A list goes without args and results."""
+def job_object(found: Found, workspace: str, language: str = "", *, with_result: bool = True) -> dict[str, Any]:
+    """The run as a job: a CompletedJob once it has ended, a QueuedJob before. A list goes without args and results.
+
+    `language` is that of its script, where it is known.
+    """
     run = found.details.run
     job: dict[str, Any] = {
         "type": "QueuedJob" if found.is_live else "CompletedJob",
         "id": run.id,
         "workspace_id": workspace,
-        "job_kind": "script",
+        "job_kind": _kind(found),
         "script_path": run.runnable,
         "script_hash": run.runnable_version,
         "created_by": f"mqtt-{run.trigger}" if run.trigger else USERNAME,
@@ -53,7 +56,8 @@ def job_object(found: Found, workspace: str, *, with_result: bool = True) -> dic
         "permissioned_as": PERMISSIONED_AS,
         "email": EMAIL,
         "visible_to_owner": True,
-        "tag": "python3",
+        "tag": language or ("flow" if found.details.is_flow else "python3"),
+        "language": language or None,
         "worker": found.worker or None,
         "labels": run.labels,
     }
@@ -94,7 +98,15 @@ def result_maybe(found: Found) -> ResultMaybe:
 
 def _waiting(found: Found) -> dict[str, Any]:
     run = found.details.run
-    return {"running": run.state == "running", "scheduled_for": run.queued_at}
+    return {"running": run.state == "running", "scheduled_for": found.details.due_at or run.queued_at}
+
+
+def _kind(found: Found) -> str:
+    """In Windmill's words; a run that waits to be resumed is assigned to nobody."""
+    if found.details.origin == "preview":
+        return "preview"
+    kind = "flow" if found.details.is_flow else "script"
+    return f"unassigned_{kind}" if found.details.run.state == "suspended" else kind
 
 
 def _ended(found: Found, *, with_result: bool) -> dict[str, Any]:

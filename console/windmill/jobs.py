@@ -1,35 +1,26 @@
-"""Jobs: starting scripts, looking after what was started."""
+"""Jobs: looking at what was started, one by one."""
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, Router, get, post
-from litestar.params import Parameter
+from litestar import Response, Router, get, post
 
-from console.answers import as_json, as_text, created
-from console.callers import Caller, as_run
+from console.answers import as_json, as_text
+from console.blocking import Blocking
+from console.callers import Caller, Person, as_run
 from console.errors import bad_request, forbidden, not_found
 from console.needs import needs
 from console.runs import Found, Runs
 from console.windmill import job_objects
+from console.windmill.filtering import languages_of
+from console.windmill.flow_status import find_step, flow_status
+from console.windmill.lock_requests import read_lock
 from console.workspace import Workspace
-from shared.config import Settings
-from shared.create_runs import Family, Origin, make_run
-from shared.definitions import Flow, Script
-from shared.tracing.context import parse
-from shared.tracing.runs import carried
-
-PER_PAGE = 100
-_UNSUPPORTED = ("scheduled_for", "scheduled_in_secs", "retry", "job_id")
-
-
-class Reason(msgspec.Struct, frozen=True):
-    """Body of cancel."""
-
-    reason: str | None = None
+from shared.flow_show import read_steps
+from shared.flow_tree import all_logs
+from shared.store import AsyncStore
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -37,62 +28,6 @@ class Progress(msgspec.Struct, frozen=True):
 
     percent: Annotated[int, msgspec.Meta(ge=0, le=100)]
     flow_job_id: str | None = None
-
-
-@post("/jobs/run/p/{path:path}", opt=needs("operate", runs=True))
-async def run_by_path(
-    path: str, request: Request[Caller, None, Any], content: Workspace, runs: Runs, settings: Settings
-) -> Response[str]:
-    """Queue a run of the version of a script that is deployed now; answers with its id."""
-    version, script = await content.script(path.strip("/"))
-    return await _queue(version, script, request, content, runs, settings)
-
-
-@post("/jobs/run/h/{version:str}", opt=needs("operate", runs=True))
-async def run_by_hash(
-    version: str, request: Request[Caller, None, Any], content: Workspace, runs: Runs, settings: Settings
-) -> Response[str]:
-    """Queue a run of a version of a script; answers with its id."""
-    return await _queue(version, await content.script_version(version), request, content, runs, settings)
-
-
-@post("/jobs/run/f/{path:path}", opt=needs("operate", runs=True))
-async def run_flow(
-    path: str, request: Request[Caller, None, Any], content: Workspace, runs: Runs, settings: Settings
-) -> Response[str]:
-    """Queue a run of the version of a flow that is deployed now; answers with its id."""
-    version, flow = await content.flow(path.strip("/"))
-    return await _queue(version, flow, request, content, runs, settings)
-
-
-@get("/jobs/list", opt=needs("read", runs=True))
-async def list_jobs(
-    content: Workspace,
-    runs: Runs,
-    caller: Caller,
-    script_path_exact: str | None = None,
-    script_path_start: str = "",
-    per_page: Annotated[int, Parameter(ge=1, le=PER_PAGE)] = PER_PAGE,
-    *,
-    running: bool | None = None,
-) -> list[dict[str, Any]]:
-    """What the caller may see, newest first, without arguments and results: a run itself and what it has started."""
-
-    def is_wanted(found: Found) -> bool:
-        run = found.details.run
-        return (
-            script_path_exact in {None, run.runnable}
-            and (run.runnable or "").startswith(script_path_start)
-            and running in {None, run.state == "running"}
-        )
-
-    jobs: list[dict[str, Any]] = []
-    async for found in runs.visible(caller):
-        if is_wanted(found):
-            jobs.append(job_objects.job_object(found, content.name, with_result=False))
-        if len(jobs) == per_page:
-            break
-    return jobs
 
 
 @get("/jobs/worker_is_draining/{run_id:str}", opt=needs("read", runs=True))
@@ -115,9 +50,20 @@ async def set_user_state(run_id: str, key: str, runs: Runs, caller: Caller) -> R
 
 
 @get("/jobs_u/get/{run_id:str}", opt=needs("read", runs=True))
-async def get_job(run_id: str, content: Workspace, runs: Runs, caller: Caller) -> dict[str, Any]:
-    """A run as a job."""
-    return job_objects.job_object(await runs.get(run_id, caller), content.name)
+async def get_job(
+    run_id: str, content: Workspace, runs: Runs, work: Blocking, caller: Caller, *, no_logs: bool = False
+) -> dict[str, Any]:
+    """A run as a job, with its log."""
+    found = await runs.get(run_id, caller)
+    job = await _job(found, content, work)
+    return job if no_logs else job | {"logs": await runs.log(found)}
+
+
+@get("/jobs_u/completed/get/{run_id:str}", opt=needs("read", runs=True))
+async def get_completed(run_id: str, content: Workspace, runs: Runs, work: Blocking, caller: Caller) -> dict[str, Any]:
+    """A run that has ended, as a job."""
+    found = await _ended(run_id, runs, caller)
+    return await _job(found, content, work) | {"logs": await runs.log(found)}
 
 
 @get("/jobs_u/get_root_job_id/{run_id:str}", opt=needs("read", runs=True))
@@ -129,26 +75,54 @@ async def get_root_job_id(run_id: str, runs: Runs, caller: Caller) -> Response[b
 @get("/jobs_u/completed/get_result/{run_id:str}", opt=needs("read", runs=True))
 async def get_result(run_id: str, runs: Runs, caller: Caller) -> Response[bytes]:
     """The result of a run that has ended."""
-    found = await runs.get(run_id, caller)
-    if found.is_live:
-        raise not_found(f"Job {run_id} is not completed yet")
-    return as_json(job_objects.result(found))
+    return as_json(job_objects.result(await _ended(run_id, runs, caller)))
 
 
 @get("/jobs_u/completed/get_result_maybe/{run_id:str}", opt=needs("read", runs=True))
-async def get_result_maybe(run_id: str, runs: Runs, caller: Caller) -> job_objects.ResultMaybe:
+async def get_result_maybe(run_id: str, runs: Runs, caller: Caller, store: AsyncStore) -> job_objects.ResultMaybe:
     """Whether a run has ended, and with what."""
+    if isinstance(caller, Person) and (lock := await read_lock(store, run_id)) is not None:
+        return lock
     return job_objects.result_maybe(await runs.get(run_id, caller))
 
 
-@post("/jobs_u/queue/cancel/{run_id:str}", status_code=200, opt=needs("operate", runs=True))
-async def cancel_job(run_id: str, runs: Runs, caller: Caller, data: Reason | None = None) -> Response[str]:
-    """Cancel a run: a queued one at once, one that is executed as soon as its worker has stopped it."""
+@get("/jobs_u/get_logs/{run_id:str}", opt=needs("read", runs=True))
+async def get_logs(run_id: str, runs: Runs, caller: Caller) -> Response[str]:
+    """What the code has printed."""
+    return as_text(await runs.log(await runs.get(run_id, caller)))
+
+
+@get("/jobs_u/get_args/{run_id:str}", opt=needs("read", runs=True))
+async def get_args(run_id: str, runs: Runs, caller: Caller) -> Response[bytes]:
+    """The arguments of `main`."""
+    return as_json(job_objects.arguments(await runs.get(run_id, caller)))
+
+
+@get("/jobs/result_by_id/{run_id:str}/{node:str}", opt=needs("read", runs=True))
+async def result_by_id(run_id: str, node: str, runs: Runs, work: Blocking, caller: Caller) -> Response[bytes]:
+    """The result of a step of a flow that has ended."""
+    found = await runs.get(run_id, caller)
+    if not found.details.is_flow:
+        raise bad_request(f"job {run_id} is not a flow: it has no step {node}")
+    step = find_step(await work(read_steps, found.id, found.details.run.state), node)
+    if step is None or not step.ended_at:
+        raise not_found(f"job {run_id} has no result of a step {node}")
+    return as_json({"error": step.error} if step.state == "failed" else step.result)
+
+
+@get("/jobs_u/get_flow_all_logs/{run_id:str}", opt=needs("read", runs=True))
+async def get_all_logs(run_id: str, runs: Runs, work: Blocking, caller: Caller) -> Response[str]:
+    """What each step has printed."""
+    found = await runs.get(run_id, caller)
+    logs = all_logs(await work(read_steps, found.id, found.details.run.state))
+    return as_text("".join(f"--- step {key}\n{log}" for key, log in logs) or await runs.log(found))
+
+
+@get("/jobs/resume_urls/{run_id:str}/{nonce:int}", opt=needs("operate", runs=True))
+async def resume_urls(run_id: str, nonce: int, runs: Runs, caller: Caller) -> Response[bytes]:
+    """Only flows wait for somebody's approval."""
     await runs.get(run_id, caller)
-    state = await runs.cancel(run_id, caller, (data and data.reason) or "")
-    if state not in {"queued", "scheduled", "running"}:
-        return as_text(f"Job {run_id} has ended already: {state}")
-    return as_text(run_id)
+    raise bad_request(f"job {run_id} is not a flow: nobody is asked to approve it ({nonce})")
 
 
 @post("/job_metrics/set_progress/{run_id:str}", status_code=200, opt=needs("operate", runs=True, people=False))
@@ -166,35 +140,20 @@ async def get_progress(run_id: str, runs: Runs, caller: Caller) -> Response[byte
     return as_json((await runs.get(run_id, caller)).progress)
 
 
-async def _queue(
-    version: str,
-    runnable: Script | Flow,
-    request: Request[Caller, None, Any],
-    content: Workspace,
-    runs: Runs,
-    settings: Settings,
-) -> Response[str]:
-    if unsupported := [name for name in _UNSUPPORTED if name in request.query_params]:
-        raise bad_request(f"{unsupported[0]} is not supported yet: a run is queued at once, and tried once")
-    arguments = await content.referring(_arguments(await request.body()))
-    timeout_s = math.ceil(runnable.timeout_s or settings.worker.default_timeout_s)
-    family = await runs.family(request.user)
-    said = parse(request.headers.get("traceparent", ""), request.headers.get("tracestate", ""))
-    if said is not None:  # of a client that records spans itself
-        family = msgspec.structs.replace(family or Family("", ""), trace=carried(said))
-    origin: Origin = "child" if family and family.parent else "api"
-    is_flow = isinstance(runnable, Flow)
-    run = make_run(runnable.path, version, timeout_s, arguments, origin, family, is_flow=is_flow)
-    await runs.create(run)
-    return created(run.id)
+async def _job(found: Found, content: Workspace, work: Blocking) -> dict[str, Any]:
+    languages = await work(languages_of, [found])
+    job = job_objects.job_object(found, content.name, languages.get(found.details.run.runnable_version or "", ""))
+    if found.details.is_flow:
+        job["flow_status"] = flow_status(await work(read_steps, found.id, found.details.run.state), found.id)
+    return job
 
 
-def _arguments(body: bytes) -> bytes:
-    try:
-        msgspec.json.decode(body or b"{}", type=dict[str, msgspec.Raw])
-    except msgspec.DecodeError as error:
-        raise bad_request(f"the body has to be a JSON object, the arguments of main: {error}") from error
-    return body or b"{}"
+async def _ended(run_id: str, runs: Runs, caller: Caller) -> Found:
+    """Raises Refusal (404) for one that has not."""
+    found = await runs.get(run_id, caller)
+    if found.is_live:
+        raise not_found(f"Job {run_id} is not completed yet")
+    return found
 
 
 async def _no_flow(run_id: str, key: str, runs: Runs, caller: Caller) -> Exception:
@@ -205,19 +164,7 @@ async def _no_flow(run_id: str, key: str, runs: Runs, caller: Caller) -> Excepti
 routes = Router(
     "/",
     route_handlers=[
-        run_by_path,
-        run_by_hash,
-        run_flow,
-        list_jobs,
-        worker_is_draining,
-        get_user_state,
-        set_user_state,
-        get_job,
-        get_root_job_id,
-        get_result,
-        get_result_maybe,
-        cancel_job,
-        set_progress,
-        get_progress,
+        worker_is_draining, get_user_state, set_user_state, get_job, get_completed, get_root_job_id, get_result,
+        get_result_maybe, get_logs, get_args, result_by_id, get_all_logs, resume_urls, set_progress, get_progress,
     ],
-)
+)  # fmt: skip

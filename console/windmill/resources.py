@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
-from litestar import Response, Router, get, post
-from litestar.params import Parameter
+from litestar import Response, Router, delete, get, post
 
 from console.answers import as_json, as_text, created
+from console.auditing import Note
 from console.callers import Caller, RunCaller
+from console.edits import document, file_of
 from console.errors import bad_request
 from console.masking import told
 from console.needs import needs
+from console.paging import Paging
+from console.windmill.bodies import given
 from console.windmill.identity import USERNAME
 from console.workspace import STATE_TYPE, Workspace
 from shared.definitions import Resource
-
-PER_PAGE = 1000
+from shared.run_record import iso_ms
+from shared.workspace.layout import RESOURCE
+from shared.workspace.render import yaml_text
 
 
 class NewResource(msgspec.Struct, frozen=True):
@@ -26,7 +31,18 @@ class NewResource(msgspec.Struct, frozen=True):
     path: str
     value: Any
     resource_type: str
-    description: str = ""
+    description: str | None = None
+    labels: list[str] | None = None
+
+
+class ResourceChange(msgspec.Struct, frozen=True):
+    """Body of update: what is absent stays."""
+
+    path: str | None = None
+    value: Any = msgspec.UNSET
+    resource_type: str | None = None
+    description: str | None = None
+    labels: list[str] | None = None
 
 
 class NewValue(msgspec.Struct, frozen=True):
@@ -38,7 +54,7 @@ class NewValue(msgspec.Struct, frozen=True):
 @get("/get/{path:path}", opt=needs("read", runs=True))
 async def get_resource(path: str, content: Workspace, caller: Caller) -> dict[str, Any]:
     """A resource with its value as it was written."""
-    return _row(content, told(await content.resource(path.strip("/")), caller))
+    return await _row(content, told(await content.resource(path.strip("/")), caller))
 
 
 @get("/get_value/{path:path}", opt=needs("read", runs=True))
@@ -56,59 +72,118 @@ async def get_value_interpolated(path: str, content: Workspace, caller: Caller) 
     return as_json((await content.current()).values.resolve(resource.value))
 
 
-@get("/exists/{path:path}", opt=needs("read", runs=True))
-async def exists_resource(path: str, content: Workspace) -> bool:
-    """Whether there is one, or a state."""
-    return await content.find_resource(path.strip("/")) is not None
-
-
 @get("/list", opt=needs("read", runs=True))
 async def list_resources(
     content: Workspace,
+    paging: Paging,
     caller: Caller,
     resource_type: str | None = None,
     path_start: str = "",
-    page: Annotated[int, Parameter(ge=1)] = 1,
-    per_page: Annotated[int, Parameter(ge=1, le=PER_PAGE)] = PER_PAGE,
+    path: str | None = None,
 ) -> list[dict[str, Any]]:
     """Resources by path, states too, page by page. `resource_type` is a list with commas."""
     wanted = resource_type.split(",") if resource_type else None
     found = [
         each
         for each in await content.resources()
-        if each.path.startswith(path_start) and (wanted is None or each.resource_type in wanted)
+        if each.path.startswith(path_start)
+        and path in {None, each.path}
+        and (wanted is None or each.resource_type in wanted)
     ]
-    return [_row(content, told(each, caller)) for each in found[(page - 1) * per_page : page * per_page]]
+    return [await _row(content, told(each, caller)) for each in paging.of(found)]
+
+
+@get("/exists/{path:path}", opt=needs("read", runs=True))
+async def exists_resource(path: str, content: Workspace) -> bool:
+    """Whether a resource is deployed, or a state is kept."""
+    return await content.find_resource(path.strip("/")) is not None
+
+
+@get("/file_resource_type_to_file_ext_map", opt=needs("read"))
+async def file_types() -> dict[str, str]:
+    """Resources whose value is a file of its own: there are none."""
+    return {}
 
 
 @post("/create", opt=needs("deploy", runs=True))
 async def create_resource(
-    data: NewResource, content: Workspace, caller: Caller, *, update_if_exists: bool = False
+    data: NewResource, content: Workspace, caller: Caller, note: Note, *, update_if_exists: bool = False
 ) -> Response[str]:
     """Keep a state, or deploy a resource."""
     is_deployed = data.path in (await content.current()).resources
     if is_deployed and not update_if_exists:
         raise bad_request(f"Resource {data.path} already exists")
     if data.resource_type == STATE_TYPE and not is_deployed:
-        await content.set_state(data.path, data.value, data.description)
+        await content.set_state(data.path, data.value, data.description or "")
     else:
-        resource = Resource(data.path, data.resource_type, data.value, data.description)
-        await content.put(resource, caller.name)
+        file = file_of("resource", data.path)
+        fields = given(description=data.description, labels=data.labels)
+        text = yaml_text(fields | {"value": data.value, "resource_type": data.resource_type})
+        await content.edit({file: text}, caller.name)
+        note.tell("create resource", data.path)
     return created(f"resource {data.path} created")
 
 
+@post("/update/{path:path}", status_code=200, opt=needs("deploy", runs=True))
+async def update_resource(
+    path: str, data: ResourceChange, content: Workspace, caller: Caller, note: Note
+) -> Response[str]:
+    """Deploy a resource that is there with another path, value, type or description; give a state another value."""
+    known = await content.resource(path.strip("/"))
+    current = await content.current()
+    changed = given(resource_type=data.resource_type, description=data.description, labels=data.labels)
+    if data.value is not msgspec.UNSET:
+        changed["value"] = data.value
+    if known.path not in current.resources:
+        if data.path not in {None, known.path}:
+            raise bad_request(f"{known.path} is a state, and stays where it is")
+        await content.set_state(known.path, changed.get("value", known.value), known.description)
+        return as_text(f"resource {known.path} updated")
+    target = known.path if data.path is None else data.path
+    file, moved = file_of("resource", known.path), file_of("resource", target)
+    if target != known.path and target in current.resources:
+        raise bad_request(f"Resource {target} already exists")
+
+    def change(texts: Mapping[str, str]) -> dict[str, str | None]:
+        text = yaml_text((document(texts, file) or _as_file(known)) | changed)
+        return {moved: text} if moved == file else {moved: text, file: None}
+
+    await content.edit(change, caller.name)
+    note.tell("change resource", known.path, after={"path": target, "changed": sorted(changed)})
+    return as_text(f"resource {known.path} updated")
+
+
 @post("/update_value/{path:path}", status_code=200, opt=needs("deploy", runs=True))
-async def update_value(path: str, data: NewValue, content: Workspace, caller: Caller) -> Response[str]:
+async def update_value(path: str, data: NewValue, content: Workspace, caller: Caller, note: Note) -> Response[str]:
     """Give a state or a deployed resource another value."""
+    known = path.strip("/")
+    await update_resource.fn(known, ResourceChange(value=data.value), content, caller, note)
+    return as_text(f"value of resource {known} updated")
+
+
+@delete("/delete/{path:path}", status_code=200, opt=needs("deploy"))
+async def delete_resource(path: str, content: Workspace, caller: Caller, note: Note, *, syncs: bool) -> Response[str]:
+    """Delete a resource that nothing refers to, or a state."""
     known = await content.resource(path.strip("/"))
     if known.path in (await content.current()).resources:
-        await content.put(msgspec.structs.replace(known, value=data.value), caller.name)
+        await content.remove([file_of("resource", known.path)], caller.name, may_wait=syncs)
     else:
-        await content.set_state(known.path, data.value, known.description)
-    return as_text(f"value of resource {known.path} updated")
+        await content.forget_state(known.path)
+    note.tell("delete resource", known.path)
+    return as_text(f"resource {known.path} deleted")
 
 
-def _row(content: Workspace, resource: Resource) -> dict[str, Any]:
+def _as_file(resource: Resource) -> dict[str, Any]:
+    """Of one that was deployed without a file."""
+    return {
+        "description": resource.description, "value": resource.value, "resource_type": resource.resource_type
+    }  # fmt: skip
+
+
+async def _row(content: Workspace, resource: Resource) -> dict[str, Any]:
+    kept = document(await content.texts(), resource.path + RESOURCE)
+    changes = await content.changes()
+    newest, oldest = changes.newest.get(f"resource:{resource.path}"), changes.oldest.get(f"resource:{resource.path}")
     return {
         "workspace_id": content.name,
         "path": resource.path,
@@ -116,23 +191,19 @@ def _row(content: Workspace, resource: Resource) -> dict[str, Any]:
         "value": resource.value,
         "description": resource.description,
         "extra_perms": {},
-        "created_by": USERNAME,
+        "created_by": oldest.author if oldest else USERNAME,
+        "labels": kept.get("labels"),
         "is_oauth": False,
         "is_linked": False,
         "is_refreshed": False,
         "is_draft": False,
-    }
+    } | ({"edited_at": iso_ms(newest.at)} if newest else {})
 
 
 routes = Router(
     "/resources",
     route_handlers=[
-        get_resource,
-        get_value,
-        get_value_interpolated,
-        exists_resource,
-        list_resources,
-        create_resource,
-        update_value,
+        get_resource, get_value, get_value_interpolated, list_resources, exists_resource, file_types, create_resource,
+        update_resource, update_value, delete_resource,
     ],
-)
+)  # fmt: skip

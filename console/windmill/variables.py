@@ -1,27 +1,37 @@
-"""Variables."""
+"""Variables: what is changed here is a deployment of the variable's file."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from litestar import Response, Router, get, post
+from litestar import Response, Router, delete, get, post
 
 from console.answers import as_json, as_text, created
+from console.auditing import Note
 from console.callers import Caller, RunCaller
+from console.edits import document, file_of
 from console.errors import bad_request, forbidden
 from console.needs import needs
+from console.paging import Paging
+from console.windmill.bodies import given
+from console.windmill.identity import CONTEXTUAL
 from console.workspace import Workspace
 from shared.definitions import Variable
+from shared.run_record import iso_ms
+from shared.workspace.layout import VARIABLE
+from shared.workspace.render import yaml_text
 
 
 class NewVariable(msgspec.Struct, frozen=True):
-    """Body of create."""
+    """Body of create. A secret one without a value keeps that of the one that is deployed."""
 
     path: str
-    value: str
-    is_secret: bool
+    value: str | None = None
+    is_secret: bool = False
     description: str = ""
+    labels: list[str] | None = None
 
 
 class VariableChange(msgspec.Struct, frozen=True):
@@ -31,6 +41,7 @@ class VariableChange(msgspec.Struct, frozen=True):
     value: str | None = None
     is_secret: bool | None = None
     description: str | None = None
+    labels: list[str] | None = None
 
 
 @get("/get_value/{path:path}", opt=needs("read", runs=True))
@@ -48,48 +59,93 @@ async def get_variable(path: str, content: Workspace, caller: Caller, *, decrypt
     variable = await content.variable(path.strip("/"))
     may_open = decrypt_secret and isinstance(caller, RunCaller)
     shown = content.opened(variable) if may_open or not variable.is_secret else None
-    return _row(content, variable, shown)
+    return await _row(content, variable, shown)
 
 
 @get("/exists/{path:path}", opt=needs("read", runs=True))
 async def exists_variable(path: str, content: Workspace) -> bool:
-    """Whether there is one."""
+    """Whether a variable is deployed."""
     return path.strip("/") in (await content.current()).variables
 
 
 @get("/list", opt=needs("read", runs=True))
-async def list_variables(content: Workspace) -> list[dict[str, Any]]:
-    """All variables, those that are secret without their value."""
+async def list_variables(
+    content: Workspace,
+    paging: Paging,
+    path_start: str = "",
+) -> list[dict[str, Any]]:
+    """Variables by path, those that are secret without their value."""
     variables = (await content.current()).variables
-    return [_row(content, each, None if each.is_secret else each.value) for _, each in sorted(variables.items())]
+    found = [variables[path] for path in sorted(variables) if path.startswith(path_start)]
+    return [await _row(content, each, None if each.is_secret else each.value) for each in paging.of(found)]
+
+
+@get("/list_contextual", opt=needs("read", runs=True))
+async def list_contextual() -> list[dict[str, Any]]:
+    """What a run finds in its environment."""
+    return [{"name": name, "value": "", "description": said, "is_custom": False} for name, said in CONTEXTUAL.items()]
 
 
 @post("/create", opt=needs("deploy", runs=True))
-async def create_variable(data: NewVariable, content: Workspace, caller: Caller) -> Response[str]:
+async def create_variable(data: NewVariable, content: Workspace, caller: Caller, note: Note) -> Response[str]:
     """Deploy a new variable."""
     if data.path in (await content.current()).variables:
         raise bad_request(f"Variable {data.path} already exists")
-    await content.put(Variable(data.path, data.value, data.is_secret, data.description), caller.name)
+    if data.value is None and not data.is_secret:
+        raise bad_request(f"Variable {data.path} has no value")
+    file = file_of("variable", data.path)
+    text = yaml_text(
+        given(description=data.description, value=data.value, is_secret=data.is_secret, labels=data.labels)
+    )
+    await content.edit({file: text}, caller.name)
+    note.tell("create variable", data.path)
     return created(f"variable {data.path} created")
 
 
 @post("/update/{path:path}", status_code=200, opt=needs("deploy", runs=True))
-async def update_variable(path: str, data: VariableChange, content: Workspace, caller: Caller) -> Response[str]:
-    """Deploy a variable that is there with another value, description or secrecy."""
+async def update_variable(
+    path: str, data: VariableChange, content: Workspace, caller: Caller, note: Note
+) -> Response[str]:
+    """Deploy a variable that is there with another path, value, description or secrecy."""
     known = await content.variable(path.strip("/"))
-    if data.path not in {None, known.path}:
-        raise bad_request("a variable cannot be renamed here")
-    changed = Variable(
-        known.path,
-        content.opened(known) if data.value is None else data.value,
-        known.is_secret if data.is_secret is None else data.is_secret,
-        known.description if data.description is None else data.description,
-    )
-    await content.put(changed, caller.name)
-    return as_text(f"variable {known.path} updated (npath: {known.path})")
+    target = known.path if data.path is None else data.path
+    file, moved = file_of("variable", known.path), file_of("variable", target)
+    if target != known.path and target in (await content.current()).variables:
+        raise bad_request(f"Variable {target} already exists")
+    changed = given(value=data.value, description=data.description, is_secret=data.is_secret, labels=data.labels)
+    gives_up = known.is_secret and data.is_secret is False
+    if "value" not in changed and (moved != file or gives_up):  # a sealed value opens at its own path alone
+        if gives_up and not isinstance(caller, RunCaller):
+            raise bad_request(f"Variable {known.path} is secret: give a value that may be read")
+        changed["value"] = content.opened(known)
+
+    def change(texts: Mapping[str, str]) -> dict[str, str | None]:
+        text = yaml_text((document(texts, file) or _as_file(known)) | changed)
+        return {moved: text} if moved == file else {moved: text, file: None}
+
+    await content.edit(change, caller.name)
+    note.tell("change variable", known.path, after={"path": target, "changed": sorted(changed)})
+    return as_text(f"variable {known.path} updated (npath: {target})")
 
 
-def _row(content: Workspace, variable: Variable, value: str | None) -> dict[str, Any]:
+@delete("/delete/{path:path}", status_code=200, opt=needs("deploy"))
+async def delete_variable(path: str, content: Workspace, caller: Caller, note: Note, *, syncs: bool) -> Response[str]:
+    """Delete a variable that nothing refers to."""
+    known = await content.variable(path.strip("/"))
+    await content.remove([file_of("variable", known.path)], caller.name, may_wait=syncs)
+    note.tell("delete variable", known.path)
+    return as_text(f"variable {known.path} deleted")
+
+
+def _as_file(variable: Variable) -> dict[str, Any]:
+    """Of one that was deployed without a file; a secret without a value keeps what it has."""
+    fields: dict[str, Any] = {"description": variable.description, "is_secret": variable.is_secret}
+    return fields if variable.is_secret else fields | {"value": variable.value}
+
+
+async def _row(content: Workspace, variable: Variable, value: str | None) -> dict[str, Any]:
+    kept = document(await content.texts(), variable.path + VARIABLE)
+    changed = (await content.changes()).newest.get(f"variable:{variable.path}")
     return {
         "workspace_id": content.name,
         "path": variable.path,
@@ -97,15 +153,19 @@ def _row(content: Workspace, variable: Variable, value: str | None) -> dict[str,
         "is_secret": variable.is_secret,
         "description": variable.description,
         "extra_perms": {},
+        "labels": kept.get("labels"),
         "is_oauth": False,
         "is_expired": False,
         "is_refreshed": False,
         "is_linked": False,
         "is_draft": False,
-    }
+    } | ({"edited_at": iso_ms(changed.at)} if changed else {})
 
 
 routes = Router(
     "/variables",
-    route_handlers=[get_value, get_variable, exists_variable, list_variables, create_variable, update_variable],
-)
+    route_handlers=[
+        get_value, get_variable, exists_variable, list_variables, list_contextual, create_variable, update_variable,
+        delete_variable,
+    ],
+)  # fmt: skip

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.config import KEYS, OTHER_VARIABLES, Settings
+from shared.config import KEYS, Settings
 from shared.config_keys import section_of
+from shared.config_sources import OTHER_VARIABLES
 from shared.docs.page import page, table
 
 _INTRODUCTION = """\

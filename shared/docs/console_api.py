@@ -12,7 +12,7 @@ _INTRODUCTION = """\
 # The console's API
 
 What the pages of the console show and do, for programs: below `/api/w/WORKSPACE/headrace`, where the setting
-`workspace` is the name. [Windmill's routes](http-api.md) are beside it.
+`workspace` is the name. [Windmill's routes](windmill-api.md) are beside it.
 
 ```bash
 token=$(headrace token create "night watch" --scope read)

@@ -22,7 +22,7 @@ Hash = dict[str, str]
 class MadeRun(msgspec.Struct, frozen=True):
     """A run that no message made: RQ job id, RQ job data, text for RQ's tools, seconds it may take, who made it.
 
-    `trigger` is the one under which it is listed, '' for none; it is not counted there.
+    `trigger` is the one under which it is listed, '' for none; it is not counted there. `due_ms` (epoch): not before.
     """
 
     id: str
@@ -33,6 +33,7 @@ class MadeRun(msgspec.Struct, frozen=True):
     parent: str | None = None
     root: str | None = None
     trigger: str = ""
+    due_ms: int | None = None
 
 
 class SessionChanges(msgspec.Struct, frozen=True):
@@ -113,8 +114,8 @@ def create_runs(runs: Sequence[MadeRun], now_iso: str, now_us: int) -> Call[int]
     args: list[Arg] = [now_iso, now_us, keys.QUEUE]
     for run in runs:
         args += (run.id, run.data, run.description, run.timeout_s, run.source, run.parent or "", run.root or "")
-        args.append(run.trigger)
-    return Call("create_runs", [keys.RQ_QUEUE, keys.RQ_QUEUES, keys.RUNS], args, int)
+        args += (run.trigger, "" if run.due_ms is None else run.due_ms / 1000)
+    return Call("create_runs", [keys.RQ_QUEUE, keys.RQ_QUEUES, keys.RUNS, keys.RQ_SCHEDULED], args, int)
 
 
 def cancel(run_id: str, now_iso: str, now_ms: int, who: str, reason: str) -> Call[str]:

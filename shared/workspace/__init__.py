@@ -55,7 +55,7 @@ def read_workspace(folder: Path) -> Workspace:
     return check_files(read_folder(folder, problems), str(folder), problems)
 
 
-def check_files(files: Files, folder: str, problems: Problems) -> Workspace:
+def check_files(files: Files, folder: str, problems: Problems, *, may_be_empty: bool = False) -> Workspace:
     """The workspace that these files describe. Pure. Raises WorkspaceError as `read_workspace`."""
     texts = files.texts
     _check_paths(files, problems)
@@ -90,7 +90,7 @@ def check_files(files: Files, folder: str, problems: Problems) -> Workspace:
     check_client_ids(found, brokers, problems)
     check_circles({path: each.references for path, each in found_resources.items()}, records, problems)
     problems.check(folder)
-    if not (found or code.scripts or flows or records or found_variables):
+    if not (may_be_empty or found or code.scripts or flows or records or found_variables):
         raise _nothing(folder)
     entries = [entry for entry in (defaults.handler, *(file.handler for file in found)) if entry is not None]
     references = [each for source in (found_resources, flows) for file in source.values() for each in file.references]

@@ -51,6 +51,12 @@ def _unfolds(file: str, node: yaml.MappingNode, problems: Problems) -> bool:
     return True
 
 
+def read_document(file: str, text: str) -> dict[str, Any]:
+    """All that a file holds, as JSON; what cannot be read is left out."""
+    table = read_yaml(file, text, Problems())
+    return {} if table is None else table.whole()
+
+
 def _compose(text: str) -> yaml.Node | None:
     """By libyaml, which is ten times as fast, where PyYAML has it; errors are told in PyYAML's own words."""
     loader = getattr(yaml, "CSafeLoader", None)
@@ -130,6 +136,10 @@ class Table:
         except UnusableNode as error:
             self._problems.error(self.file, error.line, self._path(key), error.why)
             return None
+
+    def whole(self) -> dict[str, Any]:
+        """Every key with its value as JSON, null too."""
+        return {key: self.data(key) for key in self._nodes}
 
     def texts(self, *keys: str) -> Iterator[Text]:
         """Every text under these keys."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from console.view import static_url
 from shared.store import Store
 from tests.support.console import Console, executing
 from tests.support.eventually import eventually
@@ -113,7 +114,7 @@ def test_without_ingest_a_test_says_so_and_what_is_static_needs_no_redis(
             assert (answer.status_code, "no ingest process" in answer.json()["detail"]) == (503, True)
         browser.get(console.link)
         own_valkey.kill9()
-        assert browser.get("/static/headrace.css").status_code == 200
+        assert browser.get(static_url("console.css")).status_code == 200
         assert browser.get("/").status_code == 503
         own_valkey.start()
         eventually(lambda: browser.get("/").status_code == 200)

@@ -15,10 +15,11 @@ import pytest
 from console.blocking import Blocking
 from console.live import Live
 from console.needs import Needs, needs_of
+from console.view import static_url
 from console.web import Tools, handlers_of, make_app
 from console.workspace import Workspace
 from shared import browser_sessions, keys, tokens
-from shared.config import load_settings
+from shared.config_sources import load_settings
 from shared.secrets import SecretBox
 from shared.store import AsyncStore, Store
 from shared.tokens import SCOPES
@@ -324,7 +325,7 @@ def test_answers_forbid_what_pages_do_not_need(console: Console) -> None:
         assert headers["x-frame-options"] == "DENY"
         assert headers["cache-control"] == "no-store"
         assert "server" not in headers
-    kept = httpx.get(f"{console.url}/static/headrace.css?v=1").headers["cache-control"]
+    kept = httpx.get(f"{console.url}{static_url('console.css')}").headers["cache-control"]
     assert "immutable" in kept
 
 

@@ -13,7 +13,7 @@ import wmill
 
 from shared import keys, run_tokens, tokens
 from shared.clock import iso_utc
-from shared.config import load_settings
+from shared.config_sources import load_settings
 from shared.create_runs import make_run
 from shared.definitions import Definition, Script, encode_definition, kind_of
 from shared.scripts.operate import create_runs

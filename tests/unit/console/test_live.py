@@ -11,7 +11,7 @@ import pytest
 from console.blocking import Blocking
 from console.errors import Refusal
 from console.live import BEHIND_MAX, LISTENERS_MAX, Event, Live, Picture, RunNews, differences
-from shared.config import load_settings
+from shared.config_sources import load_settings
 from shared.status import Counters, DeploymentStatus, RedisStatus, Status
 
 STATUS = Status(

@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shared.config import KEYS, OTHER_VARIABLES, Settings, load_settings
+from shared.config import KEYS, Settings
 from shared.config_keys import public_url
+from shared.config_sources import OTHER_VARIABLES, load_settings
 from shared.errors import ConfigError
 
 

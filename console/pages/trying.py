@@ -1,0 +1,50 @@
+"""Trying a deployed trigger: what its broker answers, and runs on messages that were captured."""
+
+from __future__ import annotations
+
+import json
+
+from litestar import Router
+from litestar.response import Redirect, Template
+
+from console.api.trying import examined
+from console.auditing import Note
+from console.blocking import Blocking
+from console.pages.forms import Asked, action, answer, text
+from console.view import View
+from shared import asking
+from shared.errors import HeadraceError
+from shared.modes import read_triggers
+from shared.run_on import read_event, run_on
+from shared.store import AsyncStore
+
+
+@answer("/triggers/test", "operate")
+async def test_trigger(request: Asked, view: View, work: Blocking, store: AsyncStore) -> Template:
+    """Connect as the trigger would, beside its session, and show what was granted."""
+    path = text(await request.form(), "trigger")
+    await work(read_triggers, [path])
+    try:
+        report, problem = await examined(store, asking.new_ask("test", trigger=path)), ""
+    except HeadraceError as error:
+        report, problem = None, error.message
+    return view.page("tried.html", section="triggers", path=path, report=report, problem=problem)
+
+
+@action("/triggers/run-on", "operate")
+async def run_on_message(request: Asked, view: View, work: Blocking, note: Note) -> Redirect:
+    """Queue runs on a captured message."""
+    form = await request.form()
+    path = text(form, "trigger")
+    try:
+        event = read_event(json.loads(text(form, "event") or "null"))
+        made = await work(run_on, path, event)
+    except (HeadraceError, json.JSONDecodeError) as error:
+        said = error.message if isinstance(error, HeadraceError) else "this is no captured message"
+        return view.redirect(f"/triggers/{path}", said, "bad")
+    note.tell("run on a captured message", path, after=made)
+    more = f" So was {', '.join(made[1:])}." if made[1:] else ""
+    return view.redirect(f"/runs/{made[0]}", f"Queued on the captured message of {event.topic}.{more}")
+
+
+routes = Router("/", route_handlers=[test_trigger, run_on_message])

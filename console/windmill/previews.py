@@ -1,0 +1,68 @@
+"""Code that is run without being deployed: read, checked and locked as a push would do, and kept as a version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from console.edits import check_path
+from console.errors import bad_request
+from console.windmill.identity import USERNAME
+from console.windmill.languages import extension_of
+from shared import keys
+from shared.config import Settings
+from shared.definitions import Script, encode_definition
+from shared.dependencies.locking import Dependencies
+from shared.deploy import read_current
+from shared.errors import UserError
+from shared.store import Store
+from shared.workspace import check_files
+from shared.workspace.files import Files
+from shared.workspace.layout import LOCK, METADATA, source_of
+from shared.workspace.problems import Problems
+
+NAMELESS: Final = f"u/{USERNAME}/preview"
+KIND: Final = "code"
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """Body of a preview. With the path of a deployed script it runs in the place of that."""
+
+    content: str
+    language: str
+    args: dict[str, Any] = {}
+    path: str | None = None
+    lock: str | None = None
+    kind: str | None = None
+
+
+def keep_preview(store: Store, settings: Settings, preview: Preview, texts: Mapping[str, str]) -> tuple[str, Script]:
+    """The version of the code, and the script that it is; modules of the workspace can be imported.
+
+    Its packages are resolved and installed as by a push. Raises UserError, WorkspaceError, StoreUnavailable.
+    """
+    if preview.kind not in {None, KIND}:
+        raise bad_request(f"a preview of kind {preview.kind} is not run here")
+    path = preview.path or NAMELESS
+    file = check_path(path, "script", path + extension_of(preview.language))
+    others = {each: text for each, text in texts.items() if not _is_of(each, path)}
+    beside = {path + LOCK: preview.lock} if preview.lock else {}
+    wanted = dict(sorted((others | beside | {file: preview.content}).items()))
+    workspace = check_files(Files(wanted, []), "the preview beside what is deployed", Problems())
+    if path not in workspace.scripts:
+        raise UserError("the code has no main", hint="define a function main: it is what runs")
+    dependencies = Dependencies.of(settings, keeps=True)
+    alone = msgspec.structs.replace(workspace, scripts={path: workspace.scripts[path]})
+    script = dependencies.lock(alone, read_current(store, create_id=False).scripts).scripts[path]
+    dependencies.install([script])
+    version, blob = encode_definition(script)
+    store.command("HSETNX", keys.DEFINITIONS, version, blob)
+    return version, script
+
+
+def _is_of(file: str, path: str) -> bool:
+    """Whether a file is code, metadata or lock of the script at a path."""
+    source = source_of(file)
+    return file in {path + METADATA, path + LOCK} or (source is not None and source.path == path)

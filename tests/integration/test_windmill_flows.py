@@ -1,0 +1,141 @@
+"""Windmill's own API client against a running pipeline: flows are deployed, run, followed and run again from a step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from windmill_api.api.flow import create_flow
+from windmill_api.api.job import (
+    batch_re_run_jobs,
+    get_flow_all_logs,
+    restart_flow_at_step,
+    result_by_id,
+    run_flow_by_path,
+    run_wait_result_flow_by_path,
+)
+from windmill_api.models.batch_re_run_jobs_json_body import BatchReRunJobsJsonBody
+from windmill_api.models.create_flow_json_body import CreateFlowJsonBody
+from windmill_api.models.restart_flow_at_step_json_body import RestartFlowAtStepJsonBody
+from windmill_api.models.run_flow_by_path_json_body import RunFlowByPathJsonBody
+from windmill_api.models.run_wait_result_flow_by_path_json_body import RunWaitResultFlowByPathJsonBody
+
+from tests.support.console import WORKSPACE
+from tests.support.mosquitto import Mosquitto
+from tests.support.valkey import ValkeyServer
+from tests.support.windmill_plant import WindmillPlant
+
+SCRIPTS = {"doubles": "def main(n: int):\n    print('doubling', n)\n    return n * 2\n"}
+PATH = "f/t/sums"
+FLOW: dict[str, Any] = {
+    "path": PATH,
+    "summary": "doubles and adds",
+    "description": "",
+    "value": {
+        "modules": [
+            {
+                "id": "a",
+                "value": {
+                    "type": "script",
+                    "path": "f/t/doubles",
+                    "input_transforms": {"n": {"type": "javascript", "expr": "flow_input.n"}},
+                },
+            },
+            {
+                "id": "b",
+                "summary": "add",
+                "value": {
+                    "type": "rawscript",
+                    "language": "python3",
+                    "content": "def main(n: int, m: int):\n    return n + m\n",
+                    "input_transforms": {
+                        "n": {"type": "javascript", "expr": "results.a"},
+                        "m": {"type": "static", "value": 1},
+                    },
+                },
+            },
+        ]
+    },
+    "schema": {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]},
+}
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WindmillPlant]:
+    """All processes, and the flow."""
+    folder = tmp_path_factory.mktemp("plant")
+    with ValkeyServer(folder / "valkey") as valkey, Mosquitto(folder / "mosquitto") as broker:
+        plant = WindmillPlant(folder, valkey.start().url, broker.start(), SCRIPTS)
+        body = CreateFlowJsonBody.from_dict(FLOW)
+        made = create_flow.sync_detailed(WORKSPACE, client=plant.client, json_body=body)
+        assert made.status_code == 201, made.content
+        yield plant
+        plant.close()
+
+
+def started(plant: WindmillPlant, n: int, **options: Any) -> str:
+    """Start the flow by the client; the id of the job."""
+    body = RunFlowByPathJsonBody.from_dict({"n": n})
+    answer = run_flow_by_path.sync_detailed(WORKSPACE, PATH, client=plant.client, json_body=body, **options)
+    assert answer.status_code == 201, answer.content
+    return answer.content.decode()
+
+
+def test_a_flow_is_run_and_its_steps_are_told(plant: WindmillPlant) -> None:
+    """By the client's own models, which fail on a status without its failure module."""
+    job = plant.completed(started(plant, 20))
+
+    assert (job["success"], job["result"], job["job_kind"]) == (True, 41, "flow")
+    status = job["flow_status"]
+    assert [(module["id"], module["type"]) for module in status["modules"]] == [("a", "Success"), ("b", "Success")]
+    assert status["failure_module"]["type"] == "WaitingForPriorSteps"
+    step = result_by_id.sync_detailed(WORKSPACE, job["id"], "a", client=plant.client)
+    assert (step.status_code, json.loads(step.content)) == (200, 40)
+    assert result_by_id.sync_detailed(WORKSPACE, job["id"], "z", client=plant.client).status_code == 404
+    logs = get_flow_all_logs.sync_detailed(WORKSPACE, job["id"], client=plant.client)
+    assert "doubling 20" in logs.content.decode()
+    listed = plant.request("GET", "/jobs/list?job_kinds=flow").json()
+    assert job["id"] in [each["id"] for each in listed]
+
+
+def test_who_waits_gets_the_result_of_the_flow(plant: WindmillPlant) -> None:
+    """422 with the error where a step has failed."""
+    body = RunWaitResultFlowByPathJsonBody.from_dict({"n": 4})
+    good = run_wait_result_flow_by_path.sync_detailed(WORKSPACE, PATH, client=plant.client, json_body=body)
+    assert (good.status_code, json.loads(good.content)) == (200, 9)
+    bad = plant.request("POST", f"/jobs/run_wait_result/f/{PATH}", json={"n": None})
+    assert (bad.status_code, "error" in bad.json()) == (422, True)
+    assert plant.request("POST", "/jobs/run/f/f/t/none", json={}).status_code == 404
+
+
+def test_a_flow_may_have_the_callers_own_id_once(plant: WindmillPlant) -> None:
+    """409 for the second."""
+    own = "018f6f5a-2222-4222-8333-123456789abc"
+    assert plant.completed(started(plant, 1, job_id=own))["result"] == 3
+    again = plant.request("POST", f"/jobs/run/f/{PATH}?job_id={own}", json={"n": 1})
+    assert again.status_code == 409
+
+
+def test_a_flow_is_run_again_from_a_step_and_as_a_whole(plant: WindmillPlant) -> None:
+    """What came before the step is taken over."""
+    job_id = started(plant, 10)
+    plant.completed(job_id)
+
+    body = RestartFlowAtStepJsonBody.from_dict({"step_id": "b"})
+    answer = restart_flow_at_step.sync_detailed(WORKSPACE, job_id, client=plant.client, json_body=body)
+    assert answer.status_code == 201, answer.content
+    assert plant.completed(answer.content.decode())["result"] == 21
+    unknown = RestartFlowAtStepJsonBody.from_dict({"step_id": "z"})
+    refused = restart_flow_at_step.sync_detailed(WORKSPACE, job_id, client=plant.client, json_body=unknown)
+    assert (refused.status_code, "there is no step z" in refused.content.decode()) == (400, True)
+    fields = {
+        "job_ids": [job_id],
+        "script_options_by_path": {},
+        "flow_options_by_path": {PATH: {"input_transforms": {"n": {"type": "static", "value": 100}}}},
+    }
+    rerun = batch_re_run_jobs.sync_detailed(
+        WORKSPACE, client=plant.client, json_body=BatchReRunJobsJsonBody.from_dict(fields)
+    )
+    assert plant.completed(rerun.content.decode())["result"] == 201
