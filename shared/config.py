@@ -116,11 +116,7 @@ class WorkerSettings(msgspec.Struct, frozen=True):
         int, Meta(ge=1, description="Milliseconds that an idle worker waits for a run before it looks for due retries.")
     ] = 500
     runners_max: Annotated[
-        int,
-        Meta(
-            ge=1,
-            description="Interpreters kept warm: one for each script, and for each step of a flow with its own code.",
-        ),
+        int, Meta(ge=1, description="Warm interpreters: one for each script and step of a flow.")
     ] = 32
     runner_memory_mib: Annotated[
         int, Meta(ge=0, description="Memory in MiB that a runner may use; 0 means no limit.")
