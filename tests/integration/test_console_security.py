@@ -84,7 +84,7 @@ def test_every_route_is_in_the_table_with_what_it_needs(tmp_path: Path) -> None:
     """By enumeration of the application: a new route has to be thought about."""
     settings = load_settings({}, tmp_path)
     store, work = AsyncStore.connect(settings.redis_url), Blocking(settings.redis_url)
-    content = Workspace(store, settings, SecretBox.without_key())
+    content = Workspace(store, work, settings, SecretBox.without_key())
     app = make_app(Tools(store, work, content, Live(work, settings)), settings, b"key")
     found: dict[str, Needs] = {}
     for route in app.routes:
