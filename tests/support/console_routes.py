@@ -6,9 +6,10 @@ A route that is not in it fails the tests: whoever adds one says here, too, who 
 from __future__ import annotations
 
 from console.view import static_root
+from tests.support import windmill_routes
+from tests.support.windmill_routes import THEIRS
 
 OURS = "/api/w/{workspace}/headrace"
-THEIRS = "/api/w/{workspace}"
 
 PEOPLE = {
     "GET /": "read",
@@ -115,7 +116,7 @@ PEOPLE = {
     f"GET {OURS}/variables/{{path}}": "read",
     f"GET {OURS}/whoami": "read",
     f"GET {OURS}/workers": "read",
-}
+} | windmill_routes.PEOPLE
 """Routes that runs may not call, unless they need nothing."""
 
 PEOPLE_AND_RUNS = {
@@ -149,7 +150,7 @@ PEOPLE_AND_RUNS = {
     f"GET {THEIRS}/variables/get_value/{{path}}": "read",
     f"GET {THEIRS}/variables/list": "read",
     f"POST {THEIRS}/variables/update/{{path}}": "deploy",
-}
+} | windmill_routes.PEOPLE_AND_RUNS
 """Routes that a run may call, and does only what a run may; people need the scope."""
 
 RUNS = {
