@@ -46,7 +46,7 @@ class Client(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         """The connection has not ended, for all that is known here."""
-        return self._transport is not None and not self._ended.is_set()
+        return self._transport is not None and not self.why and not self._ended.is_set()
 
     def abandon(self, why: str) -> None:
         """End the connection without a word."""

@@ -129,14 +129,13 @@ class Sender:
         settled: list[Settled] = []
         for entry, fields in entries:
             each = await self._publish(publisher, entry, fields[b"m"])
+            if each is None:
+                break
             if isinstance(each, Settled):
                 settled.append(each)
             else:
                 underway.append(each)
-        try:
-            async with asyncio.timeout(ACK_S):
-                await asyncio.gather(*[each.confirmed for each in underway], return_exceptions=True)
-        except TimeoutError:
+        if underway and (await asyncio.wait([each.confirmed for each in underway], timeout=ACK_S))[1]:
             publisher.abandon(f"the broker did not acknowledge within {ACK_S:g} s")
         settled += [done for each in underway if (done := self._judge(each)) is not None]
         await self._settle(settled)
@@ -150,16 +149,20 @@ class Sender:
         if publisher.is_open:  # refused for the moment
             await asyncio.sleep(PAUSE_S)
             return _FIRST
-        first = next(each for each in underway if not _is_confirmed(each))
-        self._ended_with[first.entry] += 1
-        if len(underway) == 1 and self._ended_with[first.entry] >= GUILTY:
+        first = next((each for each in underway if _is_unanswered(each)), None)
+        if first is not None:
+            self._ended_with[first.entry] += 1
+        if first is not None and len(underway) == 1 and self._ended_with[first.entry] >= GUILTY:
             del self._ended_with[first.entry]
             why = f"{GUILTY} connections in a row ended when it was published: {publisher.why}"
-            await self._settle([given_up(first.entry, first.outgoing, first.blob, why, _now_ms())])
+            letter = given_up(first.entry, first.outgoing, first.blob, why, _now_ms())
+            await self._settle([self._given_up(letter, first.outgoing.topic, why)])
         raise ConnectionLost(f"the connection to {broker_url(publisher.broker)} ended: {publisher.why}")
 
-    async def _publish(self, publisher: Publisher, entry: bytes, blob: bytes) -> _Underway | Settled:
-        """Hand an entry to the broker; where that cannot be, the dead letter that it becomes."""
+    async def _publish(self, publisher: Publisher, entry: bytes, blob: bytes) -> _Underway | Settled | None:
+        """Hand an entry to the broker; where that cannot be, the dead letter that it becomes. None: the connection has
+        ended, or the broker reads no more, and the entry was not handed over.
+        """
         try:
             outgoing = decode_outgoing(blob)
         except NewerEnvelope:
@@ -170,7 +173,13 @@ class Sender:
         try:
             marks_last = cause is None or await self._speaks_v5(cause)
             message = message_of(outgoing, cause, protocol=publisher.protocol, marks_last=marks_last)
-            confirmed = await publisher.publish(allowed(message, publisher.connack.result()))
+            async with asyncio.timeout(ACK_S):
+                confirmed = await publisher.publish(allowed(message, publisher.connack.result()))
+        except ConnectionLost:
+            return None
+        except TimeoutError:
+            publisher.abandon(f"the broker took nothing for {ACK_S:g} s")
+            return None
         except UserError as error:
             letter = given_up(entry, outgoing, blob, error.message, _now_ms())
             return self._given_up(letter, outgoing.topic, error.message)
@@ -232,6 +241,10 @@ class Sender:
 
 def _is_confirmed(each: _Underway) -> bool:
     return each.confirmed.done() and each.confirmed.exception() is None
+
+
+def _is_unanswered(each: _Underway) -> bool:
+    return not each.confirmed.done() or isinstance(each.confirmed.exception(), ConnectionLost)
 
 
 def _now_ms() -> int:

@@ -116,7 +116,7 @@ class Service:
         """Keep the outboxes going, and tell of dead letters."""
         if self._deployments.number >= 0:
             while await self._telling.round():
-                pass
+                await self._senders.round()  # however many there are to tell of, the tasks stay ours
         await self._senders.round()
 
     async def _hold(self) -> None:
