@@ -22,7 +22,7 @@ TONES: Final[Mapping[str, str]] = {
     "suspended": "hold", "reconnecting": "warn", "waiting": "warn", "reduced": "warn", "warn": "warn",
     "alive": "ok", "left": "warn", "silent": "bad",
     "failed": "bad", "lost": "bad", "interrupted": "bad", "refused": "bad", "taken over": "bad", "dead": "bad",
-    "fail": "bad", "poisoned": "bad", "oversized": "bad", "invalid": "bad", "unrouted": "bad", "unreadable": "bad",
+    "fail": "bad", "poisoned": "bad", "oversized": "bad", "invalid": "bad", "unrouted": "bad", "unreadable": "bad", "unsent": "bad",
 }  # fmt: skip
 """Classes of a state's dot and word; what is not here is over and of no concern."""
 
