@@ -1,7 +1,7 @@
 """/metrics, /healthz and /readyz of the console: what it measures of itself, and what Redis tells of the whole.
 
-They are asked without a login: a token (`metrics.token`) guards /metrics where one is set, and without one the
-console answers only as far as it listens, on this machine.
+They are asked without a login. Where `metrics.token` is set, or the console listens to other machines, /metrics wants
+that token, or an API token of the console: every scope includes `read`. The token of a run is none.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 from litestar import MediaType, Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 
+from console.authentication import Authenticator
 from console.errors import unauthorized
 from console.needs import needs
 from shared import keys
@@ -33,17 +34,26 @@ ANSWER_S = 5.0
 """Redis answers within this time, or counts as away: Prometheus waits for ten seconds."""
 
 
-def health_routes(store: AsyncStore, settings: Settings) -> list[HTTPRouteHandler]:
+def health_routes(store: AsyncStore, settings: Settings, authenticator: Authenticator) -> list[HTTPRouteHandler]:
     """The handlers of the three addresses."""
     whole = _Installation(store)
     READY.read_by(lambda: float(not whole.is_away))
 
+    async def may_look(header: str) -> bool:
+        is_open = not settings.metrics.token and is_loopback(settings.console.host)
+        if is_open or (settings.metrics.token and is_authorized(settings.metrics.token, header)):
+            return True
+        scheme, _, text = header.partition(" ")
+        return scheme.lower() == "bearer" and await authenticator.token(text.strip()) is not None
+
     @get("/metrics", media_type=MediaType.TEXT, opt=needs("nothing", any_host=True))
     async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
-        """Prometheus' text. Raises Refusal (401)."""
-        allowed = is_authorized(settings.metrics.token, request.headers.get("authorization", ""))
-        if not allowed or not (settings.metrics.token or is_loopback(settings.console.host)):
-            raise unauthorized("the token of the setting metrics.token is needed, as Authorization: Bearer …")
+        """Prometheus' text. Raises Refusal (401); StoreUnavailable, where an API token cannot be looked up."""
+        if not await may_look(request.headers.get("authorization", "")):
+            raise unauthorized(
+                "the token of the setting metrics.token is needed, or one that `headrace token create` makes, "
+                "as Authorization: Bearer …"
+            )
         told = await whole.readings()
         # Rendering takes tens of milliseconds where there are many triggers: not in the event loop.
         body, content_type = await asyncio.to_thread(render, "console", told, request.headers.get("accept", ""))

@@ -72,7 +72,7 @@ def make_app(tools: Tools, settings: Settings, token_key: bytes) -> Litestar:
     )
     below_api = Router("/api", route_handlers=[*windmill.of_server, in_workspace])
     app = Litestar(
-        [below_api, login.routes, *PAGES, _static_files(), *health_routes(store, settings)],
+        [below_api, login.routes, *PAGES, _static_files(), *health_routes(store, settings, authenticator)],
         guards=[make_guard(settings.console)],
         dependencies={
             "authenticator": Provide(lambda: authenticator, sync_to_thread=False),

@@ -44,7 +44,7 @@ def alerts(context: click.Context, *, limit: int, json_output: bool) -> None:
     with connected(settings().redis_url) as store:
         memory, is_watched = read_memory(store), store.command("EXISTS", keys.role(ROLE)) == 1
         wanted = read_settings(store, read_now(store))
-    active = sorted((each for each in memory.records.values() if _is_wrong(each)), key=lambda each: each.since_ms)
+    active = sorted((each for each in memory.records.values() if each.is_active), key=lambda each: each.since_ms)
     notices = memory.notices[::-1][:limit]
     if json_output:
         shown = [{**msgspec.structs.asdict(each), "since": iso_ms(each.since_ms)} for each in active]
@@ -102,10 +102,6 @@ def _tested(store: Store, wanted: Alerts) -> Notice:
         raise UserError("nobody is told", hint="name a runnable or a webhook under alerts in headrace.yaml, and push")
     store.run(alerts_told(notice.id, encode(notice), new=True))
     return notice
-
-
-def _is_wrong(record: Record) -> bool:
-    return record.kind != "dead_letters" and (record.open or not record.clear_ms)
 
 
 def _said(record: Record) -> str:

@@ -57,7 +57,7 @@ def _status(broker: str, waiting: int, held: int, blob: bytes | None) -> OutboxS
     try:
         report = msgspec.json.decode(blob or b"", type=SenderReport)
     except msgspec.DecodeError:
-        return OutboxStatus(broker, waiting, "idle", None, "")
+        return OutboxStatus(broker, waiting, "idle", None, "" if held or not waiting else "no ingest sends from it")
     if not held:
         return OutboxStatus(broker, waiting, "idle", None, "no ingest sends from it")
     return OutboxStatus(broker, waiting, report.state, iso_ms(report.since), report.reason)

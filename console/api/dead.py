@@ -91,7 +91,7 @@ async def group_dead(
 
 @get("/dead/{dead_id:str}", opt=needs("read"))
 async def get_dead(dead_id: str, work: Blocking) -> dict[str, Any]:
-    """All that is kept of one: a run, or a message that never became one."""
+    """All that is kept of one: a run, or a message that never became one or could not be published."""
     try:
         found = await work(show_dead, dead_id)
     except EnvelopeError as error:
@@ -103,7 +103,10 @@ async def get_dead(dead_id: str, work: Blocking) -> dict[str, Any]:
 
 @post("/dead/{dead_id:str}/retry", opt=needs("operate"), status_code=200)
 async def retry_one(dead_id: str, data: Retry, work: Blocking, settings: Settings, note: Note) -> Retried:
-    """Run it again under the same id and idempotency key, or route the message again. 409 where that cannot be done."""
+    """Run it again under the same id and idempotency key, or route or publish the message again.
+
+    409 where that cannot be done.
+    """
     timeout_s = settings.worker.default_timeout_s if data.latest else None
     (outcome,) = await work(retry, [dead_id], latest_timeout_s=timeout_s)
     if outcome.outcome == "unknown":

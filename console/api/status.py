@@ -14,15 +14,18 @@ from console.blocking import Blocking
 from console.errors import conflict
 from console.needs import needs
 from shared import samples
+from shared.alerts.state import read_active
 from shared.config import Settings
 from shared.doctor import Check, examine
 from shared.errors import NotThere, UserError
 from shared.left import Wish
 from shared.processes import Process, list_processes
+from shared.run_record import iso_ms
 from shared.samples import Point
 from shared.sessions import SessionRow, ask, forget, list_sessions
 from shared.status import Identity, SessionStatus, Status, WorkerStatus, read_status
 from shared.store import Store
+from shared.workspace.alerts import AlertKind
 
 
 class Counted(msgspec.Struct, frozen=True):
@@ -51,6 +54,17 @@ class Sessions(msgspec.Struct, frozen=True):
 
     sessions: list[SessionStatus]
     all: list[SessionRow]
+
+
+class Alert(msgspec.Struct, frozen=True):
+    """Something that is wrong. `told_at` None: nobody has been told, for it has not lasted long enough."""
+
+    kind: AlertKind
+    subject: str
+    what: str
+    fix: str
+    since: str
+    told_at: str | None
 
 
 class Series(msgspec.Struct, frozen=True):
@@ -106,6 +120,18 @@ async def processes(work: Blocking) -> list[Process]:
 async def doctor(work: Blocking, settings: Settings) -> list[Check]:
     """Whether the set-up is as it should be, and how to mend what is not."""
     return await work(examine, settings.redis_url)
+
+
+@get("/alerts", opt=needs("read"))
+async def alerts(work: Blocking) -> list[Alert]:
+    """What is wrong now, as alerts tell of it, the oldest first."""
+    return [
+        Alert(
+            each.kind, each.subject, each.what, each.fix, iso_ms(each.since_ms),
+            iso_ms(each.told_ms) if each.open else None,
+        )
+        for each in await work(read_active)
+    ]  # fmt: skip
 
 
 @get("/sessions", opt=needs("read"))
@@ -164,7 +190,7 @@ async def _ask(session: str, wish: Wish, work: Blocking, note: Note) -> Asked:
 routes = Router(
     "/",
     route_handlers=[
-        status, counters, backlog, workers, processes, doctor, sessions, drain_session, end_session, forget_session,
-        series,
+        status, counters, backlog, workers, processes, doctor, alerts, sessions, drain_session, end_session,
+        forget_session, series,
     ],
 )  # fmt: skip

@@ -49,7 +49,10 @@ class TopicReport(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What a broker answers. `ok`: it accepts us, and every topic with the QoS that is asked for."""
+    """What a broker answers. `ok`: it accepts us, and every topic with the QoS that is asked for.
+
+    `says` is what it tells of itself, where it does: its `version`, and how many messages it has `dropped`.
+    """
 
     trigger: str
     broker: str
@@ -60,6 +63,7 @@ class Report(msgspec.Struct, frozen=True):
     protocol: str | None
     limits: dict[str, Any] | None
     topics: list[TopicReport]
+    says: dict[str, str] = {}
 
 
 @post("/triggers/test", opt=needs("operate", audited=False), status_code=200)

@@ -83,7 +83,7 @@ async def dead(request: Asked, view: View, work: Blocking) -> Template:
 
 @page("/dead/{dead_id:str}")
 async def letter(dead_id: str, view: View, work: Blocking) -> Template | Redirect:
-    """A message that never became a run; a run has a page of its own."""
+    """A message that never became a run, or could not be published; a run has a page of its own."""
     found = await work(show_dead, dead_id)
     if isinstance(found, RunDetails):
         return view.redirect(f"/runs/{dead_id}")
@@ -132,9 +132,11 @@ def told(outcomes: Sequence[Retried]) -> tuple[Level, str, str]:
     """What came of retrying, in words. Pure."""
     queued = sum(each.outcome == "queued" for each in outcomes)
     routed = sum(each.outcome == "in the inbox" for each in outcomes)
+    to_send = sum(each.outcome == "in the outbox" for each in outcomes)
     left = [each for each in outcomes if not each.is_done]
-    parts = [f"{number(queued)} queued again"] if queued or not routed else []
+    parts = [f"{number(queued)} queued again"] if queued or not (routed or to_send) else []
     parts += [f"{number(routed)} put back into the inbox"] if routed else []
+    parts += [f"{number(to_send)} put back into the outbox, to be published"] if to_send else []
     parts += [f"{number(len(left))} left alone"] if left else []
     reasons = list(dict.fromkeys(each.why or each.outcome for each in left))
     return ("warn" if left else "good"), ", ".join(parts) + ".", "; ".join(reasons[:3])

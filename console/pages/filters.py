@@ -20,7 +20,7 @@ TONES: Final[Mapping[str, str]] = {
     "running": "busy turning", "busy": "busy turning", "connecting": "busy turning", "starting": "busy turning",
     "queued": "busy hollow", "draining": "busy hollow", "ending": "busy hollow", "scheduled": "hold hollow",
     "suspended": "hold", "reconnecting": "warn", "waiting": "warn", "reduced": "warn", "warn": "warn",
-    "alive": "ok", "left": "warn", "silent": "bad",
+    "alive": "ok", "left": "warn", "silent": "bad", "unsent": "bad",
     "failed": "bad", "lost": "bad", "interrupted": "bad", "refused": "bad", "taken over": "bad", "dead": "bad",
     "fail": "bad", "poisoned": "bad", "oversized": "bad", "invalid": "bad", "unrouted": "bad", "unreadable": "bad",
 }  # fmt: skip

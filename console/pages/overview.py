@@ -17,11 +17,13 @@ from console.pages.filters import many
 from console.pages.forms import Asked, action, page, text
 from console.view import View
 from shared import samples
+from shared.alerts.state import read_active
 from shared.config import Settings
 from shared.doctor import Check, examine_running
 from shared.errors import HeadraceError
 from shared.left import Wish
 from shared.processes import Process, list_processes
+from shared.run_record import iso_ms
 from shared.sessions import SessionRow, ask, list_sessions
 from shared.status import SessionStatus, Status, read_status
 from shared.store import Store
@@ -45,11 +47,23 @@ class Rates(msgspec.Struct, frozen=True):
     failures: float | None = None
 
 
+class AlertRow(msgspec.Struct, frozen=True):
+    """An alert that is active. `told_at` None: nobody has been told."""
+
+    kind: str
+    subject: str
+    what: str
+    fix: str
+    since: str
+    told_at: str | None
+
+
 class Overview(msgspec.Struct, frozen=True):
     """All that the page shows."""
 
     status: Status
     wrong: list[Check]
+    alerts: list[AlertRow]
     processes: list[Row]
     left: list[SessionRow]
     rates: Rates
@@ -60,7 +74,20 @@ def read_overview(store: Store, url: str) -> Overview:
     status = read_status(store, url)
     wrong = [check for check in examine_running(store, status) if check.level != "ok"]
     left = [row for row in list_sessions(store) if row.left_at is not None]
-    return Overview(status, wrong, process_rows(status.sessions, list_processes(store)), left, read_rates(store))
+    return Overview(
+        status, wrong, read_alerts(store), process_rows(status.sessions, list_processes(store)), left, read_rates(store)
+    )
+
+
+def read_alerts(store: Store) -> list[AlertRow]:
+    """Those that are active, the oldest first."""
+    return [
+        AlertRow(
+            each.kind.replace("_", " "), each.subject, each.what, each.fix, iso_ms(each.since_ms),
+            iso_ms(each.told_ms) if each.open else None,
+        )
+        for each in read_active(store)
+    ]  # fmt: skip
 
 
 def process_rows(sessions: Sequence[SessionStatus], processes: Sequence[Process]) -> list[Row]:

@@ -21,6 +21,7 @@ from shared.deploy import read_all, read_now
 from shared.deployments import Deployment, read_newest
 from shared.errors import HeadraceError
 from shared.history import read_runs
+from shared.outboxes import OutboxStatus, read_outboxes
 from shared.run_record import Run, iso_ms
 from shared.status import Identity, check_identities
 from shared.store import Store
@@ -34,7 +35,7 @@ LOOKED_AT: Final = 50
 
 
 class TriggerView(msgspec.Struct, frozen=True):
-    """All that the page shows. `waiting` are the oldest of the `suspended` runs."""
+    """All that the page shows. `waiting` are the oldest of the `suspended` runs, `outbox` that of its broker."""
 
     details: TriggerDetails
     version: str
@@ -45,6 +46,7 @@ class TriggerView(msgspec.Struct, frozen=True):
     suspended: int
     waiting: list[Run]
     books: list[Identity]
+    outbox: OutboxStatus | None
     has_file: bool
     changed: Deployment | None
     changed_at: str | None
@@ -78,6 +80,7 @@ def read_trigger(store: Store, path: str) -> TriggerView:
         suspended=suspended.count(store, path),
         waiting=list(read_runs(store, waiting)),
         books=check_identities(path, details.counters),
+        outbox=next((each for each in read_outboxes(store) if each.broker == place), None),
         changed=changed,
         changed_at=None if changed is None else iso_ms(changed.at),
         has_file=f"{path}.mqtt_trigger.yaml" in deployed.of_kind("file"),

@@ -19,18 +19,19 @@ from shared.workspace.render import yaml_text
 
 _QOS: Final = {"qos0": "0", "qos1": "1", "qos2": "2", 0: "0", 1: "1", 2: "2"}
 _LEVELS: Final[Mapping[str, QoS]] = {"0": 0, "1": 1, "2": 2}
-_NUMBERS: Final = ("timeout", "max_payload", "receive_maximum", "keep_alive")
-_TEXTS: Final = ("client_id", "client_version", "idempotency_key", "payload")
+_NUMBERS: Final = ("timeout", "max_payload", "receive_maximum", "keep_alive", "max_age_s")
+_TEXTS: Final = ("client_id", "client_version", "idempotency_key", "payload", "expired")
 _FLAGS: Final = {"true": True, "false": False}
 
 
 class TopicRow(msgspec.Struct, frozen=True):
-    """A row of topics."""
+    """A row of topics. `is_flow` by the kind of what `runnable` names."""
 
     topic: str = ""
     qos: str = "1"
     runnable: str = ""
     retained: str = ""
+    is_flow: bool = False
 
 
 class FilterRow(msgspec.Struct, frozen=True):
@@ -73,6 +74,15 @@ class TriggerForm(msgspec.Struct, frozen=True):
     retry_if: str = ""
     error_handler_path: str = ""
     error_handler_args: str = ""
+    reply: str = ""
+    reply_topic: str = ""
+    reply_qos: str = ""
+    reply_retain: str = ""
+    reply_errors: str = ""
+    max_age_s: str = ""
+    expired: str = ""
+    retention_runs_max: str = ""
+    retention_runs_max_age_s: str = ""
 
     @property
     def file(self) -> str:
@@ -88,6 +98,7 @@ def form_of(path: str, document: Mapping[str, Any]) -> TriggerForm:
     """The form for a trigger's file, as JSON."""
     v5, v3, retry = (_table(document, name) for name in ("v5_config", "v3_config", "retry"))
     constant, exponential, retry_if = (_table(retry, name) for name in ("constant", "exponential", "retry_if"))
+    reply, retention = _table(document, "reply"), _table(document, "retention")
     fields = {name: _text(document.get(name)) for name in (*_NUMBERS, *_TEXTS, "retained", "error_handler_path")}
     enabled = "disabled" if document.get("enabled") is False else "enabled"
     return TriggerForm(
@@ -115,6 +126,13 @@ def form_of(path: str, document: Mapping[str, Any]) -> TriggerForm:
         exponential_random_factor=_text(exponential.get("random_factor")),
         retry_if=_text(retry_if.get("expr")),
         error_handler_args=_json_text(document.get("error_handler_args")),
+        reply="true" if document.get("reply") is True or isinstance(document.get("reply"), dict) else "",
+        reply_topic=_text(reply.get("topic")),
+        reply_qos=_QOS.get(reply.get("qos", ""), ""),
+        reply_retain=_text(reply.get("retain")),
+        reply_errors=_text(reply.get("errors")),
+        retention_runs_max=_text(retention.get("runs_max")),
+        retention_runs_max_age_s=_text(retention.get("runs_max_age_s")),
         **fields,
     )
 
@@ -134,7 +152,7 @@ def read_form(form: FormMultiDict, flows: Sequence[str]) -> TriggerForm:
     rows = zip(many("topic"), many("topic_qos"), many("topic_runnable"), many("topic_retained"), strict=False)
     filters = zip(many("filter_key"), many("filter_value"), strict=False)
     return TriggerForm(
-        topics=[TopicRow(*row) for row in rows if row[0]],
+        topics=[TopicRow(*row, is_flow=row[2] in flows) for row in rows if row[0]],
         filters=[FilterRow(*row) for row in filters if row[0]],
         is_flow=fields["script_path"] in flows,
         **fields,
@@ -153,6 +171,7 @@ def text_of(form: TriggerForm, before: Mapping[str, Any]) -> str:
 _KNOWN: Final = frozenset(
     {"script_path", "is_flow", "mqtt_resource_path", "mode", "enabled", "subscribe_topics", "v5_config", "v3_config"}
     | {"filters", "filter_logic", "retry", "error_handler_path", "error_handler_args", "retained", *_NUMBERS, *_TEXTS}
+    | {"reply", "retention"}
 )
 
 
@@ -179,6 +198,14 @@ def _known(form: TriggerForm) -> dict[str, Any]:
         "filter_logic": form.filter_logic if len(form.filters) > 1 else "",
         "idempotency_key": form.idempotency_key,
         **{name: _number(getattr(form, name)) for name in _NUMBERS},
+        "expired": form.expired,
+        "retention": _given(
+            {
+                "runs_max": _number(form.retention_runs_max),
+                "runs_max_age_s": _number(form.retention_runs_max_age_s),
+            }
+        ),
+        "reply": _reply(form),
         "retry": _retry(form),
         "error_handler_path": form.error_handler_path,
         "error_handler_args": _value(form.error_handler_args) if form.error_handler_args else None,
@@ -197,14 +224,24 @@ def _retry(form: TriggerForm) -> dict[str, Any]:
     return _given({"constant": _given(constant), "exponential": _given(exponential), "retry_if": condition})
 
 
+def _reply(form: TriggerForm) -> Any:
+    """`true` where nothing else is said; where it is off, what was typed for it is left out."""
+    if form.reply != "true":
+        return None
+    qos = f"qos{form.reply_qos}" if form.reply_qos else ""
+    flags = {"retain": _FLAGS.get(form.reply_retain), "errors": _FLAGS.get(form.reply_errors)}
+    return _given({"topic": form.reply_topic, "qos": qos} | flags) or True
+
+
 def _topic(row: TopicRow) -> dict[str, Any]:
-    named = {"runnable": row.runnable, "retained": row.retained}
+    named = {"runnable": row.runnable, "is_flow": row.is_flow or None, "retained": row.retained}
     return {"topic": row.topic, "qos": f"qos{row.qos}"} | _given(named)
 
 
 def _topic_row(entry: Mapping[str, Any]) -> TopicRow:
     qos = _QOS.get(entry.get("qos", ""), "0")
-    return TopicRow(_text(entry.get("topic")), qos, _text(entry.get("runnable")), _text(entry.get("retained")))
+    runnable, retained = _text(entry.get("runnable")), _text(entry.get("retained"))
+    return TopicRow(_text(entry.get("topic")), qos, runnable, retained, entry.get("is_flow") is True)
 
 
 def _given(fields: Mapping[str, Any]) -> dict[str, Any]:

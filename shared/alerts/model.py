@@ -45,6 +45,11 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     level: int = 0
     open: bool = False
 
+    @property
+    def is_active(self) -> bool:
+        """Whether it is wrong now, or people were told so and not yet that it is over. Dead letters are no state."""
+        return self.kind != "dead_letters" and (self.open or not self.clear_ms)
+
 
 class Notice(msgspec.Struct, frozen=True):
     """What people are told, once for all that is alike. `id` is the same however often it is delivered.

@@ -85,6 +85,12 @@ def read_memory(store: Store) -> Memory:
     )
 
 
+def read_active(store: Store) -> list[Record]:
+    """What is wrong now, the oldest first. Raises StoreUnavailable."""
+    records = (decode_record(blob) for _, blob in _pairs(store.command("HGETALL", keys.ALERTS)))
+    return sorted((each for each in records if each is not None and each.is_active), key=lambda each: each.since_ms)
+
+
 def read_settings(store: Store, deployed: Deployed) -> Alerts:
     """What the deployed `headrace.yaml` says; where it says nothing, nobody is told."""
     from shared.workspace.defaults import read_defaults  # noqa: PLC0415 - YAML, only where there is such a file

@@ -270,6 +270,7 @@ def test_a_trigger_is_tried_at_its_broker_by_ingest(plant: Plant) -> None:
     """A deployed one, or a draft of one; the deployed session is not touched."""
     report = plant.post("/triggers/test", {"trigger": "f/t/good"})
     assert (report["ok"], report["topics"][0]["granted"]) == (True, 2)
+    assert (report["says"]["version"].split()[0], report["says"]["dropped"]) == ("mosquitto", "0")
     draft = {"resource": "f/t/broker", "topics": [{"topic": "x/#", "qos": 1}], "client_version": "v3"}
     report = plant.post("/triggers/test", {"draft": draft})
     assert (report["connected"], report["protocol"]) == (True, "3.1.1")

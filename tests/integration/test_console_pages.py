@@ -11,9 +11,12 @@ import httpx
 import pytest
 
 from shared import keys
+from shared.alerts.model import Record, encode
 from shared.dead import DeadLetter, encode_letter
 from shared.definitions import Runnable, Trigger, Variable
 from shared.definitions import Topic as Filter
+from shared.outgoing import OUTGOING_VERSION, Outgoing, encode_outgoing
+from shared.scripts.alerts import ROLE
 from shared.store import Store
 from tests.support.console import Console, deploy, script
 from tests.support.workers import SCRIPT, queue_runs
@@ -252,6 +255,55 @@ def test_a_message_that_never_became_a_run_is_shown_handed_out_and_dropped(store
     assert "left alone" in admin.said("/dead/retry", which="picked", id="m-1")
     assert admin.said("/dead/drop", which="all", reason="oversized").startswith("1 dropped")
     admin.get("/dead/m-1", 404)
+
+
+def test_what_could_not_be_published_is_retried_from_its_page_and_waits_in_the_outbox(
+    store: Store, admin: Person, console: Console
+) -> None:
+    """The page, the overview and the API tell of the outbox."""
+    message = encode_outgoing(Outgoing(OUTGOING_VERSION, "f/t/broker", "f/t/x", "", "q1-x-1-1", "q1-x.1", "t", b"{}"))
+    letter = DeadLetter(1, "unsent", "f/t/x", "t", 1, b"{}", 2, "00ff", None, 1_700_000_000_000, "refused", message)
+    store.command("HSET", keys.DEAD_LETTERS, "m-1", encode_letter(letter))
+    store.command("ZADD", keys.DEAD, letter.at, "m-1")
+    for page in (admin.get("/dead/m-1"), admin.get("/dead")):
+        assert "a message that could not be published" in page
+    said = admin.said("/dead/retry", which="picked", id="m-1")
+    assert said == "1 put back into the outbox, to be published."
+    assert "No dead letters" in admin.get("/dead")
+    page = admin.get("/")
+    assert re.search(r'id="outbox-1".*f/t/broker.*no ingest sends from it.*data-label="Waiting">1<', page, re.DOTALL)
+    with console.api("read") as api:
+        (outbox,) = api.get("/status").json()["outboxes"]
+    assert (outbox["broker"], outbox["waiting"], outbox["state"]) == ("f/t/broker", 1, "idle")
+    deploy(store, a_trigger("f/t/x", "t"), script(SCRIPT, "def main(): ..."))
+    assert "1 message to be published" in admin.get("/triggers/f/t/x")
+
+
+def test_alerts_that_are_active_are_on_the_overview_and_those_that_are_over_are_not(
+    store: Store, tmp_path: Path, redis_url: str
+) -> None:
+    """With what to do. Nobody looks for what is wrong here: the lease for that is the test's."""
+    store.command("SET", keys.role(ROLE), "the test")
+    since = 1_700_000_000_000
+    for subject, told, clear in (("f/t/told", since + 5000, since + 9000), ("f/t/new", 0, 0), ("f/t/over", 0, since)):
+        record = Record(
+            "session", subject, "the session is <refused>", "mend it", since, told, clear, open=bool(told)
+        )  # fmt: skip
+        store.command("HSET", keys.ALERTS, f"session:{subject}", encode(record))
+    console = Console(tmp_path, redis_url)
+    with console.process:
+        console.process.start().wait_ready()
+        reader = Person(console, "read")
+        page = reader.get("/")
+        reader.client.close()
+        with console.api("read") as api:
+            listed = api.get("/alerts").json()
+    section = page[page.index('id="alerts"') : page.index('aria-label="Figures"')]
+    for shown in ("f/t/told", "f/t/new", "the session is &lt;refused&gt;", "mend it", "not yet"):
+        assert shown in section
+    assert "f/t/over" not in section
+    told_at = {each["subject"]: each["told_at"] for each in listed}
+    assert told_at == {"f/t/told": "2023-11-14T22:13:25.000Z", "f/t/new": None}
 
 
 def test_secrets_are_shown_to_nobody(store: Store, admin: Person) -> None:

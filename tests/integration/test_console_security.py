@@ -100,6 +100,26 @@ def test_every_route_is_in_the_table_with_what_it_needs(tmp_path: Path) -> None:
     work.close()
 
 
+def test_the_metrics_that_are_guarded_are_for_every_token_of_a_person_and_for_no_run(
+    tmp_path: Path, valkey: ValkeyServer, store: Store
+) -> None:
+    """Besides the token of the setting. One that is revoked is none."""
+    guarded = Console(tmp_path, valkey.url, HEADRACE_METRICS__TOKEN="a-long-secret")
+
+    def status_for(text: str) -> int:
+        return httpx.get(f"{guarded.url}/metrics", headers={"Authorization": f"Bearer {text}"}, timeout=20).status_code
+
+    with guarded.process:
+        guarded.process.start().wait_ready()
+        assert httpx.get(f"{guarded.url}/metrics", timeout=20).status_code == 401
+        for text in ("wrong", "hr_api_none_" + "x" * 43, guarded.mint(*executing(store))):
+            assert status_for(text) == 401
+        reads = guarded.token("read", "prometheus")
+        assert [status_for(text) for text in ("a-long-secret", reads, guarded.token("admin"))] == [200] * 3
+        tokens.revoke(store, reads.split("_")[2])
+        assert status_for(reads) == 401
+
+
 @pytest.mark.parametrize("who", ["nobody", *SCOPES, "run"])
 def test_each_route_lets_in_whom_it_needs_and_nobody_else(who: str, console: Console, store: Store) -> None:
     """The whole matrix, route by route, for each kind of caller."""

@@ -59,6 +59,7 @@ PEOPLE = {
     "GET /workspace/deployments/{number}/back": "deploy",
     "POST /workspace/deployments/{number}/back": "deploy",
     "POST /workspace/run": "operate",
+    f"GET {OURS}/alerts": "read",
     f"GET {OURS}/audit": "admin",
     f"GET {OURS}/backlog": "read",
     f"GET {OURS}/counters": "read",

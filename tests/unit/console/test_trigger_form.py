@@ -30,8 +30,10 @@ subscribe_topics:
     qos: qos2
     runnable: f/t/other
     retained: skip
-  - topic: 'on'
+  - topic: on/{tank}
     qos: 0
+    runnable: f/t/a_flow
+    is_flow: true
 retained: run
 payload: json
 filters:
@@ -59,6 +61,16 @@ retry:
 error_handler_path: f/t/alarm
 error_handler_args:
   to: ops
+reply:
+  topic: t/{tank}/answer
+  qos: qos0
+  retain: true
+  errors: true
+max_age_s: 60
+expired: run
+retention:
+  runs_max: 1000
+  runs_max_age_s: 3600
 """
 
 
@@ -88,6 +100,25 @@ def test_the_shortest_file_stays_as_it_is() -> None:
     )
     document = read_document("", short)
     assert text_of(form_of("f/t/level", document), document) == short
+
+
+def test_a_reply_with_nothing_said_of_it_is_a_plain_yes() -> None:
+    """And one that is off leaves nothing behind, whatever was typed beside it."""
+    assert read_document("", text_of(TriggerForm(reply="true"), {}))["reply"] is True
+    assert form_of("f/t/x", {"reply": True}).reply == form_of("f/t/x", {"reply": {"errors": True}}).reply == "true"
+    assert form_of("f/t/x", {"reply": False}).reply == ""
+    assert "reply" not in read_document("", text_of(TriggerForm(reply_topic="a/b"), {"reply": True}))
+
+
+def test_a_topic_that_runs_a_flow_says_so() -> None:
+    """By what is deployed under the path."""
+    sent = FormMultiDict(
+        [("script_path", "f/t/script"), ("topic", "a"), ("topic_qos", "1"), ("topic_runnable", "f/t/flow"),
+         ("topic_retained", "")]
+    )  # fmt: skip
+    form = read_form(sent, ["f/t/flow"])
+    assert (form.is_flow, form.topics) == (False, [TopicRow("a", "1", "f/t/flow", "", is_flow=True)])
+    assert read_document("", text_of(form, {}))["subscribe_topics"][0]["is_flow"] is True
 
 
 def test_a_mode_that_is_taken_back_is_written_down() -> None:
