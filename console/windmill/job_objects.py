@@ -104,7 +104,7 @@ def _waiting(found: Found) -> dict[str, Any]:
 def _kind(found: Found) -> str:
     """In Windmill's words; a run that waits to be resumed is assigned to nobody."""
     if found.details.origin == "preview":
-        return "preview"
+        return "flowpreview" if found.details.is_flow else "preview"
     kind = "flow" if found.details.is_flow else "script"
     return f"unassigned_{kind}" if found.details.run.state == "suspended" else kind
 

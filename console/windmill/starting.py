@@ -20,7 +20,7 @@ from console.errors import bad_request, conflict, forbidden
 from console.needs import needs
 from console.runs import Runs
 from console.windmill.bodies import checked
-from console.windmill.previews import Preview, keep_preview
+from console.windmill.previews import FlowPreview, Preview, keep_flow_preview, keep_preview
 from console.windmill.waiting import wait_for
 from console.workspace import Workspace
 from shared.config import Settings
@@ -75,6 +75,12 @@ class Starter:
         body = checked(_object(await self.request.body()), Preview)
         version, script = await self._work(keep_preview, self._settings, body, await self.content.texts())
         return await self._start(version, script, msgspec.json.encode(body.args), "preview")
+
+    async def flow_preview(self) -> str:
+        """The flow in the body, which is not deployed."""
+        body = checked(_object(await self.request.body()), FlowPreview)
+        version, flow = await self._work(keep_flow_preview, self._settings, body, await self.content.texts())
+        return await self._start(version, flow, msgspec.json.encode(body.args), "preview")
 
     async def body(self) -> bytes:
         """The arguments in the body. Raises Refusal (400)."""
@@ -164,6 +170,18 @@ async def preview_and_wait(starter: Starter) -> Response[Any]:
     return await wait_for(starter.runs, await starter.preview(), starter.request)
 
 
+@post("/jobs/run/preview_flow", opt=needs("deploy"))
+async def run_flow_preview(starter: Starter) -> Response[str]:
+    """Queue a run of the flow in the body; answers with its id."""
+    return created(await starter.flow_preview())
+
+
+@post("/jobs/run_wait_result/preview_flow", opt=needs("deploy"))
+async def preview_flow_and_wait(starter: Starter) -> Response[Any]:
+    """Run the flow in the body and answer with its result."""
+    return await wait_for(starter.runs, await starter.flow_preview(), starter.request)
+
+
 @post("/jobs/run/f/{path:path}", opt=needs("operate", runs=True))
 async def run_flow(path: str, starter: Starter) -> Response[str]:
     """Queue a run of the version of a flow that is deployed now; answers with its id."""
@@ -215,6 +233,6 @@ routes = Router(
     "/",
     route_handlers=[
         run_by_path, run_by_hash, run_preview, run_and_wait, get_and_wait, run_version_and_wait, preview_and_wait,
-        run_flow, run_flow_and_wait,
+        run_flow, run_flow_and_wait, run_flow_preview, preview_flow_and_wait,
     ],
 )  # fmt: skip

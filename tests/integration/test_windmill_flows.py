@@ -14,12 +14,16 @@ from windmill_api.api.job import (
     restart_flow_at_step,
     result_by_id,
     run_flow_by_path,
+    run_flow_preview,
+    run_flow_preview_and_wait_result,
     run_wait_result_flow_by_path,
 )
 from windmill_api.models.batch_re_run_jobs_json_body import BatchReRunJobsJsonBody
 from windmill_api.models.create_flow_json_body import CreateFlowJsonBody
 from windmill_api.models.restart_flow_at_step_json_body import RestartFlowAtStepJsonBody
 from windmill_api.models.run_flow_by_path_json_body import RunFlowByPathJsonBody
+from windmill_api.models.run_flow_preview_and_wait_result_json_body import RunFlowPreviewAndWaitResultJsonBody
+from windmill_api.models.run_flow_preview_json_body import RunFlowPreviewJsonBody
 from windmill_api.models.run_wait_result_flow_by_path_json_body import RunWaitResultFlowByPathJsonBody
 
 from tests.support.console import WORKSPACE
@@ -139,3 +143,30 @@ def test_a_flow_is_run_again_from_a_step_and_as_a_whole(plant: WindmillPlant) ->
         WORKSPACE, client=plant.client, json_body=BatchReRunJobsJsonBody.from_dict(fields)
     )
     assert plant.completed(rerun.content.decode())["result"] == 201
+
+
+def test_a_flow_that_is_not_deployed_is_run(plant: WindmillPlant) -> None:
+    """Its steps may name what is deployed; in the place of a deployed one it changes nothing about that."""
+    more = FLOW["value"]["modules"][1]
+    more = more | {"value": more["value"] | {"content": "def main(n: int, m: int):\n    return n + m + 1000\n"}}
+    value = {"modules": [FLOW["value"]["modules"][0], more]}
+    body = RunFlowPreviewJsonBody.from_dict({"value": value, "args": {"n": 3}})
+    answer = run_flow_preview.sync_detailed(WORKSPACE, client=plant.client, json_body=body)
+    assert answer.status_code == 201, answer.content
+    job = plant.completed(answer.content.decode())
+    assert (job["job_kind"], job["result"]) == ("flowpreview", 1007)
+
+    over = RunFlowPreviewAndWaitResultJsonBody.from_dict({"value": value, "args": {"n": 4}, "path": PATH})
+    waited = run_flow_preview_and_wait_result.sync_detailed(WORKSPACE, client=plant.client, json_body=over)
+    assert (waited.status_code, json.loads(waited.content)) == (200, 1009)
+    assert plant.completed(started(plant, 4))["result"] == 9
+
+
+def test_a_flow_that_could_not_be_deployed_is_not_run(plant: WindmillPlant) -> None:
+    """The errors are those of a push."""
+    wrong = {"modules": [{"id": "a", "value": {"type": "script", "path": "f/t/none", "input_transforms": {}}}]}
+    refused = plant.request("POST", "/jobs/run/preview_flow", json={"value": wrong, "args": {}})
+    assert (refused.status_code, "there is no script f/t/none" in refused.text) == (400, True)
+    restarted = plant.request("POST", "/jobs/run/preview_flow", json={"value": wrong, "restarted_from": {"a": 1}})
+    assert restarted.status_code == 400
+    assert plant.request("POST", "/jobs/run/preview_flow", json={"args": {}}).status_code == 422
