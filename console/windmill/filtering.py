@@ -155,7 +155,13 @@ def _tests(asked: Mapping[str, str]) -> Iterator[Test]:
     yield from (each for name, each in _NAMED.items() if _flag(asked, name))
     yield from (_nothing for name in _NOTHING_HAS if name in asked)
     yield from _of_runs(asked, wild=wild)
+    yield from _resolved(asked)
     yield from _times(asked)
+
+
+def _resolved(asked: Mapping[str, str]) -> Iterator[Test]:
+    if (wanted := _flag(asked, "resolved")) is not None:
+        yield lambda found, _: bool(found.resolved_at) is wanted
 
 
 def _of_runs(asked: Mapping[str, str], *, wild: bool) -> Iterator[Test]:

@@ -65,6 +65,9 @@ def job_object(found: Found, workspace: str, language: str = "", *, with_result:
         job |= {"trigger_kind": "mqtt", "trigger": run.trigger}
     if run.state == "cancelled":
         job |= {"canceled_by": found.cancelled_by or None, "canceled_reason": found.cancel_reason or None}
+    if found.resolved_at:
+        job |= {"resolved": True, "resolved_at": found.resolved_at, "resolved_by": found.resolved_by}
+        job["resolution_note"] = found.resolved_note or None
     if with_result:
         job["args"] = arguments(found)
     job |= _waiting(found) if found.is_live else _ended(found, with_result=with_result)

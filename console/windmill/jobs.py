@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Response, Router, get, post
+from litestar.params import Parameter
 
 from console.answers import as_json, as_text
 from console.blocking import Blocking
@@ -15,12 +16,15 @@ from console.needs import needs
 from console.runs import Found, Runs
 from console.windmill import job_objects
 from console.windmill.filtering import languages_of
-from console.windmill.flow_status import find_step, flow_status
+from console.windmill.flow_status import find_step, flow_results, flow_status
 from console.windmill.lock_requests import read_lock
 from console.workspace import Workspace
 from shared.flow_show import read_steps
 from shared.flow_tree import all_logs
 from shared.store import AsyncStore
+
+LONGEST_RESULT: Final = 10_000
+"""Characters, where nobody asks for more or less."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -118,6 +122,19 @@ async def get_all_logs(run_id: str, runs: Runs, work: Blocking, caller: Caller) 
     return as_text("".join(f"--- step {key}\n{log}" for key, log in logs) or await runs.log(found))
 
 
+@get("/jobs_u/get_flow_all_results/{run_id:str}", opt=needs("read", runs=True))
+async def get_all_results(
+    run_id: str, runs: Runs, work: Blocking, caller: Caller,
+    max_result_len: Annotated[int, Parameter(ge=0)] = LONGEST_RESULT, step: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """What each step has come to, with as much of its result as is asked for."""
+    found = await runs.get(run_id, caller)
+    if not found.details.is_flow:
+        raise bad_request(f"job {run_id} is not a flow: it has no steps")
+    steps = await work(read_steps, found.id, found.details.run.state)
+    return flow_results(steps, found.id, step, max_result_len)
+
+
 @get("/jobs/resume_urls/{run_id:str}/{nonce:int}", opt=needs("operate", runs=True))
 async def resume_urls(run_id: str, nonce: int, runs: Runs, caller: Caller) -> Response[bytes]:
     """Only flows wait for somebody's approval."""
@@ -165,6 +182,7 @@ routes = Router(
     "/",
     route_handlers=[
         worker_is_draining, get_user_state, set_user_state, get_job, get_completed, get_root_job_id, get_result,
-        get_result_maybe, get_logs, get_args, result_by_id, get_all_logs, resume_urls, set_progress, get_progress,
+        get_result_maybe, get_logs, get_args, result_by_id, get_all_logs, get_all_results, resume_urls,
+        set_progress, get_progress,
     ],
 )  # fmt: skip

@@ -11,6 +11,7 @@ from windmill_api.api.flow import create_flow
 from windmill_api.api.job import (
     batch_re_run_jobs,
     get_flow_all_logs,
+    get_flow_all_results,
     restart_flow_at_step,
     result_by_id,
     run_flow_by_path,
@@ -170,3 +171,22 @@ def test_a_flow_that_could_not_be_deployed_is_not_run(plant: WindmillPlant) -> N
     restarted = plant.request("POST", "/jobs/run/preview_flow", json={"value": wrong, "restarted_from": {"a": 1}})
     assert restarted.status_code == 400
     assert plant.request("POST", "/jobs/run/preview_flow", json={"args": {}}).status_code == 422
+
+
+def test_the_results_of_all_steps_are_told_at_once(plant: WindmillPlant) -> None:
+    """Each as long as is asked for; of one step alone, or why there is none."""
+    job_id = started(plant, 50)
+    plant.completed(job_id)
+
+    told = get_flow_all_results.sync(WORKSPACE, job_id, client=plant.client)
+    assert told is not None
+    assert [(each.flow_step_id, each.status, each.result_prefix) for each in told.entries] == [
+        ("a", "success", "100"),
+        ("b", "success", "101"),
+    ]
+    short = get_flow_all_results.sync(WORKSPACE, job_id, client=plant.client, step="b", max_result_len=1)
+    assert short is not None
+    assert [(each.step_path, each.result_prefix, each.result_length) for each in short.entries] == [("b", "1", 3)]
+    none = get_flow_all_results.sync(WORKSPACE, job_id, client=plant.client, step="z")
+    assert none is not None
+    assert (none.entries, none.step_error) == ([], "there is no step z; there are a, b")
