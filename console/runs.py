@@ -29,6 +29,7 @@ BYTES_AT_ONCE = 8 * 1024 * 1024
 """A message may have many MiB."""
 Entry = tuple[bytes, Mapping[bytes, bytes]]
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_USER_STATE = "user_state:"
 _EXTRA = ("worker_name", "cancelled_by", "cancel_reason", "progress", "resolved_at", "resolved_by", "resolved_note")
 
 
@@ -116,6 +117,15 @@ class Runs:
     async def set_progress(self, run_id: str, percent: int) -> None:
         """Note how far a run has come."""
         await self._store.command("HSET", keys.job(run_id), "progress", percent)
+
+    async def set_user_state(self, run_id: str, key: str, value: msgspec.Raw) -> None:
+        """Keep JSON under a key with the run of a flow, which lives."""
+        await self._store.command("HSET", keys.job(run_id), f"{_USER_STATE}{key}", bytes(value))
+
+    async def user_state(self, run_id: str, key: str) -> Any:
+        """What is kept under a key, or None."""
+        blob = await self._store.command("HGET", keys.job(run_id), f"{_USER_STATE}{key}")
+        return None if blob is None else msgspec.json.decode(blob)
 
     async def is_draining(self, worker: str) -> bool:
         """Whether a worker has been asked to stop."""

@@ -9,6 +9,7 @@ import msgspec
 
 from console.edits import check_path
 from console.errors import bad_request
+from console.windmill.bodies import without_nulls
 from console.windmill.flow_files import deletions, edits_of
 from console.windmill.identity import USERNAME
 from console.windmill.languages import extension_of
@@ -23,7 +24,10 @@ from shared.workspace import check_files
 from shared.workspace.files import Files
 from shared.workspace.layout import LOCK, METADATA, source_of
 from shared.workspace.problems import Problems
+from shared.workspace.render import yaml_text
+from shared.workspace.retries import read_retry
 from shared.workspace.runnables import Runnables
+from shared.workspace.yaml_lines import read_yaml
 
 NAMELESS: Final = f"u/{USERNAME}/preview"
 KIND: Final = "code"
@@ -97,6 +101,22 @@ def keep_flow_preview(
     kept = [(version, blob), *map(encode_definition, runnables.code[path])]
     store.commands([("HSETNX", keys.DEFINITIONS, name, record) for name, record in kept])
     return version, flow
+
+
+def keep_with_retry(store: Store, script: Script, retry: str) -> tuple[str, Script]:
+    """The version of a script that is tried again as this JSON says, and the script. Raises WorkspaceError, Refusal."""
+    try:
+        asked = msgspec.json.decode(retry, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise bad_request(f"retry: {error}") from error
+    problems = Problems()
+    table = read_yaml("retry", yaml_text({"retry": without_nulls(asked)}), problems)
+    policy = read_retry(table) if table else None
+    problems.check("the address")
+    changed = msgspec.structs.replace(script, retry=policy)
+    version, blob = encode_definition(changed)
+    store.command("HSETNX", keys.DEFINITIONS, version, blob)
+    return version, changed
 
 
 def _is_of(file: str, path: str) -> bool:

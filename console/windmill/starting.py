@@ -20,7 +20,7 @@ from console.errors import bad_request, conflict, forbidden
 from console.needs import needs
 from console.runs import Runs
 from console.windmill.bodies import checked
-from console.windmill.previews import FlowPreview, Preview, keep_flow_preview, keep_preview
+from console.windmill.previews import FlowPreview, Preview, keep_flow_preview, keep_preview, keep_with_retry
 from console.windmill.waiting import wait_for
 from console.workspace import Workspace
 from shared.config import Settings
@@ -33,7 +33,7 @@ LONGEST_DELAY_S: Final = 366 * 24 * 3600
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _OF_THE_ROUTE: Final = frozenset(
     {"payload", "tag", "cache_ttl", "parent_job", "root_job", "job_id", "skip_preprocessor", "include_header",
-     "include_query", "queue_limit", "invisible_to_owner", "scheduled_for", "scheduled_in_secs"}
+     "include_query", "queue_limit", "invisible_to_owner", "retry", "scheduled_for", "scheduled_in_secs"}
 )  # fmt: skip
 
 
@@ -59,16 +59,18 @@ class Starter:
     async def by_path(self, path: str, arguments: bytes) -> str:
         """The version of a script that is deployed now; the run's id."""
         version, script = await self.content.script(path.strip("/"))
-        return await self._start(version, script, arguments, "api")
+        return await self._script(version, script, arguments)
 
     async def flow(self, path: str, arguments: bytes) -> str:
         """The version of a flow that is deployed now."""
+        if self._retry:
+            raise bad_request("retry is for scripts: write it into the steps of the flow")
         version, flow = await self.content.flow(path.strip("/"))
         return await self._start(version, flow, arguments, "api")
 
     async def by_version(self, version: str, arguments: bytes) -> str:
         """This version of a script."""
-        return await self._start(version, await self.content.script_version(version), arguments, "api")
+        return await self._script(version, await self.content.script_version(version), arguments)
 
     async def preview(self) -> str:
         """The code in the body, which is not deployed."""
@@ -98,6 +100,16 @@ class Starter:
                 raise bad_request(f"payload has to be base64 of a JSON object: {error}") from error
         others = {name: value for name, value in self.request.query_params.items() if name not in _OF_THE_ROUTE}
         return msgspec.json.encode(found | others)
+
+    async def _script(self, version: str, script: Script, arguments: bytes) -> str:
+        """With the `retry` of the address instead of its own, if there is one."""
+        if self._retry:
+            version, script = await self._work(keep_with_retry, script, self._retry)
+        return await self._start(version, script, arguments, "api")
+
+    @property
+    def _retry(self) -> str:
+        return self.request.query_params.get("retry") or ""
 
     async def _start(self, version: str, runnable: Script | Flow, arguments: bytes, origin: Origin) -> str:
         options = _options(self.request)
@@ -204,8 +216,6 @@ def _object(body: bytes) -> dict[str, Any]:
 def _options(request: Request[Caller, None, Any]) -> Options:
     """Raises Refusal (400) for what is not done."""
     query = request.query_params
-    if "retry" in query:
-        raise bad_request("retry is not supported here: write it into the script's metadata, and deploy that")
     job_id = query.get("job_id", "")
     if job_id and not _UUID.fullmatch(job_id):
         raise bad_request(f"job_id: {job_id!r} is no UUID")

@@ -12,6 +12,7 @@ from windmill_api.api.job import (
     batch_re_run_jobs,
     get_flow_all_logs,
     get_flow_all_results,
+    get_flow_user_state,
     restart_flow_at_step,
     result_by_id,
     run_flow_by_path,
@@ -32,7 +33,22 @@ from tests.support.mosquitto import Mosquitto
 from tests.support.valkey import ValkeyServer
 from tests.support.windmill_plant import WindmillPlant
 
-SCRIPTS = {"doubles": "def main(n: int):\n    print('doubling', n)\n    return n * 2\n"}
+SCRIPTS = {
+    "doubles": "def main(n: int):\n    print('doubling', n)\n    return n * 2\n",
+    "keeps": """
+        import wmill
+
+        def main(value, key: str = "k"):
+            wmill.set_flow_user_state(key, value)
+            return wmill.get_flow_user_state(key)
+        """,
+    "reads": """
+        import wmill
+
+        def main(key: str = "k"):
+            return [wmill.get_flow_user_state(key), wmill.get_flow_user_state("none")]
+        """,
+}
 PATH = "f/t/sums"
 FLOW: dict[str, Any] = {
     "path": PATH,
@@ -190,3 +206,34 @@ def test_the_results_of_all_steps_are_told_at_once(plant: WindmillPlant) -> None
     none = get_flow_all_results.sync(WORKSPACE, job_id, client=plant.client, step="z")
     assert none is not None
     assert (none.entries, none.step_error) == ([], "there is no step z; there are a, b")
+
+
+def test_steps_of_a_flow_share_user_states(plant: WindmillPlant) -> None:
+    """By Windmill's client in the steps, those of parallel iterations too; and whoever may read sees them."""
+    static = {"value": {"type": "static", "value": {"limit": 30}}}
+    each = {"value": {"type": "javascript", "expr": "flow_input.iter.value"}, "key": {"type": "static", "value": "p"}}
+    value = {
+        "modules": [
+            {"id": "a", "value": {"type": "script", "path": "f/t/keeps", "input_transforms": static}},
+            {
+                "id": "l",
+                "value": {
+                    "type": "forloopflow",
+                    "iterator": {"type": "static", "value": [7]},
+                    "parallel": True,
+                    "skip_failures": False,
+                    "modules": [
+                        {"id": "b", "value": {"type": "script", "path": "f/t/keeps", "input_transforms": each}}
+                    ],
+                },
+            },
+            {"id": "c", "value": {"type": "script", "path": "f/t/reads", "input_transforms": {}}},
+        ]
+    }
+    body = RunFlowPreviewJsonBody.from_dict({"value": value, "args": {}})
+    job_id = run_flow_preview.sync_detailed(WORKSPACE, client=plant.client, json_body=body).content.decode()
+    job = plant.completed(job_id)
+
+    assert (job["success"], job["result"]) == (True, [{"limit": 30}, None])
+    kept = [get_flow_user_state.sync_detailed(WORKSPACE, job_id, key, client=plant.client) for key in ("k", "p")]
+    assert [json.loads(each.content) for each in kept] == [{"limit": 30}, 7]

@@ -10,6 +10,7 @@ import pytest
 from windmill_api.api.job import (
     cancel_persistent_queued_jobs,
     delete_completed_job,
+    list_completed_jobs,
     resolve_completed_jobs,
     unresolve_completed_jobs,
 )
@@ -27,6 +28,16 @@ SCRIPTS = {
     "adds": "def main(a: int): return a + 1\n",
     "greets": "def main(): return 'hello'\n",
     "sleeps": "import time\n\ndef main(): time.sleep(60)\n",
+    "settles": """
+        import wmill
+
+        def main():
+            tries = (wmill.get_state() or 0) + 1
+            wmill.set_state(tries)
+            if tries < 3:
+                raise RuntimeError("not yet")
+            return tries
+        """,
     "fails": "def main(): raise RuntimeError('broken')\n",
 }
 
@@ -116,3 +127,30 @@ def test_all_jobs_of_a_script_are_cancelled(plant: WindmillPlant) -> None:
     assert [plant.completed(each)["canceled_reason"] for each in (first, second)] == ["enough", "enough"]
     assert plant.job(other)["type"] == "QueuedJob"
     plant.request("POST", f"/jobs_u/queue/cancel/{other}", json={})
+
+
+def test_a_job_is_tried_again_as_whoever_starts_it_asks(plant: WindmillPlant) -> None:
+    """The script that is deployed is not changed; what cannot be read is refused."""
+    retry = json.dumps({"constant": {"attempts": 4, "seconds": 0}, "exponential": None})
+    before = plant.version("f/t/settles")
+    job = plant.completed(plant.start("f/t/settles", retry=retry))
+
+    assert (job["success"], job["result"]) == (True, 3)
+    assert plant.version("f/t/settles") == before
+    for wrong in ("{", "[]", '{"constant": {"attempts": "many"}}'):
+        refused = plant.request("POST", "/jobs/run/p/f/t/settles", params={"retry": wrong}, json={})
+        assert refused.status_code == 400, wrong
+
+
+def test_a_list_begins_with_the_oldest_where_that_is_asked_for(plant: WindmillPlant) -> None:
+    """And else with the newest."""
+    first, second = plant.start("f/t/greets"), plant.start("f/t/greets")
+    plant.completed(first)
+    plant.completed(second)
+
+    def listed(**more: Any) -> list[str]:
+        jobs = list_completed_jobs.sync(WORKSPACE, client=plant.client, script_path_exact="f/t/greets", **more) or []
+        return [job.id for job in jobs if job.id in {first, second}]
+
+    assert listed() == listed(order_desc=True) == [second, first]
+    assert listed(order_desc=False) == [first, second]
