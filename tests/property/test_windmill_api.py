@@ -1,4 +1,4 @@
-"""Whatever is sent to Windmill's routes, the answer is one that their page names: nothing broke, nothing is undescribed."""
+"""Whatever is sent to Windmill's routes, the answer is one that their page names: nothing broke."""
 
 from __future__ import annotations
 
