@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -18,6 +18,7 @@ from shared.history import RunDetails, make_details, read_due
 from shared.run_record import FIELDS, is_run_id, read_data, read_head
 from shared.runs import LIVE
 from shared.scripts.call import Arg
+from shared.scripts.history import forget, resolve
 from shared.scripts.operate import MadeRun, cancel, create_runs
 from shared.store import AsyncStore, Store
 from shared.tracing.runs import TracedRun, carried, code_context
@@ -28,7 +29,8 @@ BYTES_AT_ONCE = 8 * 1024 * 1024
 """A message may have many MiB."""
 Entry = tuple[bytes, Mapping[bytes, bytes]]
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_EXTRA = ("worker_name", "cancelled_by", "cancel_reason", "progress")
+_USER_STATE = "user_state:"
+_EXTRA = ("worker_name", "cancelled_by", "cancel_reason", "progress", "resolved_at", "resolved_by", "resolved_note")
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -39,6 +41,9 @@ class Found(msgspec.Struct, frozen=True):
     cancelled_by: str
     cancel_reason: str
     progress: int | None
+    resolved_at: str = ""
+    resolved_by: str = ""
+    resolved_note: str = ""
 
     @property
     def id(self) -> str:
@@ -97,9 +102,30 @@ class Runs:
         now_ns = time.time_ns()
         return await self._store.run(cancel(run_id, iso_utc(now_ns), now_ns // 1_000_000, caller.name, reason))
 
+    async def forget(self, run_id: str) -> Literal["forgotten", "not ended", "unknown"]:
+        """Forget a run that has ended, with all that is kept of it."""
+        return await self._store.run(forget(run_id))
+
+    async def resolve(self, ids: Sequence[str], caller: Caller, note: str) -> list[bool]:
+        """Note that these have been dealt with; for each whether it had ended badly."""
+        return await self._store.run(resolve(ids, iso_utc(time.time_ns()), caller.name, note))
+
+    async def unresolve(self, ids: Sequence[str]) -> list[bool]:
+        """Take the note away."""
+        return await self._store.run(resolve(ids, "", "", ""))
+
     async def set_progress(self, run_id: str, percent: int) -> None:
         """Note how far a run has come."""
         await self._store.command("HSET", keys.job(run_id), "progress", percent)
+
+    async def set_user_state(self, run_id: str, key: str, value: msgspec.Raw) -> None:
+        """Keep JSON under a key with the run of a flow, which lives."""
+        await self._store.command("HSET", keys.job(run_id), f"{_USER_STATE}{key}", bytes(value))
+
+    async def user_state(self, run_id: str, key: str) -> Any:
+        """What is kept under a key, or None."""
+        blob = await self._store.command("HGET", keys.job(run_id), f"{_USER_STATE}{key}")
+        return None if blob is None else msgspec.json.decode(blob)
 
     async def is_draining(self, worker: str) -> bool:
         """Whether a worker has been asked to stop."""
@@ -156,6 +182,6 @@ def _found(
     head = read_head(run_id, fields, len(data or b""))
     if head is None:
         return None
-    worker, cancelled_by, reason, progress = [(value or b"").decode() for value in extra]
+    worker, cancelled_by, reason, progress, *resolved = [(value or b"").decode() for value in extra]
     details = msgspec.structs.replace(make_details(head, data, entries), due_at=read_due(due_s))
-    return Found(details, worker, cancelled_by, reason, int(progress) if progress else None)
+    return Found(details, worker, cancelled_by, reason, int(progress) if progress else None, *resolved)

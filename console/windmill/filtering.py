@@ -61,6 +61,7 @@ class Filters(msgspec.Struct, frozen=True):
     tests: list[Test]
     per_page: int
     page: int = 1
+    oldest_first: bool = False
 
 
 def read_filters(request: Request[Caller, None, Any], of: Of) -> Filters:
@@ -79,14 +80,22 @@ def read_filters(request: Request[Caller, None, Any], of: Of) -> Filters:
         scan=LOOKED_AT_MAX,
     )
     per_page = _number(asked, "per_page", PER_PAGE, PER_PAGE_MAX)
-    return Filters(query, list(_tests(asked)), per_page, _number(asked, "page", 1, LOOKED_AT_MAX))
+    return Filters(
+        query,
+        list(_tests(asked)),
+        per_page,
+        _number(asked, "page", 1, LOOKED_AT_MAX),
+        _flag(asked, "order_desc") is False,
+    )
 
 
 def find_jobs(store: Store, caller: Caller, filters: Filters, workspace: str) -> list[dict[str, Any]]:
-    """The newest jobs that fit and that the caller may see, without arguments and results."""
+    """Jobs that fit and that the caller may see, newest first if not otherwise, without arguments and results."""
     first = (filters.page - 1) * filters.per_page
-    found = islice(_fitting(store, caller, filters, workspace), first, first + filters.per_page)
-    return list(found)
+    fitting = _fitting(store, caller, filters, workspace)
+    if filters.oldest_first:
+        fitting = reversed(list(fitting))
+    return list(islice(fitting, first, first + filters.per_page))
 
 
 def count_jobs(store: Store, caller: Caller, filters: Filters, workspace: str) -> int:
@@ -155,7 +164,13 @@ def _tests(asked: Mapping[str, str]) -> Iterator[Test]:
     yield from (each for name, each in _NAMED.items() if _flag(asked, name))
     yield from (_nothing for name in _NOTHING_HAS if name in asked)
     yield from _of_runs(asked, wild=wild)
+    yield from _resolved(asked)
     yield from _times(asked)
+
+
+def _resolved(asked: Mapping[str, str]) -> Iterator[Test]:
+    if (wanted := _flag(asked, "resolved")) is not None:
+        yield lambda found, _: bool(found.resolved_at) is wanted
 
 
 def _of_runs(asked: Mapping[str, str], *, wild: bool) -> Iterator[Test]:

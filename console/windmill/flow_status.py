@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from shared.flow_tree import StepNode
+from shared.run_page import milliseconds
 
 _TYPES: Final = {
     "succeeded": "Success",
@@ -15,6 +19,14 @@ _TYPES: Final = {
     "cut off": "Failure",
     "waiting": "WaitingForPriorSteps",
 }
+_STATUSES: Final = {
+    "succeeded": "success",
+    "skipped": "skipped",
+    "failed": "failure",
+    "running": "running",
+    "cut off": "failure",
+}
+ENTRIES_MAX: Final = 1000
 _BESIDE: Final = ("failure", "preprocessor")
 _NOT_BEGUN: Final = "WaitingForPriorSteps"
 
@@ -33,6 +45,55 @@ def flow_status(steps: Sequence[StepNode], run_id: str) -> dict[str, Any]:
     if "preprocessor" in beside:
         status["preprocessor_module"] = beside["preprocessor"]
     return status
+
+
+def flow_results(steps: Sequence[StepNode], run_id: str, wanted: str | None, longest: int) -> dict[str, Any]:
+    """The results of all steps, each cut off after so many characters, in the order in which they stand.
+
+    With `wanted`, an id or a path such as `l/3/x`, of that step and what stands within it alone.
+    """
+    every = list(_entries(steps, run_id, longest, 1))
+    if wanted is None:
+        return {"entries": every[:ENTRIES_MAX], "truncated": len(every) > ENTRIES_MAX}
+    paths = {each["step_path"] for each in every if wanted in {each["flow_step_id"], each["step_path"]}}
+    if not paths:
+        ids = ", ".join(sorted({each["flow_step_id"] for each in every}))
+        return {"entries": [], "step_error": f"there is no step {wanted}; there are {ids or 'none yet'}"}
+    found = [each for each in every if any(f"{each['step_path']}/".startswith(f"{path}/") for path in paths)]
+    return {"entries": found[:ENTRIES_MAX], "truncated": len(found) > ENTRIES_MAX}
+
+
+def _entries(steps: Sequence[StepNode], run_id: str, longest: int, depth: int) -> Iterator[dict[str, Any]]:
+    counts = Counter(_id(node.key) for node in steps)
+    seen: Counter[str] = Counter()
+    for node in steps:
+        step = _id(node.key)
+        seen[step] += 1
+        entry: dict[str, Any] = {
+            "job_id": node.run or run_id,
+            "label": node.key,
+            "kind": "flow" if node.steps else "script",
+            "depth": depth,
+            "sibling_index": seen[step],
+            "sibling_count": counts[step],
+            "status": _status(node),
+            "flow_step_id": step,
+            "step_path": node.key,
+        }
+        if node.started_at:
+            entry["started_at"] = node.started_at
+        if node.ended_at:
+            result = {"error": node.error} if node.state == "failed" else node.result
+            text = msgspec.json.encode(result).decode()
+            took = milliseconds(node.started_at, node.ended_at)
+            entry |= {"success": node.state != "failed", "duration_ms": round(took or 0)}
+            entry |= {"result_prefix": text[:longest], "result_length": len(text)}
+        yield entry
+        yield from _entries(node.steps, run_id, longest, depth + 1)
+
+
+def _status(node: StepNode) -> str:
+    return _STATUSES.get(node.state, "running" if node.steps else "queued")
 
 
 def find_step(steps: Sequence[StepNode], step: str) -> StepNode | None:

@@ -16,10 +16,12 @@ from console.errors import Refusal, bad_request
 from console.needs import needs
 from console.runs import Found, Runs
 from console.windmill import job_objects
+from console.windmill.filtering import LOOKED_AT_MAX
 from shared.again import Edits, run_again
 from shared.config import Settings
 from shared.expressions import compile_expression
 from shared.flow_restart import restart_run
+from shared.history import Query, search
 from shared.runs import LIVE
 from shared.store import Store
 
@@ -65,6 +67,21 @@ async def cancel_job(run_id: str, runs: Runs, caller: Caller, data: Reason | Non
     if state not in LIVE:
         return as_text(f"Job {run_id} has ended already: {state}")
     return as_text(run_id)
+
+
+@post("/jobs_u/queue/cancel_persistent/{path:path}", status_code=200, opt=needs("operate"))
+async def cancel_persistent(
+    path: str, runs: Runs, work: Blocking, caller: Caller, note: Note, data: Reason | None = None
+) -> Response[bytes]:
+    """Cancel all runs of a script or flow that have not ended; their ids."""
+    query = Query(runnable=path.strip("/"), states=frozenset(LIVE), limit=LOOKED_AT_MAX, scan=LOOKED_AT_MAX)
+    cancelled = [
+        run_id
+        for run_id in await work(_ids, query)
+        if await runs.cancel(run_id, caller, (data and data.reason) or "") in LIVE
+    ]
+    note.tell("cancel", path.strip("/"), after={"runs": cancelled})
+    return as_json(cancelled)
 
 
 @post("/jobs/queue/cancel_selection", status_code=200, opt=needs("operate", runs=True))
@@ -115,6 +132,10 @@ async def restart_flow(
     return created(new)
 
 
+def _ids(store: Store, query: Query) -> list[str]:
+    return [run.id for run in search(store, query, lambda _looked_at: None)]
+
+
 def _again(store: Store, found: Found, options: RunnableOptions, default_timeout_s: float) -> str:
     edits = Edits(single=_transformed(found, options.input_transforms))
     return run_again(store, found.id, edits, default_timeout_s if options.use_latest_version else None)
@@ -136,4 +157,4 @@ def _transformed(found: Found, transforms: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-routes = Router("/", route_handlers=[cancel_job, cancel_selection, batch_rerun, restart_flow])
+routes = Router("/", route_handlers=[cancel_job, cancel_persistent, cancel_selection, batch_rerun, restart_flow])

@@ -65,6 +65,9 @@ def job_object(found: Found, workspace: str, language: str = "", *, with_result:
         job |= {"trigger_kind": "mqtt", "trigger": run.trigger}
     if run.state == "cancelled":
         job |= {"canceled_by": found.cancelled_by or None, "canceled_reason": found.cancel_reason or None}
+    if found.resolved_at:
+        job |= {"resolved": True, "resolved_at": found.resolved_at, "resolved_by": found.resolved_by}
+        job["resolution_note"] = found.resolved_note or None
     if with_result:
         job["args"] = arguments(found)
     job |= _waiting(found) if found.is_live else _ended(found, with_result=with_result)
@@ -104,7 +107,7 @@ def _waiting(found: Found) -> dict[str, Any]:
 def _kind(found: Found) -> str:
     """In Windmill's words; a run that waits to be resumed is assigned to nobody."""
     if found.details.origin == "preview":
-        return "preview"
+        return "flowpreview" if found.details.is_flow else "preview"
     kind = "flow" if found.details.is_flow else "script"
     return f"unassigned_{kind}" if found.details.run.state == "suspended" else kind
 

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
-from litestar import Response, Router, get, post
+from litestar import Request, Response, Router, get, post
+from litestar.params import Parameter
 
 from console.answers import as_json, as_text
 from console.blocking import Blocking
-from console.callers import Caller, Person, as_run
+from console.callers import Caller, Person, RunCaller, as_run
 from console.errors import bad_request, forbidden, not_found
 from console.needs import needs
 from console.runs import Found, Runs
 from console.windmill import job_objects
 from console.windmill.filtering import languages_of
-from console.windmill.flow_status import find_step, flow_status
+from console.windmill.flow_status import find_step, flow_results, flow_status
 from console.windmill.lock_requests import read_lock
 from console.workspace import Workspace
 from shared.flow_show import read_steps
 from shared.flow_tree import all_logs
 from shared.store import AsyncStore
+
+LONGEST_RESULT: Final = 10_000
+"""Characters, where nobody asks for more or less."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -39,14 +43,26 @@ async def worker_is_draining(run_id: str, runs: Runs, caller: Caller) -> bool:
 
 @get("/jobs/flow/user_states/{run_id:str}/{key:str}", opt=needs("read", runs=True))
 async def get_user_state(run_id: str, key: str, runs: Runs, caller: Caller) -> Response[bytes]:
-    """Only flows have user states, and no run is one yet."""
-    raise await _no_flow(run_id, key, runs, caller)
+    """What code of this flow has kept under a key; null where it has kept nothing."""
+    return as_json(await runs.user_state((await _flow(run_id, runs, caller)).id, key))
 
 
-@post("/jobs/flow/user_states/{run_id:str}/{key:str}", opt=needs("operate", runs=True, people=False))
-async def set_user_state(run_id: str, key: str, runs: Runs, caller: Caller) -> Response[bytes]:
-    """As `get_user_state`."""
-    raise await _no_flow(run_id, key, runs, caller)
+@post(
+    "/jobs/flow/user_states/{run_id:str}/{key:str}", status_code=200, opt=needs("operate", runs=True, people=False)
+)  # fmt: skip
+async def set_user_state(
+    run_id: str, key: str, request: Request[Caller, None, Any], runs: Runs, caller: Caller
+) -> Response[bytes]:
+    """Keep any JSON under a key as long as the flow's run is kept: code of this flow alone may, while it runs."""
+    found = await _flow(run_id, runs, caller)
+    if not found.is_live:
+        raise bad_request(f"job {run_id} has ended")
+    try:
+        value = msgspec.Raw(msgspec.json.encode(msgspec.json.decode(await request.body())))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise bad_request(f"the body is not JSON: {error}") from error
+    await runs.set_user_state(found.id, key, value)
+    return as_json(None)
 
 
 @get("/jobs_u/get/{run_id:str}", opt=needs("read", runs=True))
@@ -118,6 +134,19 @@ async def get_all_logs(run_id: str, runs: Runs, work: Blocking, caller: Caller) 
     return as_text("".join(f"--- step {key}\n{log}" for key, log in logs) or await runs.log(found))
 
 
+@get("/jobs_u/get_flow_all_results/{run_id:str}", opt=needs("read", runs=True))
+async def get_all_results(
+    run_id: str, runs: Runs, work: Blocking, caller: Caller,
+    max_result_len: Annotated[int, Parameter(ge=0)] = LONGEST_RESULT, step: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """What each step has come to, with as much of its result as is asked for."""
+    found = await runs.get(run_id, caller)
+    if not found.details.is_flow:
+        raise bad_request(f"job {run_id} is not a flow: it has no steps")
+    steps = await work(read_steps, found.id, found.details.run.state)
+    return flow_results(steps, found.id, step, max_result_len)
+
+
 @get("/jobs/resume_urls/{run_id:str}/{nonce:int}", opt=needs("operate", runs=True))
 async def resume_urls(run_id: str, nonce: int, runs: Runs, caller: Caller) -> Response[bytes]:
     """Only flows wait for somebody's approval."""
@@ -156,15 +185,21 @@ async def _ended(run_id: str, runs: Runs, caller: Caller) -> Found:
     return found
 
 
-async def _no_flow(run_id: str, key: str, runs: Runs, caller: Caller) -> Exception:
-    await runs.get(run_id, caller)
-    return not_found(f"user state {key}: job {run_id} is not a flow")
+async def _flow(run_id: str, runs: Runs, caller: Caller) -> Found:
+    """The run of a flow, also for what it has started. Raises Refusal (404, 403)."""
+    family = await runs.family(caller)
+    mine = family is not None and family.root == run_id
+    found = await runs.get(run_id, RunCaller(run_id) if mine else caller)
+    if not found.details.is_flow:
+        raise not_found(f"job {run_id} is not a flow: only flows have user states")
+    return found
 
 
 routes = Router(
     "/",
     route_handlers=[
         worker_is_draining, get_user_state, set_user_state, get_job, get_completed, get_root_job_id, get_result,
-        get_result_maybe, get_logs, get_args, result_by_id, get_all_logs, resume_urls, set_progress, get_progress,
+        get_result_maybe, get_logs, get_args, result_by_id, get_all_logs, get_all_results, resume_urls,
+        set_progress, get_progress,
     ],
 )  # fmt: skip

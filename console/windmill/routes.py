@@ -12,6 +12,7 @@ from console.windmill import (
     flows,
     folders,
     job_actions,
+    job_ends,
     job_lists,
     job_updates,
     jobs,
@@ -34,6 +35,7 @@ of_server: Final[list[Router]] = [
 ]  # fmt: skip
 in_workspace: Final[list[Router]] = [
     variables.routes, resources.routes, resource_types.routes, triggers.routes, trigger_family.routes, jobs.routes,
-    starting.routes, job_lists.routes, job_actions.routes, job_updates.routes, users.routes, scripts.routes,
-    flows.routes, folders.routes, workspaces.routes, audit_log.routes, capture_routes.routes, lock_requests.routes,
+    starting.routes, job_lists.routes, job_actions.routes, job_ends.routes, job_updates.routes, users.routes,
+    scripts.routes, flows.routes, folders.routes, workspaces.routes, audit_log.routes, capture_routes.routes,
+    lock_requests.routes,
 ]  # fmt: skip

@@ -20,7 +20,7 @@ from console.errors import bad_request, conflict, forbidden
 from console.needs import needs
 from console.runs import Runs
 from console.windmill.bodies import checked
-from console.windmill.previews import Preview, keep_preview
+from console.windmill.previews import FlowPreview, Preview, keep_flow_preview, keep_preview, keep_with_retry
 from console.windmill.waiting import wait_for
 from console.workspace import Workspace
 from shared.config import Settings
@@ -33,7 +33,7 @@ LONGEST_DELAY_S: Final = 366 * 24 * 3600
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _OF_THE_ROUTE: Final = frozenset(
     {"payload", "tag", "cache_ttl", "parent_job", "root_job", "job_id", "skip_preprocessor", "include_header",
-     "include_query", "queue_limit", "invisible_to_owner", "scheduled_for", "scheduled_in_secs"}
+     "include_query", "queue_limit", "invisible_to_owner", "retry", "scheduled_for", "scheduled_in_secs"}
 )  # fmt: skip
 
 
@@ -59,22 +59,30 @@ class Starter:
     async def by_path(self, path: str, arguments: bytes) -> str:
         """The version of a script that is deployed now; the run's id."""
         version, script = await self.content.script(path.strip("/"))
-        return await self._start(version, script, arguments, "api")
+        return await self._script(version, script, arguments)
 
     async def flow(self, path: str, arguments: bytes) -> str:
         """The version of a flow that is deployed now."""
+        if self._retry:
+            raise bad_request("retry is for scripts: write it into the steps of the flow")
         version, flow = await self.content.flow(path.strip("/"))
         return await self._start(version, flow, arguments, "api")
 
     async def by_version(self, version: str, arguments: bytes) -> str:
         """This version of a script."""
-        return await self._start(version, await self.content.script_version(version), arguments, "api")
+        return await self._script(version, await self.content.script_version(version), arguments)
 
     async def preview(self) -> str:
         """The code in the body, which is not deployed."""
         body = checked(_object(await self.request.body()), Preview)
         version, script = await self._work(keep_preview, self._settings, body, await self.content.texts())
         return await self._start(version, script, msgspec.json.encode(body.args), "preview")
+
+    async def flow_preview(self) -> str:
+        """The flow in the body, which is not deployed."""
+        body = checked(_object(await self.request.body()), FlowPreview)
+        version, flow = await self._work(keep_flow_preview, self._settings, body, await self.content.texts())
+        return await self._start(version, flow, msgspec.json.encode(body.args), "preview")
 
     async def body(self) -> bytes:
         """The arguments in the body. Raises Refusal (400)."""
@@ -92,6 +100,16 @@ class Starter:
                 raise bad_request(f"payload has to be base64 of a JSON object: {error}") from error
         others = {name: value for name, value in self.request.query_params.items() if name not in _OF_THE_ROUTE}
         return msgspec.json.encode(found | others)
+
+    async def _script(self, version: str, script: Script, arguments: bytes) -> str:
+        """With the `retry` of the address instead of its own, if there is one."""
+        if self._retry:
+            version, script = await self._work(keep_with_retry, script, self._retry)
+        return await self._start(version, script, arguments, "api")
+
+    @property
+    def _retry(self) -> str:
+        return self.request.query_params.get("retry") or ""
 
     async def _start(self, version: str, runnable: Script | Flow, arguments: bytes, origin: Origin) -> str:
         options = _options(self.request)
@@ -164,6 +182,18 @@ async def preview_and_wait(starter: Starter) -> Response[Any]:
     return await wait_for(starter.runs, await starter.preview(), starter.request)
 
 
+@post("/jobs/run/preview_flow", opt=needs("deploy"))
+async def run_flow_preview(starter: Starter) -> Response[str]:
+    """Queue a run of the flow in the body; answers with its id."""
+    return created(await starter.flow_preview())
+
+
+@post("/jobs/run_wait_result/preview_flow", opt=needs("deploy"))
+async def preview_flow_and_wait(starter: Starter) -> Response[Any]:
+    """Run the flow in the body and answer with its result."""
+    return await wait_for(starter.runs, await starter.flow_preview(), starter.request)
+
+
 @post("/jobs/run/f/{path:path}", opt=needs("operate", runs=True))
 async def run_flow(path: str, starter: Starter) -> Response[str]:
     """Queue a run of the version of a flow that is deployed now; answers with its id."""
@@ -186,8 +216,6 @@ def _object(body: bytes) -> dict[str, Any]:
 def _options(request: Request[Caller, None, Any]) -> Options:
     """Raises Refusal (400) for what is not done."""
     query = request.query_params
-    if "retry" in query:
-        raise bad_request("retry is not supported here: write it into the script's metadata, and deploy that")
     job_id = query.get("job_id", "")
     if job_id and not _UUID.fullmatch(job_id):
         raise bad_request(f"job_id: {job_id!r} is no UUID")
@@ -215,6 +243,6 @@ routes = Router(
     "/",
     route_handlers=[
         run_by_path, run_by_hash, run_preview, run_and_wait, get_and_wait, run_version_and_wait, preview_and_wait,
-        run_flow, run_flow_and_wait,
+        run_flow, run_flow_and_wait, run_flow_preview, preview_flow_and_wait,
     ],
 )  # fmt: skip

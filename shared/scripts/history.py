@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from shared import keys
 from shared.clock import iso_utc
 from shared.scripts.call import Arg, Call
+
+_FORGOTTEN: Final[dict[int, Literal["forgotten", "not ended", "unknown"]]] = {
+    1: "forgotten",
+    0: "not ended",
+    -1: "unknown",
+}
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -60,6 +66,20 @@ def readmit(dead_id: str, key: str, envelope: bytes, trigger: str, cell: Literal
 def drop_dead(ids: Sequence[str]) -> Call[list[bool]]:
     """Take dead letters off the list; for each whether it was there."""
     return Call("drop_dead", [keys.DEAD, keys.DEAD_LETTERS], ids, lambda reply: [each == 1 for each in reply])
+
+
+def forget(run_id: str) -> Call[Literal["forgotten", "not ended", "unknown"]]:
+    """Forget a run that has ended. May be repeated."""
+    registries = [keys.RQ_FINISHED, keys.RQ_FAILED, keys.RQ_CANCELED]
+    names = [keys.RUNS, keys.DEAD, keys.DEAD_LETTERS, *registries]
+    return Call("forget", names, [run_id], _FORGOTTEN.__getitem__)
+
+
+def resolve(ids: Sequence[str], now_iso: str, who: str, note: str) -> Call[list[bool]]:
+    """Note that these have been dealt with, or with '' for the time that they have not; for each whether it ended
+    badly. May be repeated.
+    """
+    return Call("resolve", [], [now_iso, who, note, *ids], lambda reply: [each == 1 for each in reply])
 
 
 def expire_dead(keep: int, before_ms: int, step: int) -> Call[Forgotten]:

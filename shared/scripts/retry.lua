@@ -9,7 +9,7 @@ if job.state ~= 'failed' and job.state ~= 'interrupted' or job.status == 'queued
 if job.part then return 0 end -- its flow has been told of its end
 redis.call('HSET', job.key, 'status', 'queued', 'state', 'queued', 'source', 'redrive', 'crashes', 0, 'enqueued_at', ARGV[2], 'execution', '')
 if ARGV[3] ~= '' then redis.call('HSET', job.key, 'data', ARGV[3], 'timeout', ARGV[4]) end
-redis.call('HDEL', job.key, 'ended_at', 'started_at', 'began', 'retries', 'cancelled_by', 'cancel_reason')
+redis.call('HDEL', job.key, 'ended_at', 'started_at', 'began', 'retries', 'cancelled_by', 'cancel_reason', 'resolved_at', 'resolved_by', 'resolved_note')
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('RPUSH', KEYS[1], ARGV[1])

@@ -11,15 +11,21 @@ from windmill_api.api.flow import create_flow
 from windmill_api.api.job import (
     batch_re_run_jobs,
     get_flow_all_logs,
+    get_flow_all_results,
+    get_flow_user_state,
     restart_flow_at_step,
     result_by_id,
     run_flow_by_path,
+    run_flow_preview,
+    run_flow_preview_and_wait_result,
     run_wait_result_flow_by_path,
 )
 from windmill_api.models.batch_re_run_jobs_json_body import BatchReRunJobsJsonBody
 from windmill_api.models.create_flow_json_body import CreateFlowJsonBody
 from windmill_api.models.restart_flow_at_step_json_body import RestartFlowAtStepJsonBody
 from windmill_api.models.run_flow_by_path_json_body import RunFlowByPathJsonBody
+from windmill_api.models.run_flow_preview_and_wait_result_json_body import RunFlowPreviewAndWaitResultJsonBody
+from windmill_api.models.run_flow_preview_json_body import RunFlowPreviewJsonBody
 from windmill_api.models.run_wait_result_flow_by_path_json_body import RunWaitResultFlowByPathJsonBody
 
 from tests.support.console import WORKSPACE
@@ -27,7 +33,22 @@ from tests.support.mosquitto import Mosquitto
 from tests.support.valkey import ValkeyServer
 from tests.support.windmill_plant import WindmillPlant
 
-SCRIPTS = {"doubles": "def main(n: int):\n    print('doubling', n)\n    return n * 2\n"}
+SCRIPTS = {
+    "doubles": "def main(n: int):\n    print('doubling', n)\n    return n * 2\n",
+    "keeps": """
+        import wmill
+
+        def main(value, key: str = "k"):
+            wmill.set_flow_user_state(key, value)
+            return wmill.get_flow_user_state(key)
+        """,
+    "reads": """
+        import wmill
+
+        def main(key: str = "k"):
+            return [wmill.get_flow_user_state(key), wmill.get_flow_user_state("none")]
+        """,
+}
 PATH = "f/t/sums"
 FLOW: dict[str, Any] = {
     "path": PATH,
@@ -139,3 +160,80 @@ def test_a_flow_is_run_again_from_a_step_and_as_a_whole(plant: WindmillPlant) ->
         WORKSPACE, client=plant.client, json_body=BatchReRunJobsJsonBody.from_dict(fields)
     )
     assert plant.completed(rerun.content.decode())["result"] == 201
+
+
+def test_a_flow_that_is_not_deployed_is_run(plant: WindmillPlant) -> None:
+    """Its steps may name what is deployed; in the place of a deployed one it changes nothing about that."""
+    more = FLOW["value"]["modules"][1]
+    more = more | {"value": more["value"] | {"content": "def main(n: int, m: int):\n    return n + m + 1000\n"}}
+    value = {"modules": [FLOW["value"]["modules"][0], more]}
+    body = RunFlowPreviewJsonBody.from_dict({"value": value, "args": {"n": 3}})
+    answer = run_flow_preview.sync_detailed(WORKSPACE, client=plant.client, json_body=body)
+    assert answer.status_code == 201, answer.content
+    job = plant.completed(answer.content.decode())
+    assert (job["job_kind"], job["result"]) == ("flowpreview", 1007)
+
+    over = RunFlowPreviewAndWaitResultJsonBody.from_dict({"value": value, "args": {"n": 4}, "path": PATH})
+    waited = run_flow_preview_and_wait_result.sync_detailed(WORKSPACE, client=plant.client, json_body=over)
+    assert (waited.status_code, json.loads(waited.content)) == (200, 1009)
+    assert plant.completed(started(plant, 4))["result"] == 9
+
+
+def test_a_flow_that_could_not_be_deployed_is_not_run(plant: WindmillPlant) -> None:
+    """The errors are those of a push."""
+    wrong = {"modules": [{"id": "a", "value": {"type": "script", "path": "f/t/none", "input_transforms": {}}}]}
+    refused = plant.request("POST", "/jobs/run/preview_flow", json={"value": wrong, "args": {}})
+    assert (refused.status_code, "there is no script f/t/none" in refused.text) == (400, True)
+    restarted = plant.request("POST", "/jobs/run/preview_flow", json={"value": wrong, "restarted_from": {"a": 1}})
+    assert restarted.status_code == 400
+    assert plant.request("POST", "/jobs/run/preview_flow", json={"args": {}}).status_code == 422
+
+
+def test_the_results_of_all_steps_are_told_at_once(plant: WindmillPlant) -> None:
+    """Each as long as is asked for; of one step alone, or why there is none."""
+    job_id = started(plant, 50)
+    plant.completed(job_id)
+
+    told = get_flow_all_results.sync(WORKSPACE, job_id, client=plant.client)
+    assert told is not None
+    assert [(each.flow_step_id, each.status, each.result_prefix) for each in told.entries] == [
+        ("a", "success", "100"),
+        ("b", "success", "101"),
+    ]
+    short = get_flow_all_results.sync(WORKSPACE, job_id, client=plant.client, step="b", max_result_len=1)
+    assert short is not None
+    assert [(each.step_path, each.result_prefix, each.result_length) for each in short.entries] == [("b", "1", 3)]
+    none = get_flow_all_results.sync(WORKSPACE, job_id, client=plant.client, step="z")
+    assert none is not None
+    assert (none.entries, none.step_error) == ([], "there is no step z; there are a, b")
+
+
+def test_steps_of_a_flow_share_user_states(plant: WindmillPlant) -> None:
+    """By Windmill's client in the steps, those of parallel iterations too; and whoever may read sees them."""
+    static = {"value": {"type": "static", "value": {"limit": 30}}}
+    each = {"value": {"type": "javascript", "expr": "flow_input.iter.value"}, "key": {"type": "static", "value": "p"}}
+    value = {
+        "modules": [
+            {"id": "a", "value": {"type": "script", "path": "f/t/keeps", "input_transforms": static}},
+            {
+                "id": "l",
+                "value": {
+                    "type": "forloopflow",
+                    "iterator": {"type": "static", "value": [7]},
+                    "parallel": True,
+                    "skip_failures": False,
+                    "modules": [
+                        {"id": "b", "value": {"type": "script", "path": "f/t/keeps", "input_transforms": each}}
+                    ],
+                },
+            },
+            {"id": "c", "value": {"type": "script", "path": "f/t/reads", "input_transforms": {}}},
+        ]
+    }
+    body = RunFlowPreviewJsonBody.from_dict({"value": value, "args": {}})
+    job_id = run_flow_preview.sync_detailed(WORKSPACE, client=plant.client, json_body=body).content.decode()
+    job = plant.completed(job_id)
+
+    assert (job["success"], job["result"]) == (True, [{"limit": 30}, None])
+    kept = [get_flow_user_state.sync_detailed(WORKSPACE, job_id, key, client=plant.client) for key in ("k", "p")]
+    assert [json.loads(each.content) for each in kept] == [{"limit": 30}, 7]

@@ -158,8 +158,8 @@ def test_what_cannot_be_run_is_refused_with_the_reason(store: Store, client: wmi
         client.run_script_by_hash_async(variable)
     with pytest.raises(Exception, match="404, Not found: Flow not found at path: f/t/flow"):
         client.run_flow_async("f/t/flow")
-    with pytest.raises(Exception, match="400, Bad request: retry is not supported here"):
-        client.run_script_by_path_async(CHILD, retry={"constant": {"attempts": 1, "seconds": 1}})
+    with pytest.raises(Exception, match="400, Bad request: "):
+        client.run_script_by_path_async(CHILD, retry={"constant": {"attempts": "many"}})
     assert client.post(f"/w/headrace/jobs/run/p/{CHILD}", raise_for_status=False, content=b"[1]").status_code == 400
     assert store.command("LLEN", keys.RQ_QUEUE) == 0
 
