@@ -23,6 +23,7 @@ from worker.flows.effects import (
     Asking,
     Done,
     Effect,
+    Enter,
     Execute,
     Failed,
     FanOut,
@@ -113,8 +114,11 @@ class Drive:
 
     def _evaluate(self, effect: Valued) -> Answer:
         """What it comes to, noted unless it comes to the same again. What holds a secret is not kept."""
-        answer = evaluate(effect)
-        if isinstance(answer, Failed) or not (is_steady(effect) or self._tools.without_secrets(answer.result)[1]):
+        answer, steady = evaluate(effect), is_steady(effect)
+        if isinstance(effect, Enter) and isinstance(answer, Done):
+            given, answer = answer, self._tools.enter(effect, answer.result)
+            steady = steady and answer == given  # a variable may come to something else tomorrow
+        if isinstance(answer, Failed) or not (steady or self._tools.without_secrets(answer.result)[1]):
             self._records.note(effect.key, answer)
         return answer
 
