@@ -187,7 +187,10 @@ def _payload_lines(payload: bytes, size_all: int) -> list[str]:
 
 def _timings(run: Run) -> list[str]:
     """Each step with the time since the one before."""
-    steps = {"received": run.received_at, "queued": run.queued_at, "started": run.started_at, "ended": run.ended_at}
+    steps = {
+        "received": run.received_at, "admitted": run.admitted_at, "queued": run.queued_at, "started": run.started_at,
+        "ended": run.ended_at,
+    }  # fmt: skip
     known = {name: at for name, at in steps.items() if at is not None}
     waits = [milliseconds(before, at) for before, at in pairwise(known.values())]
     shown = ["", *[f"  +{duration(wait)}" for wait in waits]]

@@ -21,6 +21,7 @@ from shared.runs import RunSpec, decode_job
 
 FIELDS: Final = (
     "status", "state", "trigger", "attempts", "enqueued_at", "started_at", "ended_at", "execution", "source", "began",
+    "admitted",
 )  # fmt: skip
 """What of the job hash is read at once; the message in `data` is fetched apart, because it may be large."""
 
@@ -37,7 +38,8 @@ class Run(msgspec.Struct, frozen=True):
     of a run that has ended. What comes from the message is None where the record cannot be read, and for a run that no
     message made, which has no trigger (''). `source` is `message`, `api`, `child` for a run that another one started,
     `replay` for one that a person has made of another, or `redrive` for one that was queued again. `labels` are those
-    that the run gave itself (`wm_labels` in its result, as Windmill).
+    that the run gave itself (`wm_labels` in its result, as Windmill). `admitted_at` is when its message was stored, and
+    so may be acknowledged.
     """
 
     id: str
@@ -58,6 +60,7 @@ class Run(msgspec.Struct, frozen=True):
     runnable_version: str | None
     labels: list[str]
     source: str
+    admitted_at: str | None = None
 
 
 class Noted(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -187,6 +190,7 @@ def make_run(head: Head, spec: RunSpec | None, message: Envelope | None, last: A
         runnable_version=spec.runnable_version if spec else None,
         labels=last.labels if last is not None and is_of_this_end else [],
         source=fields["source"] or "message",
+        admitted_at=iso_ms(int(fields["admitted"])) if fields["admitted"] else None,
     )
 
 

@@ -47,7 +47,9 @@ def way_of(details: RunDetails, placed_at: str | None) -> list[Step]:
 def _coming_in(details: RunDetails, placed_at: str | None) -> Iterator[Step]:
     run = details.run
     if run.received_at:
-        yield Step("received", run.received_at, "from the broker, stored, acknowledged", "busy")
+        yield Step("received", run.received_at, "from the broker", "busy")
+    if run.admitted_at:
+        yield Step("admitted", run.admitted_at, "stored: the broker may be answered", "busy")
     made = "a run was made of it" if details.message is not None else made_by(details)
     placed = placed_at or run.queued_at
     yield Step("placed", placed, made, "busy")

@@ -19,7 +19,8 @@ local HAS_RUNS = {run = true, suspended = true, filtered = true}
 local i = 8
 while i <= #ARGV do
   local entry, trigger, published, verdict, letter, runs = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], tonumber(ARGV[i + 6])
-  local expires = ARGV[i + 5] ~= '' and string.match(entry, '^%d+') + ARGV[i + 5]
+  local admitted = string.match(entry, '^%d+') -- ms, of Redis' clock
+  local expires = ARGV[i + 5] ~= '' and admitted + ARGV[i + 5]
   if expires and HAS_RUNS[verdict] and has_passed(expires) then verdict, published = 'expired', '' end
   i = i + 7
   if redis.call('XACK', KEYS[1], ARGV[1], entry) == 0 then
@@ -38,7 +39,7 @@ while i <= #ARGV do
       for r = 0, runs - 1 do
         local id, a = ARGV[i + 5 * r], i + 5 * r
         redis.call('HSET', 'rq:job:' .. id, 'status', waits and 'deferred' or 'queued', 'state', waits and 'suspended' or 'queued', 'trigger', trigger, 'data', ARGV[a + 1], 'timeout', ARGV[a + 3],
-          'created_at', ARGV[2], 'enqueued_at', ARGV[2], 'origin', ARGV[6], 'description', ARGV[a + 2])
+          'created_at', ARGV[2], 'enqueued_at', ARGV[2], 'origin', ARGV[6], 'description', ARGV[a + 2], 'admitted', admitted)
         if ARGV[a + 4] ~= '' then redis.call('HSET', 'rq:job:' .. id, 'handler', ARGV[a + 4]) end
         if expires then redis.call('HSET', 'rq:job:' .. id, 'expires', expires) end
         local n, by_trigger = #listed, of[trigger] or {}

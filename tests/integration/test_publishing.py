@@ -125,6 +125,7 @@ def test_a_run_that_succeeds_publishes_what_it_has_said_with_all_properties(
     assert properties.UserProperty[:2] == [("a", "1"), ("a", "2")]
     assert 0 < properties.MessageExpiryInterval <= 60
     run = eventually(lambda: succeeded(pipeline, "f/t/alarm"))
+    assert run["received_at"] <= run["admitted_at"] <= run["queued_at"] <= run["started_at"] <= run["ended_at"]
     keys = [user_properties(message)["idempotency-key"] for message in listener.messages]
     assert keys == [f"{run['id']}.1.{n}" for n in (1, 2, 3)]
     eventually(lambda: counters(store, "f/t/alarm").get("sent") == 3)
