@@ -127,7 +127,8 @@ class FlowEngine:
         if spec.part:
             return _begin_part(spec, version, *around)
         started_ms = records.started_ms()
-        deadline_ms = None if flow.timeout_s is None else started_ms + flow.timeout_s * _MS
+        timeout_s = job.claim.timeout_s or flow.timeout_s  # a trigger's wins over the flow's
+        deadline_ms = None if not timeout_s else started_ms + round(timeout_s * _MS)
         due_ms = job.message.received_at if job.message else started_ms
         constants = {"flow_job_id": job.claim.run_id, "started_at": started_ms, "WM_SCHEDULED_FOR": iso_ms(due_ms)}
         return interpret(flow, version.flows, self._arguments(spec, job, version), constants), deadline_ms
