@@ -298,3 +298,23 @@ def test_a_flow_that_fails_is_tried_again_as_its_trigger_says_and_then_has_its_e
     assert (error["step_id"], error["message"], is_flow) == ("f", "no", True)
     assert run_fields(store, "q2-s-1-1")["retries"] == "1"
     assert differences(store) == []
+
+
+def test_a_failure_module_that_is_a_flow_may_have_parallel_parts(
+    store: Store, start_worker: Callable[[], HeadraceProcess], tally: Tally
+) -> None:
+    """Also when the run is re-driven and fails once more."""
+    parts = loop("l", "[1, 2]", step("p", {"n": "flow_input.iter.value"}), value={"parallel": True})
+    told = deploy_flow(store, [parts], {"p": tally.source("p")}, path="f/t/told")
+    fails = {"f": tally.source("f", "raise OSError")}
+    failure = {"id": "failure", "value": {"type": "flow", "path": "f/t/told", "input_transforms": {}}}
+    flow = deploy_flow(store, [step("f")], fails, flows={"failure": told}, failure_module=failure)
+    start_worker()
+    queue_flows(store, flow, "q2-s-1-1")
+    result(store, "q2-s-1-1", "failed")
+    assert sorted(tally.executed()) == ["f", "p", "p"]
+    assert "the failure module failed" not in last_attempt(store, "q2-s-1-1")["error"]["message"]
+
+    assert store.run(operate.retry("q2-s-1-1", NOW_ISO)) == "queued"
+    eventually(lambda: sorted(tally.executed()) == ["f", "f", "p", "p", "p", "p"])
+    result(store, "q2-s-1-1", "failed")

@@ -156,7 +156,9 @@ def _begin_part(
         raise InternalError(f"the flow {spec.parent} is gone")
     fanned = read_fanned(blob)
     fan, _, number = spec.part.rpartition("/")
-    part = find_part(version.flow, version.flows, f"{fan.partition('#')[0]}/{number}")
+    around, _, last = fan.rpartition("/")
+    container = f"{around}/{last.partition('#')[0]}".removeprefix("/")
+    part = find_part(version.flow, version.flows, f"{container}/{number}")
     known = Known(fanned.flow_input, fanned.results, _decode(spec.args or b"null"))
     constants = {"flow_job_id": spec.root or spec.parent, "started_at": int(started or 0) or None}
     return interpret_part(part, version.flows, known, constants), fanned.deadline_ms
