@@ -24,13 +24,14 @@ from worker.flows.effects import (
     Choose,
     Done,
     Effect,
+    Enter,
     Execute,
     Failed,
     FanOut,
     Outcome,
     Wait,
 )
-from worker.flows.evaluation import evaluate, inputs_of, timeout_of
+from worker.flows.evaluation import Valued, evaluate, inputs_of, timeout_of
 from worker.flows.faults import error_dict
 from worker.flows.interpreter import Known, interpret, interpret_part
 from worker.flows.parts import find_part
@@ -168,15 +169,18 @@ class _FlowTrial:
                 if self._manner.waits:
                     time.sleep(effect.seconds)
                 return Done()
-            case Choose():
-                answer = evaluate(effect)
-                if isinstance(answer, Done):
-                    number = len(effect.exprs) if answer.result is None else answer.result
-                    key = effect.key.removesuffix("?branch")
-                    self._ended(StepRun(key, effect.place.step, "branch", branch=number))
-                return answer
             case _:
-                return evaluate(effect)
+                return self._evaluate(effect)
+
+    def _evaluate(self, effect: Valued) -> Answer:
+        answer = evaluate(effect)
+        if isinstance(effect, Choose) and isinstance(answer, Done):
+            number = len(effect.exprs) if answer.result is None else answer.result
+            key = effect.key.removesuffix("?branch")
+            self._ended(StepRun(key, effect.place.step, "branch", branch=number))
+        if isinstance(effect, Enter) and isinstance(answer, Done):
+            return Done(self._resolved(effect, answer.result))
+        return answer
 
     def _part(self, effect: FanOut, number: int, item: Any) -> Answer:
         """One after the other: what comes of them is the same."""
@@ -245,9 +249,12 @@ class _FlowTrial:
         context = run_context(spec, 1, self._message) | {
             "idempotency_key": f"trial/{effect.key}", "step": effect.step,
         }  # fmt: skip
+        payload = _encode(self._resolved(effect, inputs))
+        return RunCall(RUN_ID, payload, None, context, "arguments", environment)
+
+    def _resolved(self, effect: Execute | Enter, inputs: dict[str, Any]) -> dict[str, Any]:
         static = {name: inputs[name] for name, each in effect.inputs.items() if isinstance(each, Static)}
-        given = {**inputs, **self._catalog.values.resolve(static)}
-        return RunCall(RUN_ID, _encode(given), None, context, "arguments", environment)
+        return {**inputs, **self._catalog.values.resolve(static)}
 
     def _ended(self, step: StepRun) -> None:
         self._steps.append(step)

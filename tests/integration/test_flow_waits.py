@@ -13,6 +13,7 @@ from shared import keys
 from shared.again import Edits, run_again
 from shared.doctor_runs import differences
 from shared.errors import UserError
+from shared.flow_records import STARTED
 from shared.flow_restart import restart_run
 from shared.history import show
 from shared.retry_policy import ConstantRetry, Retry
@@ -223,6 +224,29 @@ def test_a_step_that_has_failed_goes_on_when_the_run_is_re_driven(
     assert records(store, "q2-s-1-1")["m/0/f~2"].ok
 
 
+def test_a_flow_may_take_as_long_as_its_trigger_says_waits_included_and_anew_when_it_is_re_driven(
+    store: Store, start_worker: Callable[[], HeadraceProcess], tally: Tally
+) -> None:
+    """Its wait ends with its time, what comes after fails, and nothing that had ended runs again."""
+    run_id = "q2-s-1-1"
+    flow = deploy_flow(
+        store, [step("a", sleep=static(3600)), step("b")], {name: tally.source(name) for name in ("a", "b")}
+    )
+    queue_flows(store, flow, run_id)  # for 60 s, as runs of a trigger that says so; the flow itself says nothing
+    start_worker()
+    eventually(lambda: states(store, run_id) == ["scheduled"])
+    assert float(store.command("ZSCORE", keys.RQ_SCHEDULED, run_id)) <= time.time() + 61
+    store.command("HSET", keys.flow(run_id), STARTED, 1)
+    store.command("ZADD", keys.RQ_SCHEDULED, "XX", 1, run_id)
+    result(store, run_id, "failed")
+    assert last_attempt(store, run_id)["error"]["name"] == "TimeoutError"
+    assert tally.executed() == ["a"]
+
+    assert store.run(operate.retry(run_id, NOW_ISO)) == "queued"
+    eventually(lambda: states(store, run_id) == ["succeeded"])
+    assert tally.executed() == ["a", "b"]
+
+
 def test_a_flow_is_restarted_from_a_step_as_a_new_run(
     store: Store, start_worker: Callable[[], HeadraceProcess], tally: Tally
 ) -> None:
@@ -274,3 +298,23 @@ def test_a_flow_that_fails_is_tried_again_as_its_trigger_says_and_then_has_its_e
     assert (error["step_id"], error["message"], is_flow) == ("f", "no", True)
     assert run_fields(store, "q2-s-1-1")["retries"] == "1"
     assert differences(store) == []
+
+
+def test_a_failure_module_that_is_a_flow_may_have_parallel_parts(
+    store: Store, start_worker: Callable[[], HeadraceProcess], tally: Tally
+) -> None:
+    """Also when the run is re-driven and fails once more."""
+    parts = loop("l", "[1, 2]", step("p", {"n": "flow_input.iter.value"}), value={"parallel": True})
+    told = deploy_flow(store, [parts], {"p": tally.source("p")}, path="f/t/told")
+    fails = {"f": tally.source("f", "raise OSError")}
+    failure = {"id": "failure", "value": {"type": "flow", "path": "f/t/told", "input_transforms": {}}}
+    flow = deploy_flow(store, [step("f")], fails, flows={"failure": told}, failure_module=failure)
+    start_worker()
+    queue_flows(store, flow, "q2-s-1-1")
+    result(store, "q2-s-1-1", "failed")
+    assert sorted(tally.executed()) == ["f", "p", "p"]
+    assert "the failure module failed" not in last_attempt(store, "q2-s-1-1")["error"]["message"]
+
+    assert store.run(operate.retry("q2-s-1-1", NOW_ISO)) == "queued"
+    eventually(lambda: sorted(tally.executed()) == ["f", "f", "p", "p", "p", "p"])
+    result(store, "q2-s-1-1", "failed")

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from shared import keys
+from shared.config import Settings
 from shared.definitions import Variable
 from shared.history import show
+from shared.secrets import SecretBox
 from shared.store import Store
 from tests.support.console import deploy
 from tests.support.eventually import eventually
@@ -28,6 +30,7 @@ from tests.support.flows import (
     transforms,
     while_loop,
 )
+from tests.support.ingest import deploy_all
 from tests.support.processes import HeadraceProcess
 from tests.support.workers import FAST, claims_left, last_attempt, states
 
@@ -304,3 +307,53 @@ def test_references_in_static_inputs_are_put_in_place_and_not_kept(store: Store)
     assert result(store, "q1-s-1-1") == {"limit": "30", "other": None}
     (node,) = show(store, "q1-s-1-1").steps
     assert node.inputs == {"limit": "$var:f/t/limit", "other": None}
+
+
+@pytest.mark.usefixtures("_worker")
+def test_references_in_the_inputs_of_a_flow_within_a_flow_are_put_in_place(store: Store) -> None:
+    """Its steps are given what they come to; what is not there is an error of the step."""
+    deploy(store, Variable("f/t/limit", "30"))
+    inner = deploy_flow(store, [step("a", {"x": "flow_input.limit"})], path="f/t/inner")
+    value = {"type": "flow", "path": "f/t/inner"}
+    there = {"limit": {"type": "static", "value": "$var:f/t/limit"}}
+    gone = {"limit": {"type": "static", "value": "$var:f/t/gone"}}
+    modules = [
+        {"id": "s", "value": {**value, "input_transforms": there}},
+        {"id": "g", "value": {**value, "input_transforms": gone}, "continue_on_error": True},
+        step("b", {"found": "results.s.x", "why": "results.g.error"}),
+    ]
+    run_flow(store, deploy_flow(store, modules, flows={"s": inner, "g": inner}), RUN)
+
+    found = result(store)
+    assert found["found"] == "30"
+    assert "f/t/gone" in found["why"]["message"]
+    assert found["why"]["step_id"] == "g"
+
+
+def test_a_secret_that_a_flow_within_a_flow_is_given_is_not_kept(
+    store: Store, headrace: Callable[..., HeadraceProcess], redis_url: str
+) -> None:
+    """Its steps work with it; parallel parts are refused it, with what to do instead."""
+    key, secret = {"HEADRACE_SECRET_KEY": "0123456789abcdef0123456789abcdef"}, "correct horse"
+    sealed = SecretBox.load(Settings(), create=False, env=key).seal("f/t/password", secret)
+    deploy_all(store, Variable("f/t/password", sealed, is_secret=True))
+    headrace("worker", REDIS_URL=redis_url, **FAST, **key).wait_ready()
+    length = "def main(x):\n    return len(x)\n"
+    plain = deploy_flow(store, [step("a", {"x": "flow_input.password"})], {"a": length}, path="f/t/plain")
+    parts = loop("l", "[1, 2]", step("a", {"x": "flow_input.password"}), value={"parallel": True})
+    parallel = deploy_flow(store, [parts], {"a": length}, path="f/t/parallel")
+    inputs = {"password": {"type": "static", "value": "$var:f/t/password"}}
+    modules = [
+        {"id": "s", "value": {"type": "flow", "path": "f/t/plain", "input_transforms": inputs}},
+        {"id": "p", "value": {"type": "flow", "path": "f/t/parallel", "input_transforms": inputs}},
+    ]
+    for each in modules:
+        each["continue_on_error"] = True
+    modules.append(step("b", {"length": "results.s", "why": "results.p.error"}))
+    run_flow(store, deploy_flow(store, modules, flows={"s": plain, "p": parallel}), RUN)
+
+    found = result(store)
+    assert found["length"] == len(secret)
+    assert (found["why"]["name"], "$var:PATH" in found["why"]["message"]) == ("SecretError", True)
+    kept = store.command("HGETALL", keys.flow(RUN))
+    assert not [name for name, value in kept.items() if secret.encode() in value]

@@ -6,6 +6,7 @@ knows what has ended, and what was cut off.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -23,6 +24,7 @@ from worker.flows.effects import (
     Asking,
     Done,
     Effect,
+    Enter,
     Execute,
     Failed,
     FanOut,
@@ -113,15 +115,18 @@ class Drive:
 
     def _evaluate(self, effect: Valued) -> Answer:
         """What it comes to, noted unless it comes to the same again. What holds a secret is not kept."""
-        answer = evaluate(effect)
-        if isinstance(answer, Failed) or not (is_steady(effect) or self._tools.without_secrets(answer.result)[1]):
+        answer, steady = evaluate(effect), is_steady(effect)
+        if isinstance(effect, Enter) and isinstance(answer, Done):
+            given, answer = answer, self._tools.enter(effect, answer.result)
+            steady = steady and answer == given  # a variable may come to something else tomorrow
+        if isinstance(answer, Failed) or not (steady or self._tools.without_secrets(answer.result)[1]):
             self._records.note(effect.key, answer)
         return answer
 
     def _wait(self, effect: Wait) -> Answer:
-        """Let go of the run. The wait is over when somebody claims it again."""
+        """Let go of the run, until somebody claims it again, or until the flow has taken as long as it may."""
         self._records.note(effect.key, Done())
-        self._let_go(effect.seconds)
+        self._let_go(max(0, min(effect.seconds, self._left_s())))
         return Done()
 
     def _fan_out(self, effect: FanOut) -> Answer:
@@ -231,10 +236,14 @@ class Drive:
 
     def _timeout(self, effect: Execute, inputs: Any) -> Answer:
         allowed = timeout_of(effect, inputs if isinstance(inputs, dict) else {})
-        if self._deadline_ms is None or isinstance(allowed, Failed):
+        if isinstance(allowed, Failed):
             return allowed
-        left_s = (self._deadline_ms - self._tools.now_ms()) / _MS
+        left_s = self._left_s()
         return Done(min(allowed.result, left_s)) if left_s > 0 else faults.out_of_time()
+
+    def _left_s(self) -> float:
+        """Seconds until the flow must have ended."""
+        return math.inf if self._deadline_ms is None else (self._deadline_ms - self._tools.now_ms()) / _MS
 
     def _script(self, effect: Execute, tick: Callable[[], None]) -> ScriptFiles | RunErrorInfo:
         """The script with its packages. A worker that is told to stop begins no step more."""

@@ -127,7 +127,8 @@ class FlowEngine:
         if spec.part:
             return _begin_part(spec, version, *around)
         started_ms = records.started_ms()
-        deadline_ms = None if flow.timeout_s is None else started_ms + flow.timeout_s * _MS
+        timeout_s = job.claim.timeout_s or flow.timeout_s  # a trigger's wins over the flow's
+        deadline_ms = None if not timeout_s else started_ms + round(timeout_s * _MS)
         due_ms = job.message.received_at if job.message else started_ms
         constants = {"flow_job_id": job.claim.run_id, "started_at": started_ms, "WM_SCHEDULED_FOR": iso_ms(due_ms)}
         return interpret(flow, version.flows, self._arguments(spec, job, version), constants), deadline_ms
@@ -155,7 +156,9 @@ def _begin_part(
         raise InternalError(f"the flow {spec.parent} is gone")
     fanned = read_fanned(blob)
     fan, _, number = spec.part.rpartition("/")
-    part = find_part(version.flow, version.flows, f"{fan.partition('#')[0]}/{number}")
+    around, _, last = fan.rpartition("/")
+    container = f"{around}/{last.partition('#')[0]}".removeprefix("/")
+    part = find_part(version.flow, version.flows, f"{container}/{number}")
     known = Known(fanned.flow_input, fanned.results, _decode(spec.args or b"null"))
     constants = {"flow_job_id": spec.root or spec.parent, "started_at": int(started or 0) or None}
     return interpret_part(part, version.flows, known, constants), fanned.deadline_ms

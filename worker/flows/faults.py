@@ -74,7 +74,11 @@ def read_result(document: bytes | None) -> Done | Failed:
 
 def secret_in_parts() -> Failed:
     """What parts know is kept, and a secret is not."""
-    return _failed("SecretError", "the arguments of the flow hold a secret: parallel parts cannot be given it")
+    return _failed(
+        "SecretError",
+        "the arguments of the flow hold a secret, and what parallel parts know is kept: "
+        "give the steps within a static input $var:PATH, or leave out parallel",
+    )
 
 
 def out_of_time() -> Failed:

@@ -221,8 +221,10 @@ class _Interpreter:
                 self._rest = None
                 number += 1
                 if failure.is_certain:
-                    raise
-                if (delay := (yield from self._later(module, attempt, made, scope, failure))) is not None:
+                    if failure.stops or failure.at != attempt or not (yield from self._asker.again(attempt)):
+                        raise
+                    made = 0
+                elif (delay := (yield from self._later(module, attempt, made, scope, failure))) is not None:
                     made += 1
                     if delay > 0:
                         yield Wait(f"{attempt}!retry", delay)

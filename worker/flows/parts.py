@@ -23,11 +23,11 @@ class Part(msgspec.Struct, frozen=True):
 def find_part(flow: Flow, flows: Mapping[str, Flow], path: str) -> Part:
     """The part with this key: `l/3`, `b/0`, `s/l~1/3`. Raises InternalError where there is none."""
     prefix = ""
-    modules: Sequence[FlowModule] = flow.value.modules
+    modules = _top(flow)
     words = path.split("/")
     at = 0
     while at < len(words):
-        name = words[at].partition("~")[0]
+        name = words[at].partition("~")[0].partition("#")[0]
         module = next((each for each in modules if each.id == name), None)
         if module is None:
             break
@@ -35,7 +35,7 @@ def find_part(flow: Flow, flows: Mapping[str, Flow], path: str) -> Part:
         if isinstance(module.value, FlowStep):
             flow = flows[flow.runnables[module.id].version]
             prefix = "/".join(words[:at]) + "/"
-            modules = flow.value.modules
+            modules = _top(flow)
             continue
         lists = lists_within(module.value)
         if at == len(words):
@@ -47,3 +47,9 @@ def find_part(flow: Flow, flows: Mapping[str, Flow], path: str) -> Part:
             return Part(flow, prefix, f"{path}/", modules)
     known = sorted(module.id for module in walk_modules(flow.value.modules))
     raise InternalError(f"the flow {flow.path} has no part {path}", steps=known)
+
+
+def _top(flow: Flow) -> Sequence[FlowModule]:
+    """What stands in no other module and may have parts: the failure module may be a flow."""
+    failure = flow.value.failure_module
+    return flow.value.modules if failure is None else [*flow.value.modules, failure]

@@ -115,7 +115,7 @@ class Records:
         self.progress = False
 
     def started_ms(self) -> int:
-        """When the flow was started for the first time."""
+        """When the flow was started for the first time, or was run again after it had failed."""
         blob = self.raw(STARTED)
         if blob is None:
             blob = b"%d" % self._now_ms()
@@ -127,6 +127,7 @@ class Records:
         if not self._stored.get(AGAIN):
             return set()
         self.put(AGAIN, b"")
+        self.put(STARTED, b"%d" % self._now_ms())
         failed = (self._stored.get(FAILED) or b"").decode()
         if not failed:
             return set()

@@ -17,7 +17,7 @@ from shared.run_tokens import mint
 from worker.arguments import References, run_context, tell_trace, trace_of
 from worker.environment import flow_environment, run_environment
 from worker.executor import Executor
-from worker.flows.effects import Execute
+from worker.flows.effects import Enter, Execute
 from worker.jobs import Job
 from worker.runners.base import RunCall, RunDone, RunErrorInfo, RunnerDied, ScriptFiles
 
@@ -97,7 +97,7 @@ class StepCalls:
         context["step"] = step.step
         if message is None and not spec.cause:
             context["brokerless"] = True
-        payload = _encode(self._resolved(step, inputs))
+        payload = _encode(self.resolved(step, inputs))
         call = self._next = RunCall(run_id, payload, None, context, "arguments", environment, shared)
         if trace is not None:
             tell_trace(call, trace)
@@ -108,7 +108,10 @@ class StepCalls:
             raise InternalError("no step was made ready")
         return self._next
 
-    def _resolved(self, step: Execute, inputs: Any) -> Any:
+    def resolved(self, step: Execute | Enter, inputs: Any) -> Any:
+        """Its inputs with the references in the static ones put in place; `inputs` themselves where there are none.
+        Raises HeadraceError.
+        """
         given = {
             name: inputs[name] for name, each in step.inputs.items() if isinstance(each, Static) and name in inputs
         }
@@ -124,6 +127,7 @@ class Steps:
         self._executor = executor
         self._endings = endings
         self.prepare = calls.prepare
+        self.resolved = calls.resolved
         self._count = 0
 
     def run(self, job: Job, script: ScriptFiles, timeout_s: float, tick: Callable[[], None]) -> StepEnd:

@@ -18,7 +18,7 @@ from shared.runs import RunSpec, encode_job
 from shared.scripts.call import Call
 from shared.scripts.flows import Parts, Reply, fan_out, park, say_missing
 from shared.tracing.runs import TracedRun, carried, parent_context
-from worker.flows.effects import Execute, FanOut
+from worker.flows.effects import Answer, Done, Enter, Execute, Failed, FanOut
 from worker.flows.records import Records
 from worker.flows.steps import Steps
 from worker.jobs import Job
@@ -99,6 +99,13 @@ class Tools:
         except HeadraceError as error:
             return RunErrorInfo(type(error).__name__, f"nothing was executed: {error.message}")
         return None
+
+    def enter(self, effect: Enter, inputs: Any) -> Answer:
+        """The arguments of a flow within the flow, with references put in place, or why they cannot be."""
+        try:
+            return Done(self.steps.resolved(effect, inputs))
+        except HeadraceError as error:
+            return Failed({"name": type(error).__name__, "message": f"nothing was executed: {error.message}"})
 
     def outgoing(self, job: Job, effect: Execute, answer: RunDone) -> list[tuple[str, str, bytes]]:
         """What a step publishes that went well. Raises HeadraceError where it cannot be addressed."""
