@@ -27,11 +27,12 @@ from shared.metrics.catalogue import SEND
 from shared.metrics.instruments import NO_TRIGGER
 from shared.outboxes import SenderReport, State, report_command
 from shared.outgoing import Outgoing, decode_outgoing
-from shared.scripts.outgoing import Settled, outbox_settle
+from shared.scripts.outgoing import Settled, outbox_settle, read_outbox
 from shared.secrets import SecretBox
 from shared.store import AsyncStore
 
 AT_ONCE = 64
+AT_ONCE_BYTES = 4 << 20
 READ_WAIT_MS = 1000
 ACK_S = 30.0
 PAUSE_S = 1.0
@@ -112,11 +113,13 @@ class Sender:
         while not await self._read(_FIRST, 1):
             pass
 
-    async def _read(self, after: bytes, most: int) -> Sequence[tuple[bytes, dict[bytes, bytes]]]:
-        """Entries behind this one; waits a little for one. Raises StoreUnavailable."""
+    async def _read(self, after: bytes, most: int) -> Sequence[tuple[bytes, bytes]]:
+        """(entry, message) of what stands behind this one; waits a little for one. Raises StoreUnavailable."""
         key = keys.outbox(self.path)
-        reply = await self._store.command("XREAD", "COUNT", most, "BLOCK", READ_WAIT_MS, "STREAMS", key, after)
-        return reply[0][1] if reply else ()
+        reply = await self._store.command("XREAD", "COUNT", 1, "BLOCK", READ_WAIT_MS, "STREAMS", key, after)
+        if not reply or most == 1:
+            return [(entry, fields[b"m"]) for entry, fields in reply[0][1]] if reply else ()
+        return await self._store.run(read_outbox(self.path, after, most, AT_ONCE_BYTES))
 
     async def _publish_some(self, publisher: Publisher, after: bytes) -> bytes:
         """Publish some entries and settle them; the last one that was settled. Raises ConnectionLost."""
@@ -127,8 +130,8 @@ class Sender:
             return after
         underway: list[_Underway] = []
         settled: list[Settled] = []
-        for entry, fields in entries:
-            each = await self._publish(publisher, entry, fields[b"m"])
+        for entry, blob in entries:
+            each = await self._publish(publisher, entry, blob)
             if each is None:
                 break
             if isinstance(each, Settled):
@@ -207,8 +210,7 @@ class Sender:
             await asyncio.sleep(PAUSE_S)
             return
         why = f"the broker {self.path} is not deployed"
-        for entry, fields in await self._read(_FIRST, AT_ONCE):
-            blob = fields[b"m"]
+        for entry, blob in await self._read(_FIRST, AT_ONCE):
             try:
                 outgoing = decode_outgoing(blob)
             except NewerEnvelope:

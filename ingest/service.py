@@ -59,10 +59,10 @@ class Service:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        with suppress(StoreUnavailable, TimeoutError):
-            async with asyncio.timeout(_RELEASE_S):
-                await self._senders.stop()
-                await self._tools.leases.release_all()
+        for step in (self._tools.leases.release_all, self._senders.stop):
+            with suppress(StoreUnavailable, TimeoutError):
+                async with asyncio.timeout(_RELEASE_S):
+                    await step()
 
     def not_ready(self) -> list[str]:
         """Why this process cannot do its work at this moment. Any thread may ask."""

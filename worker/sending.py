@@ -44,11 +44,11 @@ class Sending:
         self._triggers = triggers
 
     def report(self, ended: Ended) -> None:
-        """Report an ending. One whose messages cannot be addressed has failed."""
+        """Report an ending. One whose messages cannot be addressed has failed; one that has failed keeps its error."""
         try:
             outgoing = self._outgoing(ended)
         except HeadraceError as error:
-            self._report(unsendable(ended, error.message))
+            self._report(ended if ended.answer is None else unsendable(ended, error.message))
         else:
             self._report(sent(ended, outgoing) if outgoing else ended)
 

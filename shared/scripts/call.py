@@ -15,7 +15,7 @@ Arg = str | bytes | int | float
 
 _FOLDER = Path(__file__).parent
 _LIBRARY = "_lib"
-_READING = frozenset({"read_claims", "scan_runs", "snapshot"})
+_READING = frozenset({"read_claims", "read_outbox", "scan_runs", "snapshot"})
 _MAKING_ROOM = frozenset({"drop_dead", "expire_dead", "forget", "prune", "prune_trigger"})
 
 

@@ -32,6 +32,15 @@ def role_release(name: str, holder: str) -> Call[bool]:
     return Call("role_release", [keys.role(name)], [holder], lambda reply: reply == 1)
 
 
+def read_outbox(broker: str, after: bytes, most: int, most_bytes: int) -> Call[list[tuple[bytes, bytes]]]:
+    """(entry, message) of what stands behind an entry, in order; no more once it holds `most_bytes`."""
+
+    def decode(flat: list[bytes]) -> list[tuple[bytes, bytes]]:
+        return list(zip(flat[::2], flat[1::2], strict=True))
+
+    return Call("read_outbox", [keys.outbox(broker)], [after, most, most_bytes], decode)
+
+
 def outbox_settle(broker: str, now_ms: int, dead_max: int, messages: Sequence[Settled]) -> Call[int]:
     """Take messages out of the outbox of a broker; how many were still there. May be repeated."""
     args: list[Arg] = [now_ms, dead_max]

@@ -97,7 +97,7 @@ def test_a_broker_that_is_away_gets_them_when_it_is_back(
         eventually(lambda: waiting(store) == 0)
         put(store, outgoing(4))
         eventually(lambda: b"4" in listener.payloads)
-    assert counters(store, "?") == {"said": 4, "sent": 4}
+    eventually(lambda: counters(store, "?") == {"said": 4, "sent": 4})
     (outbox,) = read_outboxes(store)
     assert (outbox.state, outbox.waiting, outbox.reason) == ("connected", 0, "")
     ingest.sigterm()

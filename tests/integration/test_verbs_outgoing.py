@@ -8,7 +8,7 @@ import pytest
 
 from shared import keys
 from shared.scripts import worker as verbs
-from shared.scripts.outgoing import Settled, outbox_settle, resend, role_hold, role_release, tell_dead
+from shared.scripts.outgoing import Settled, outbox_settle, read_outbox, resend, role_hold, role_release, tell_dead
 from shared.scripts.worker import Ending, Limits, Outcome
 from shared.store import Store
 from tests.support.eventually import eventually
@@ -77,6 +77,19 @@ def test_a_message_is_settled_once_and_may_be_sent_again(store: Store) -> None:
     cells = counters(store)
     assert (cells["sent"], cells.get("unsent", 0), cells["outbox"]) == (1, 0, 1)
     assert [message for _, message in outbox(store)] == [b"second"]
+
+
+def test_an_outbox_is_read_in_order_and_in_portions(store: Store) -> None:
+    """By count, by bytes, and behind what was read; nothing is taken out."""
+    finish(store, RUN)
+    (first, _), (second, _) = outbox(store)
+    whole = [(first, b"first"), (second, b"second")]
+    assert store.run(read_outbox(BROKER, b"0", 64, 1000)) == whole
+    assert store.run(read_outbox(BROKER, b"0", 64, 5)) == whole[:1]
+    assert store.run(read_outbox(BROKER, b"0", 1, 1000)) == whole[:1]
+    assert store.run(read_outbox(BROKER, first, 64, 1000)) == whole[1:]
+    assert store.run(read_outbox(BROKER, second, 64, 1000)) == []
+    assert len(outbox(store)) == 2
 
 
 def test_a_task_is_one_holders_until_it_gives_it_back_or_its_time_is_over(store: Store) -> None:

@@ -93,6 +93,13 @@ def test_a_run_whose_message_has_no_broker_has_failed() -> None:
     assert "no broker is known" in ended.ending.error
 
 
+def test_a_run_that_fails_keeps_its_error_where_its_answer_cannot_be_addressed() -> None:
+    """The filter that matched has not the level that the topic names."""
+    ended = report(failed(make_job()), reply=Reply("told/{site}", errors=True))
+    assert "too hot" in ended.ending.error
+    assert list(ended.ending.outgoing) == []
+
+
 def test_a_run_that_fails_publishes_nothing() -> None:
     """Neither what it has said nor an answer, unless the trigger answers with errors."""
     assert published(report(failed(make_job(ASKED)), reply=Reply())) == []
