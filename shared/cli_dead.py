@@ -103,7 +103,8 @@ def retry_letters(*, latest: bool, json_output: bool, **choice: Any) -> int:
     """Run again what ended badly, under the same id and idempotency key.
 
     The code runs once more, so what it did before its bad end may happen twice. A message that never became a run is
-    routed by what is deployed now. Exit status 1 if one of the ids could not be queued.
+    routed by what is deployed now; one that could not be published is sent again. Exit status 1 if one of the ids
+    could not be queued.
     """
     given = settings()
     with connected(given.redis_url) as store:
@@ -171,12 +172,13 @@ def _row(entry: Buried) -> tuple[str, ...]:
 
 def _page(dead_id: str, letter: DeadLetter) -> str:
     kept = "whole" if letter.envelope is not None else "its head"
+    end = "it could not be published" if letter.reason == "unsent" else "it never became a run"
     pairs = [
         ("trigger", letter.trigger),
         ("reason", letter.detail),
         ("buried", iso_ms(letter.at)),
         ("digest", letter.digest),
-        ("kept", f"{kept}; it never became a run"),
+        ("kept", f"{kept}; {end}"),
     ]
     message = message_lines(letter.topic or "?", f"QoS {letter.qos}", letter.payload, letter.size, letter.properties)
     return "\n".join([f"{dead_id}  {letter.reason}", "", *fields(pairs), "", *message])
