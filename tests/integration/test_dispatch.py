@@ -114,8 +114,7 @@ def test_lost_replies_place_each_message_once(inbox: Inbox, valkey: ValkeyServer
             proxy.cut_replies(1, after=verb)
             inbox.admit(50)
             eventually(lambda wanted=50 * batch: inbox.placed(wanted))
-
-        assert proxy.cuts >= 10
+            eventually(lambda wanted=batch: proxy.cuts >= wanted)  # a reply is lost only when it comes
 
 
 def test_redis_that_goes_away_and_comes_back_is_no_reason_to_stop(own_valkey: ValkeyServer, headrace: Start) -> None:
