@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from shared import keys
-from shared.definitions import ConstantRetry, Retry, Runnable, Topic, encode_definition
+from shared.definitions import Runnable, Topic, encode_definition
 from shared.doctor import check_registries
 from shared.envelope import Properties
 from shared.history import read_runs
+from shared.retry_policy import ConstantRetry, Retry
 from shared.scripts.operate import deploy
 from shared.status import read_status
 from shared.store import Store
