@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from shared.definitions import PayloadFormat
-from shared.envelope import Envelope
+from shared.envelope import Envelope, Properties
+
+_Byte = Annotated[int, msgspec.Meta(ge=0, le=255)]
+
+
+class EventV5(msgspec.Struct, frozen=True):
+    """What the event of an MQTT 5 message says besides: the `v5` that `mqtt_event` writes, read again."""
+
+    payload_format_indicator: int | None = None
+    topic_alias: int | None = None
+    response_topic: str | None = None
+    correlation_data: list[_Byte] | None = None
+    user_properties: list[tuple[str, str]] | None = None
+    subscription_identifiers: list[int] | None = None
+    content_type: str | None = None
+
+    def properties(self) -> Properties:
+        """As the message had them."""
+        return Properties(
+            payload_format_indicator=self.payload_format_indicator,
+            content_type=self.content_type,
+            response_topic=self.response_topic,
+            correlation_data=None if self.correlation_data is None else bytes(self.correlation_data),
+            subscription_identifiers=self.subscription_identifiers or [],
+            topic_alias=self.topic_alias,
+            user_properties=self.user_properties or [],
+        )
 
 
 def mqtt_event(envelope: Envelope) -> dict[str, Any]:

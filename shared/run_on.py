@@ -13,8 +13,9 @@ import msgspec
 from shared.clock import iso_utc
 from shared.create_runs import DESCRIPTION_LENGTH
 from shared.definitions import Trigger, encode_definition
-from shared.envelope import ENVELOPE_VERSION, Envelope, Properties, QoS, encode_envelope
+from shared.envelope import ENVELOPE_VERSION, Envelope, QoS, encode_envelope
 from shared.errors import UserError
+from shared.event import EventV5
 from shared.modes import read_triggers
 from shared.runs import RunSpec, encode_job
 from shared.scripts.operate import MadeRun, create_runs
@@ -25,16 +26,6 @@ ORIGIN: Final = "api"
 _V5, _V311 = 5, 4
 
 
-class _V5Fields(msgspec.Struct, frozen=True):
-    payload_format_indicator: int | None = None
-    topic_alias: int | None = None
-    response_topic: str | None = None
-    correlation_data: list[int] | None = None
-    user_properties: list[tuple[str, str]] | None = None
-    subscription_identifiers: list[int] | None = None
-    content_type: str | None = None
-
-
 class Event(msgspec.Struct, frozen=True):
     """The event of a message, as a preprocessor gets it and a capture shows it (`shared.event`)."""
 
@@ -43,7 +34,7 @@ class Event(msgspec.Struct, frozen=True):
     qos: QoS = 0
     retain: bool = False
     kind: Literal["mqtt"] = "mqtt"
-    v5: _V5Fields | None = None
+    v5: EventV5 | None = None
 
 
 def read_event(document: Any) -> Event:
@@ -85,18 +76,6 @@ def _envelope(trigger: Trigger, event: Event, now_ms: int) -> Envelope:
         payload = base64.b64decode(event.payload, validate=True)
     except binascii.Error as error:
         raise UserError("the payload of the message is not base64", hint="take it as it was captured") from error
-    v5 = event.v5
-    properties = (
-        None
-        if v5 is None
-        else Properties(
-            payload_format_indicator=v5.payload_format_indicator,
-            content_type=v5.content_type,
-            response_topic=v5.response_topic,
-            correlation_data=None if v5.correlation_data is None else bytes(v5.correlation_data),
-            user_properties=v5.user_properties or [],
-        )
-    )
     return Envelope(
         version=ENVELOPE_VERSION,
         trigger=trigger.path,
@@ -108,9 +87,9 @@ def _envelope(trigger: Trigger, event: Event, now_ms: int) -> Envelope:
         dup=False,
         packet_id=0,
         received_at=now_ms,
-        protocol=_V5 if v5 else _V311,
+        protocol=_V5 if event.v5 else _V311,
         filters=[],
-        properties=properties,
+        properties=None if event.v5 is None else event.v5.properties(),
     )
 
 

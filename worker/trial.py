@@ -12,8 +12,9 @@ import msgspec
 
 from shared.clock import iso_utc
 from shared.definitions import Script, encode_definition
-from shared.envelope import ENVELOPE_VERSION, Envelope, Properties, QoS
+from shared.envelope import ENVELOPE_VERSION, Envelope, QoS
 from shared.errors import UserError
+from shared.event import EventV5
 from shared.runs import RunSpec
 from worker.arguments import message_call, tell_trace, trace_of
 from worker.environment import run_environment
@@ -21,16 +22,6 @@ from worker.here import Here
 from worker.runners.base import Form, Message, RunCall, RunErrorInfo
 
 RUN_ID = "q0-trial-1-1"
-
-
-class _V5(msgspec.Struct, frozen=True):
-    payload_format_indicator: int | None = None
-    topic_alias: int | None = None
-    response_topic: str | None = None
-    correlation_data: list[int] | None = None
-    user_properties: list[tuple[str, str]] | None = None
-    subscription_identifiers: list[int] | None = None
-    content_type: str | None = None
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -43,7 +34,7 @@ class Event(msgspec.Struct, frozen=True):
     retain: bool = False
     pkid: int = 0
     qos: QoS = 0
-    v5: _V5 | None = None
+    v5: EventV5 | None = None
 
 
 class _Runs(msgspec.Struct, frozen=True):
@@ -131,15 +122,10 @@ def _call(script: Script, version: str, given: Given) -> RunCall:
 
 def message_of(event: Event) -> Envelope:
     """The message that a captured event was made of."""
-    v5 = event.v5
-    properties = None if v5 is None else Properties(
-        v5.payload_format_indicator, None, v5.content_type, v5.response_topic,
-        None if v5.correlation_data is None else bytes(v5.correlation_data), v5.subscription_identifiers or [],
-        v5.topic_alias, v5.user_properties or [],
-    )  # fmt: skip
+    properties = None if event.v5 is None else event.v5.properties()
     return Envelope(
         ENVELOPE_VERSION, event.trigger_path, "", event.topic, base64.b64decode(event.payload), event.qos, event.retain,
-        False, event.pkid, time.time_ns() // 1_000_000, 5 if v5 else 4, [], properties,  # noqa: FBT003 - in wire order
+        False, event.pkid, time.time_ns() // 1_000_000, 5 if event.v5 else 4, [], properties,  # noqa: FBT003 - in wire order
     )  # fmt: skip
 
 

@@ -50,6 +50,7 @@ def test_each_runnable_that_the_message_is_for_gets_it_as_it_came(store: Store) 
     assert {name: seen[name] for name in ("topic", "qos", "retain")} == {"topic": "t/7/level", "qos": 2, "retain": True}
     assert seen["v5"]["user_properties"] == [("a", "b")]
     assert seen["v5"]["correlation_data"] == [1, 255]
+    assert seen["v5"]["subscription_identifiers"] == [3]
 
 
 def test_the_runs_are_listed_under_the_trigger_and_counted_nowhere(store: Store) -> None:
@@ -67,6 +68,7 @@ def test_the_runs_are_listed_under_the_trigger_and_counted_nowhere(store: Store)
         ({**EVENT, "payload": "%%%"}, "is not base64"),
         ({**EVENT, "qos": 3}, "no captured message"),
         ({**EVENT, "kind": "http"}, "no captured message"),
+        ({**EVENT, "v5": {"correlation_data": [256]}}, r"at `\$\.v5\.correlation_data"),
         ([1], "no captured message"),
         (None, "no captured message"),
     ],

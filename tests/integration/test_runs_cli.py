@@ -230,8 +230,22 @@ def test_a_dead_letter_is_shown_with_what_is_kept_of_it(store: Store, command: C
     assert shown["properties"]["content_type"] == "text/plain"
     for text in ("oversized", "19.1 MiB", "the head", "text/plain", "correlation data          01", "its head"):
         assert text in page
+    assert "it never became a run" in page
     assert command.json("dead", "show", "q1-s-1-1")["error"]["message"] == "no"
     assert command("dead", "show", "q1-none-1-1").status == 1
+
+
+def test_of_what_could_not_be_published_it_is_not_said_that_it_never_ran(store: Store, command: CommandLine) -> None:
+    """The run that said it may have ended well."""
+    letter = DeadLetter(
+        LETTER_VERSION, "unsent", TRIGGER, "out/one", 1, b"on", 2, "00ff", None, NOW_MS, "not authorized", b"entry"
+    )
+    HeldSession(store, session="letters2").admit(received=1, oversized=1, dead_letters=[encode_letter(letter)])
+    (buried,) = store.command("HKEYS", keys.DEAD_LETTERS)
+    page = command.text("dead", "show", str(buried, "utf-8"))
+
+    assert "whole; it could not be published" in page
+    assert "never became a run" not in page
 
 
 def test_a_run_that_ended_badly_is_queued_again_once(store: Store, command: CommandLine) -> None:
