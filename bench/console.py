@@ -53,7 +53,7 @@ def _console(lab: Lab) -> list[Row]:
 def _rows(root: str, token: str, pid: int) -> list[Row]:
     address = f"{root}/api/w/headrace/headrace"
     _until_ready(address)
-    took = {"": [], "&state=queued&since=1h": []}
+    took: dict[str, list[float]] = {"": [], "&state=queued&since=1h": []}
     for _ in range(ASKED):
         for query, values in took.items():
             begun = time.perf_counter()

@@ -61,7 +61,7 @@ def _longest_ms(
                 break
         took = [entry["duration"] for entry in store.command("SLOWLOG GET", 1000) if b"EVALSHA" in entry["command"]]
         store.close()
-        return max(took) / 1000
+        return float(max(took)) / 1000
 
 
 def _fill_runs(store: Store, size: int, count: int) -> None:

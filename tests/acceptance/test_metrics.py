@@ -237,8 +237,8 @@ def _check_books(scrape: Scrape) -> None:
         names = ("headrace_messages_placed_total", "headrace_messages_repeated_total", "headrace_messages_unplaced")
         assert admitted == sum(scrape.sum(name, trigger=trigger) for name in names)
         assert scrape.sum("headrace_runs_placed_total", trigger=trigger) == scrape.sum("headrace_runs", trigger=trigger)
-        names = ("headrace_publishes_sent_total", "headrace_publishes_unsent")
+        ends = ("headrace_publishes_sent_total", "headrace_publishes_unsent")
         assert scrape.sum("headrace_publishes_total", trigger=trigger) == sum(
-            scrape.sum(name, trigger=trigger) for name in names
+            scrape.sum(name, trigger=trigger) for name in ends
         )
     assert scrape.by("headrace_books_balanced", "identity") == dict.fromkeys(IDENTITIES, 1)

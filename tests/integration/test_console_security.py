@@ -144,7 +144,7 @@ def is_allowed(who: str, name: str, needs: str) -> bool:
         return needs == "nothing" or name in PEOPLE_AND_RUNS or name in RUNS
     if needs == "nothing":
         return True
-    return who in SCOPES and name not in RUNS and SCOPES.index(who) >= SCOPES.index(needs)  # type: ignore[arg-type]
+    return who in SCOPES and name not in RUNS and SCOPES.index(who) >= SCOPES.index(needs)
 
 
 def is_let_in(client: httpx.Client, name: str) -> bool:
@@ -206,7 +206,7 @@ def test_last_use_and_expiry_of_tokens_are_listed(console: Console) -> None:
 def test_a_write_by_cookie_needs_the_sessions_csrf_token(console: Console, browser: httpx.Client) -> None:
     """As a header or as a field of a form; that of another session does not count."""
     address = "/api/w/headrace/headrace/dead/drop"
-    body = {"ids": []}
+    body: dict[str, list[str]] = {"ids": []}
     with console.browser() as other:
         log_in(other, console.token("admin"))
         foreign = csrf_of(other)

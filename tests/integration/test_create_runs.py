@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from base64 import b64encode
+from typing import Any
 
 import pytest
 from msgspec import msgpack
@@ -58,7 +59,7 @@ def begin(store: Store, run_id: str) -> str:
     return held.execution
 
 
-def end(store: Store, run_id: str, execution: str, outcome: Outcome = "succeeded", **texts: str) -> list[str]:
+def end(store: Store, run_id: str, execution: str, outcome: Outcome = "succeeded", **texts: Any) -> list[str]:
     """Record how it ended."""
     ending = Ending(run_id, execution, outcome, **texts)
     return store.run(finish(WORKER, NOW_ISO, NOW_MS, LIMITS, 0.0, [ending]))

@@ -23,7 +23,7 @@ Environments(Path(sys.argv[1]), sys.executable).prepare(sys.argv[2])"
 HANG = "import os, time, shared.dependencies.environments as e; e.os.sync = lambda: time.sleep(3600)"
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PackageFolder:
     """What uv can have, here and nowhere else."""
     packages = PackageFolder(tmp_path / "packages")
@@ -34,9 +34,8 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PackageFolder:
 
 
 @pytest.fixture
-def environments(tmp_path: Path, packages: PackageFolder) -> Environments:
+def environments(tmp_path: Path) -> Environments:
     """An empty folder of environments."""
-    assert packages
     return Environments(tmp_path / "envs", sys.executable)
 
 

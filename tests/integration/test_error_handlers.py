@@ -11,6 +11,7 @@ from shared import history, keys
 from shared.retry_policy import ConstantRetry, Retry
 from shared.run_page import page
 from shared.scripts import worker as verbs
+from shared.scripts.operate import MadeRun
 from shared.scripts.worker import Ending, Limits
 from shared.store import Store
 from tests.support.eventually import eventually
@@ -208,7 +209,7 @@ def test_a_handler_that_cannot_be_called_is_told_of_and_waits_no_longer(
 def test_a_handler_is_created_once_and_not_for_what_is_on_its_way_again(store: Store, book: Book) -> None:
     """However often it is asked for."""
     failed_by_hand(store, book)
-    run = verbs.MadeRun(handler_of(RUN), b"", "", 60, "handler")
+    run = MadeRun(handler_of(RUN), b"", "", 60, "handler")
 
     def create() -> bool:
         return store.run(verbs.create_handler(RUN, run, NOW_ISO, NOW_MS * 1000))

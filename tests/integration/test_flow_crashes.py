@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -42,10 +43,10 @@ def start_worker(headrace: Callable[..., HeadraceProcess], redis_url: str) -> St
     return lambda: headrace("worker", REDIS_URL=redis_url, **FAST).wait_ready()
 
 
-def three_steps(store: Store, tally: Tally, **fields: object) -> Runnable:
+def three_steps(store: Store, tally: Tally, **fields: Any) -> Runnable:
     """A flow whose second step waits, when it is executed for the first time."""
     sources = {"a": tally.source("a"), "b": tally.held("b"), "c": tally.source("c"), "failure": tally.source("failure")}
-    modules = [step("a", {"x": 1}), step("b", {"x": "results.a.x + 1"}, **fields.pop("b", {})), step("c")]  # type: ignore[call-overload]
+    modules = [step("a", {"x": 1}), step("b", {"x": "results.a.x + 1"}, **fields.pop("b", {})), step("c")]
     return deploy_flow(store, modules, sources, **fields)
 
 

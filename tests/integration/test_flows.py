@@ -317,7 +317,7 @@ def test_references_in_the_inputs_of_a_flow_within_a_flow_are_put_in_place(store
     value = {"type": "flow", "path": "f/t/inner"}
     there = {"limit": {"type": "static", "value": "$var:f/t/limit"}}
     gone = {"limit": {"type": "static", "value": "$var:f/t/gone"}}
-    modules = [
+    modules: list[dict[str, Any]] = [
         {"id": "s", "value": {**value, "input_transforms": there}},
         {"id": "g", "value": {**value, "input_transforms": gone}, "continue_on_error": True},
         step("b", {"found": "results.s.x", "why": "results.g.error"}),
@@ -343,7 +343,7 @@ def test_a_secret_that_a_flow_within_a_flow_is_given_is_not_kept(
     parts = loop("l", "[1, 2]", step("a", {"x": "flow_input.password"}), value={"parallel": True})
     parallel = deploy_flow(store, [parts], {"a": length}, path="f/t/parallel")
     inputs = {"password": {"type": "static", "value": "$var:f/t/password"}}
-    modules = [
+    modules: list[dict[str, Any]] = [
         {"id": "s", "value": {"type": "flow", "path": "f/t/plain", "input_transforms": inputs}},
         {"id": "p", "value": {"type": "flow", "path": "f/t/parallel", "input_transforms": inputs}},
     ]

@@ -119,7 +119,8 @@ def test_acknowledgements_keep_their_order(
     peer.send(*[PublishPacket("a", b"%d" % i, qos=QoS(1 + i % 2), packet_id=i) for i in range(1, 2001)])
 
     for i in range(1, 2001):
-        assert peer.expect(PubRecPacket if i % 2 else PubAckPacket).packet_id == i
+        answer = peer.expect(PubRecPacket) if i % 2 else peer.expect(PubAckPacket)
+        assert answer.packet_id == i
     assert [int(each.payload) for each in inbox(store)] == list(range(1, 2001))
 
 

@@ -134,9 +134,9 @@ def test_a_run_that_succeeds_publishes_what_it_has_said_with_all_properties(
     pipeline.headrace("status")
 
 
-def test_a_run_that_fails_publishes_nothing_and_its_error_handler_may(mosquitto: Mosquitto, pipeline: Pipeline) -> None:
+@pytest.mark.usefixtures("pipeline")
+def test_a_run_that_fails_publishes_nothing_and_its_error_handler_may(mosquitto: Mosquitto) -> None:
     """Neither when it raises nor when it declares a failure. The handler publishes to the broker of the trigger."""
-    assert pipeline
     with Listener(mosquitto.port, "alarm/#") as listener:
         send(mosquitto.port, ("in/alarm", b"fail", 2), ("in/alarm", b"declare", 2))
         eventually(lambda: len(listener.messages) == 2)
@@ -172,9 +172,9 @@ def ask(port: int, topic: str, payload: bytes) -> None:
     send(port, (topic, payload, 1), properties=properties)
 
 
-def test_a_trigger_with_reply_answers_with_the_result(mosquitto: Mosquitto, pipeline: Pipeline) -> None:
+@pytest.mark.usefixtures("pipeline")
+def test_a_trigger_with_reply_answers_with_the_result(mosquitto: Mosquitto) -> None:
     """To the response topic with the correlation data, or else to the topic that the trigger names; errors if asked."""
-    assert pipeline
     with Listener(mosquitto.port, "me/answers", "told/#") as listener:
         ask(mosquitto.port, "ask/x/now", b"why")
         eventually(lambda: len(listener.messages) == 1)
@@ -192,9 +192,9 @@ def test_a_trigger_with_reply_answers_with_the_result(mosquitto: Mosquitto, pipe
     assert user_properties(third)["headrace-state"] == "failed"
 
 
-def test_code_that_replies_itself_is_the_only_one_that_does(mosquitto: Mosquitto, pipeline: Pipeline) -> None:
+@pytest.mark.usefixtures("pipeline")
+def test_code_that_replies_itself_is_the_only_one_that_does(mosquitto: Mosquitto) -> None:
     """`headrace.reply` goes where it says, with the correlation data; the result is then no second answer."""
-    assert pipeline
     with Listener(mosquitto.port, "me/answers", "asked/#") as listener:
         ask(mosquitto.port, "reply/a", b"quietly")
         send(mosquitto.port, ("reply/b", b"old", 1))
@@ -219,9 +219,9 @@ def test_what_cannot_be_published_is_told_where_it_is_said(mosquitto: Mosquitto,
     assert "response topic" in said[5]
 
 
-def test_a_broker_of_mqtt_3_1_1_gets_messages_without_properties(pipeline: Pipeline, mosquitto: Mosquitto) -> None:
+@pytest.mark.usefixtures("pipeline")
+def test_a_broker_of_mqtt_3_1_1_gets_messages_without_properties(mosquitto: Mosquitto) -> None:
     """A subscriber of the old protocol sees topic and payload."""
-    assert pipeline
     with Listener(mosquitto.port, "alarm/text", version=MQTTProtocolVersion.MQTTv311) as listener:
         send(mosquitto.port, ("in/alarm", b"to all", 2))
         eventually(lambda: listener.payloads == [b"to all"])

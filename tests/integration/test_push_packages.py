@@ -61,11 +61,11 @@ def installed(tmp_path: Path) -> list[str]:
     return sorted(path.name for path in modules if not path.name.startswith("_"))
 
 
+@pytest.mark.usefixtures("packages")
 def test_a_push_resolves_and_installs_what_scripts_import(
-    command: CommandLine, store: Store, folder: Path, packages: PackageFolder, tmp_path: Path
+    command: CommandLine, store: Store, folder: Path, tmp_path: Path
 ) -> None:
     """With all that it needs in turn; a script without needs has no lock."""
-    assert packages
     said = command("push", folder)
 
     assert said.status == 0, said.err
@@ -101,11 +101,9 @@ def test_upgrade_resolves_anew(command: CommandLine, store: Store, folder: Path,
     assert script(store).lock == "tank==2.0"
 
 
-def test_what_cannot_be_resolved_is_told_where_it_stands(
-    command: CommandLine, store: Store, folder: Path, packages: PackageFolder
-) -> None:
+@pytest.mark.usefixtures("packages")
+def test_what_cannot_be_resolved_is_told_where_it_stands(command: CommandLine, store: Store, folder: Path) -> None:
     """With uv's reason; nothing is deployed."""
-    assert packages
     (folder / "f/t/other.py").write_text("# requirements:\n# pump\n# valve==7\ndef main(): ...\n")
 
     said = command("push", folder)

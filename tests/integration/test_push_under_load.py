@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,10 @@ class Flood:
                 total += self._publisher.publish(f"{topic}/data", [str(number) for number in numbers], 2)
                 self.sent[topic] += count
 
+    def has_sent(self, count: int) -> bool:
+        """Whether more than so many messages are sent."""
+        return self.sent.total() > count
+
     def _executed(self) -> int:
         return self._log.read_bytes().count(b"\n") if self._log.exists() else 0
 
@@ -114,6 +119,11 @@ def client_of(pipeline: Pipeline, trigger: str) -> str:
     return str(next(each["client_id"] for each in sessions if each["trigger"] == f"f/t/{trigger}"))
 
 
+def told(mosquitto: Mosquitto, wanted: list[str]) -> bool:
+    """Whether the broker has logged all of these."""
+    return all(line in mosquitto.output for line in wanted)
+
+
 @pytest.mark.timeout(180)
 def test_pushes_under_load_lose_and_double_nothing(pipeline: Pipeline, mosquitto: Mosquitto, tmp_path: Path) -> None:
     """Each change is followed on the open connection: MQTT 5 and 3.1.1 subscribe and unsubscribe, nobody reconnects."""
@@ -124,18 +134,18 @@ def test_pushes_under_load_lose_and_double_nothing(pipeline: Pipeline, mosquitto
         for number in range(1, PUSHES + 1):
             pipeline.push(workspace(tmp_path, mosquitto.port, number))
             wanted = [f": {clients[trigger]} 1 {trigger}/{number}" for trigger in ("load", "old")]
-            eventually(lambda wanted=wanted: all(line in mosquitto.output for line in wanted), 30, interval_s=0.05)
+            eventually(partial(told, mosquitto, wanted), 30, interval_s=0.05)
             sent = flood.sent.total()
-            eventually(lambda sent=sent: flood.sent.total() > sent + 2 * BATCH, 30)
+            eventually(partial(flood.has_sent, sent + 2 * BATCH), 30)
     finally:
         flood.stop()
-    sent = {(topic, str(number)) for topic, count in flood.sent.items() for number in range(count)}
-    eventually(lambda: len(executed(tmp_path)) >= len(sent), 90, interval_s=0.2)
+    published = {(topic, str(number)) for topic, count in flood.sent.items() for number in range(count)}
+    eventually(lambda: len(executed(tmp_path)) >= len(published), 90, interval_s=0.2)
     eventually(lambda: all(each["holds"] for each in pipeline.status()["identities"]))
     seen = Counter((trigger, payload) for trigger, _, payload in executed(tmp_path))
 
     assert {message: count for message, count in seen.items() if count > 1} == {}
-    assert set(seen) == sent
+    assert set(seen) == published
     assert {version for trigger, version, _ in executed(tmp_path) if trigger == "load"} == set(range(PUSHES + 1))
 
     after = mosquitto.output.removeprefix(before).splitlines()

@@ -50,7 +50,7 @@ def command(redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     return CommandLine(redis_url, monkeypatch, capsys)
 
 
-def end(store: Store, run_id: str, outcome: verbs.Outcome = "succeeded", **texts: str) -> None:
+def end(store: Store, run_id: str, outcome: verbs.Outcome = "succeeded", **texts: Any) -> None:
     """Claim, start and end the run at the head of the queue."""
     store.run(verbs.beat("w1", 60_000))
     claims = store.run(verbs.claim("w1", f"w1-{run_id}", 1, 1 << 20)).claims

@@ -101,7 +101,7 @@ class Plant:
     def run(self, name: str, *properties: tuple[str, str]) -> dict[str, Any]:
         """Publish a message with these user properties; its run, once it has ended."""
         known = {run["id"] for run in self.pipeline.runs("--trigger", f"f/t/{name}")}
-        given = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        given = Properties(PacketTypes.PUBLISH)
         given.ResponseTopic = "answers/here"
         if properties:
             given.UserProperty = list(properties)

@@ -122,7 +122,7 @@ def test_messages_wait_while_a_trigger_is_suspended_and_run_when_it_is_resumed(
     status = eventually(
         lambda: (found := pipeline.status())["counters"]["total"]["succeeded"] == 200 and found, 10, 0.2
     )
-    assert all(identity["holds"] for identity in status["identities"])  # type: ignore[index]
+    assert all(identity["holds"] for identity in status["identities"])
 
 
 def test_what_waits_can_be_discarded(pipeline: Pipeline, mosquitto: Mosquitto) -> None:

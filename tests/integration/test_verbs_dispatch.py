@@ -29,6 +29,7 @@ def store(redis_url: str) -> Store:
 def placed(store: Store, *placements: Placement) -> tuple[int, int, int]:
     """Place; (settled, gone, runs)."""
     reply = store.run(place(placements, NOW_ISO, NOW_MS * 1000, 100))
+    assert reply is not None
     return reply.settled, reply.gone, reply.runs
 
 

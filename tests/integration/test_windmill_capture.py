@@ -115,7 +115,8 @@ def test_why_a_capture_has_stopped_stands_in_its_configuration(plant: WindmillPl
 
     def error() -> str | None:
         found: list[dict[str, Any]] = plant.request("GET", "/capture/get_configs/flow/f/t/lost").json()
-        return found[0]["error"]
+        error: str | None = found[0]["error"]
+        return error
 
     assert "f/t/none" in (eventually(error, 20) or "")
 

@@ -141,9 +141,10 @@ def test_a_script_is_started_and_its_run_is_the_callers_child(
         ("QueuedJob", False, 22.5),
     ]
     assert [(job["parent_job"], job["root_job"]) for job in jobs] == [(run_id, run_id)] * 2
-    assert client.get_job_status(started[0]) == "WAITING"
-    assert client.get_root_job_id(started[0]) == run_id
-    assert client.get_root_job_id() == run_id
+    told: list[object] = [client.get_job_status(each) for each in started]
+    assert told == ["WAITING", "WAITING"]
+    roots: list[object] = [client.get_root_job_id(started[0]), client.get_root_job_id()]
+    assert roots == [run_id, run_id]
     assert store.command("LLEN", keys.RQ_QUEUE) == 2
 
 

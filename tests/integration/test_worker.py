@@ -195,7 +195,12 @@ def test_a_second_signal_ends_what_runs(store: Store, worker: HeadraceProcess, j
     eventually(journal.executed)
     worker.send(signal.SIGINT)
     eventually(lambda: "stopping" in worker.output)
-    eventually(lambda: worker.send(signal.SIGINT) or states(store, "q2-s-1-1") == ["interrupted"], interval_s=1.2)
+
+    def asked_again() -> bool:
+        worker.send(signal.SIGINT)
+        return states(store, "q2-s-1-1") == ["interrupted"]
+
+    eventually(asked_again, interval_s=1.2)
 
     assert worker.wait() == 0
     assert "Traceback" not in worker.output

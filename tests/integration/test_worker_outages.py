@@ -159,7 +159,12 @@ def test_a_worker_that_is_stopped_while_redis_is_away_ends_and_says_what_it_coul
     own_valkey.kill9()
     worker.send(signal.SIGTERM)
     journal.open_gate()
-    eventually(lambda: worker.send(signal.SIGTERM) or not worker.running, interval_s=1.2)
+
+    def asked_again() -> bool:
+        worker.send(signal.SIGTERM)
+        return not worker.running
+
+    eventually(asked_again, interval_s=1.2)
 
     assert worker.wait() == 1
     assert "could not be told" in worker.output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,8 @@ def problem(folder: Path) -> Problem:
     """The only thing that is wrong."""
     with pytest.raises(WorkspaceError) as caught:
         read_workspace(folder)
-    (found,) = caught.value.fields["problems"]
+    problems: Any = caught.value.fields["problems"]
+    (found,) = problems
     assert isinstance(found, Problem)
     return found
 

@@ -47,7 +47,7 @@ class Console:
 
     def client(self, token: str) -> wmill.Windmill:
         """Windmill's own client."""
-        return wmill.Windmill(self.url, token, WORKSPACE)  # type: ignore[no-untyped-call]
+        return wmill.Windmill(self.url, token, WORKSPACE)
 
     def token(self, scope: Scope, name: str = "") -> str:
         """An API token."""

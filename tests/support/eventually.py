@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 T = TypeVar("T")
 
 
-def eventually(fn: Callable[[], T], timeout_s: float = 10, interval_s: float = 0.02) -> T:
+def eventually(fn: Callable[[], T | Literal[False] | None], timeout_s: float = 10, interval_s: float = 0.02) -> T:
     """Call `fn` until it returns something true, and give that. An exception counts as not yet.
 
     Raises AssertionError with the last value, or from the last exception, when the time is over.

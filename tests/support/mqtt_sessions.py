@@ -24,7 +24,7 @@ async def has_session(port: int, client_id: str) -> bool:
         loop.call_soon_threadsafe(answer.set_result, flags.session_present)
 
     client.on_connect = connected
-    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties = Properties(PacketTypes.CONNECT)
     properties.SessionExpiryInterval = 600
     client.connect(HOST, port, clean_start=False, properties=properties)
     client.loop_start()

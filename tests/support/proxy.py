@@ -72,6 +72,10 @@ class CuttingProxy:
         """
         self._do(lambda: self._set_cuts(count, after))
 
+    def has_cut(self, count: int) -> bool:
+        """Whether so many replies have been cut."""
+        return self.cuts >= count
+
     def drop(self) -> None:
         """End all connections; new ones are served as before."""
         self._do(self._drop_all)

@@ -32,7 +32,7 @@ def found(state: str, *, message: bool = False, **changes: Any) -> Found:
         "started_at": STARTED, "ended_at": ENDED, "result": None, "error": None, "payload_size": None,
         "runnable_version": "0" * 16, "labels": [], "source": "child",
     }  # fmt: skip
-    extra = {name: changes.pop(name) for name in ("cancelled_by", "cancel_reason") if name in changes}
+    extra: dict[str, Any] = {name: changes.pop(name) for name in ("cancelled_by", "cancel_reason") if name in changes}
     run = Run(**(fields | changes))
     envelope = make_envelope() if message else None
     args = None if message else {"t": 21.5}

@@ -21,7 +21,7 @@ GIVEN = Properties(user_properties=[("idempotency-key", "the publisher's")])
 def placement(envelope: Envelope, **trigger: Any) -> Placement:
     """Decide about a message of a trigger for demo/{name} with these fields."""
     lookup = {VERSION: CompiledTrigger(make_trigger(Topic("demo/{name}", 2), **trigger))}
-    return decide(Entry(b"1-1", b"abcdefgh-1-5", encode_envelope(envelope)), lookup.get, {}.get, 1000)
+    return decide(Entry(b"1-1", b"abcdefgh-1-5", encode_envelope(envelope)), lookup.get, lambda _path: None, 1000)
 
 
 def key(envelope: Envelope, expression: str) -> str:

@@ -20,7 +20,7 @@ CAUSE = make_trigger(Topic("plant/{site}/temp", 1), Topic("$share/g/all/#", 0))
 
 def outgoing(topic: str = "out", **changes: Any) -> Outgoing:
     """A message with these fields."""
-    fields = {"content_type": "text/x", "user_properties": (("a", "1"),), "expires_in_s": 9} | changes
+    fields: dict[str, Any] = {"content_type": "text/x", "user_properties": (("a", "1"),), "expires_in_s": 9} | changes
     return Outgoing(OUTGOING_VERSION, "f/b", "f/t", "v", "q1-run", "q1-run.1.1", topic, b"payload", **fields)
 
 

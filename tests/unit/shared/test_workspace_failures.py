@@ -47,7 +47,8 @@ def problem(trigger: str = "", **more: str) -> Problem:
     """The only thing that is wrong."""
     with pytest.raises(WorkspaceError) as caught:
         workspace(trigger, **more)
-    (found,) = caught.value.fields["problems"]
+    problems: Any = caught.value.fields["problems"]
+    (found,) = problems
     assert isinstance(found, Problem)
     return found
 

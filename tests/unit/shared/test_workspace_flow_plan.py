@@ -57,7 +57,7 @@ def applied(made: Plan, current: Current = EMPTY) -> Current:
     versions = {**current.deployed.versions, **made.changed}
     for name in made.deleted:
         del versions[name]
-    kinds = {kind: record for record, kind in KINDS.items()}
+    kinds: dict[str, Any] = {kind: record for record, kind in KINDS.items()}
     tables: dict[str, dict[str, Any]] = {
         kind: {each.path: each for each in getattr(current, f"{kind}s").values()}
         for kind in kinds
@@ -65,16 +65,13 @@ def applied(made: Plan, current: Current = EMPTY) -> Current:
     } | {"broker": dict(current.brokers), "file": {}}
     for name, version in made.changed.items():
         kind, _, path = name.partition(":")
-        kind_type: Any = kinds[kind]  # type: ignore[index]
-        tables[kind][path] = json.decode(made.definitions[version], type=kind_type)
+        tables[kind][path] = json.decode(made.definitions[version], type=kinds[kind])
     for name in made.deleted:
         kind, _, path = name.partition(":")
         tables[kind].pop(path, None)
     tables.pop("file")
-    return Current(
-        Deployed(current.deployed.number + 1, versions), current.deployment_id,
-        **{f"{kind}s": table for kind, table in tables.items()},
-    )  # fmt: skip
+    fields: dict[str, Any] = {f"{kind}s": table for kind, table in tables.items()}
+    return Current(Deployed(current.deployed.number + 1, versions), current.deployment_id, **fields)  # fmt: skip
 
 
 def flow(made: Plan, path: str) -> Flow:

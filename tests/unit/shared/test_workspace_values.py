@@ -29,8 +29,9 @@ def workspace(selection: Selection | None = None, **files: str) -> Workspace:
 
 def problems(**files: str) -> list[Problem]:
     """What is wrong with them."""
+    given: dict[str, Any] = dict(files)
     with pytest.raises(WorkspaceError) as caught:
-        workspace(**files)
+        workspace(**given)
     found = caught.value.fields["problems"]
     assert isinstance(found, list)
     return found

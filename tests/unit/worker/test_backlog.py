@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import zlib
+from typing import Any
 
 import msgspec
 
@@ -15,7 +16,7 @@ from worker.backlog import Backlog
 from worker.jobs import read_job
 
 
-def claim(run_id: str, version: str = "v1", **fields: str) -> Claim:
+def claim(run_id: str, version: str = "v1", **fields: Any) -> Claim:
     """A claim of a run of this script version."""
     data = make_run(run_id, runnable_version=version).data
     return msgspec.structs.replace(Claim(run_id, f"w1-1-{run_id}", data, 60.0, 0), **fields)
