@@ -9,7 +9,7 @@ from typing import Any
 import hiredis
 import pytest
 
-from shared.resp import RespConnection
+from shared.store.resp import RespConnection
 
 NOTHING = object()
 Step = Callable[["Wire", RespConnection], Awaitable[None]]
