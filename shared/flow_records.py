@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -24,6 +25,15 @@ STARTED: Final = "!started"
 INPUT: Final = "!input"
 """The arguments of the flow, as its preprocessor has made them."""
 
+TIMED_OUT: Final = "timed_out"
+"""In the `extra` of the error of a part: the key of the step around it whose time-out has ended it."""
+PARTS: Final = "!parts"
+"""Ends the name of a record of parts that have begun side by side."""
+FROM: Final = "!from/"
+"""`<fan>!from/<number>`: the records that a part of a flow which was restarted in the middle begins with."""
+LIMIT: Final = "?timeout"
+"""Ends the name of a record of how long a step that consists of steps may take, and until when."""
+
 _SUCCEEDED = "succeeded"
 _PART_ERRORS: Final = {
     "interrupted": ("Interrupted", "the part was cut off by the death of its worker"),
@@ -35,7 +45,7 @@ _PART_ERRORS: Final = {
 
 class Begun(msgspec.Struct, frozen=True, omit_defaults=True):
     """A step has begun: with these inputs, at this time (epoch ms), for the `starts`th time. `masked`: the inputs hold
-    secrets, which are not kept, and have to be worked out again.
+    secrets, which are not shown; `sealed` are the inputs then.
     """
 
     at: int
@@ -44,10 +54,13 @@ class Begun(msgspec.Struct, frozen=True, omit_defaults=True):
     version: str = ""
     starts: int = 1
     masked: bool = False
+    sealed: str = ""
 
 
 class Ended(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Something has ended at this time, well or badly."""
+    """Something has ended at this time, well or badly. `limit`: by the time-out of the step around it with this key.
+    `sealed`: the result holds a secret, and is a text that only a worker opens.
+    """
 
     at: int
     ok: bool = True
@@ -56,6 +69,19 @@ class Ended(msgspec.Struct, frozen=True, omit_defaults=True):
     log: str = ""
     labels: list[str] = []
     final: bool = False
+    limit: str = ""
+    sealed: bool = False
+
+
+class Limit(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A step that consists of steps has to have ended by then (epoch ms): so many seconds after it began. `key` is that
+    of its attempt, `step` its id.
+    """
+
+    key: str
+    step: str
+    seconds: float
+    until_ms: int
 
 
 class RawEnded(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -67,10 +93,13 @@ class RawEnded(msgspec.Struct, frozen=True, omit_defaults=True):
     error: dict[str, Any] | None = None
     log: str = ""
     labels: list[str] = []
+    limit: str = ""
 
 
 class Fanned(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Parts with these numbers have begun side by side as these runs. What they know, and when they must have ended."""
+    """Parts with these numbers have begun side by side as these runs. What they know, when the flow must have ended,
+    and the step around them.
+    """
 
     at: int
     flow_input: dict[str, Any]
@@ -78,6 +107,11 @@ class Fanned(msgspec.Struct, frozen=True, omit_defaults=True):
     runs: list[str] = []
     parts: list[int] = []
     deadline_ms: int | None = None
+    limit: Limit | None = None
+
+    def run_of(self, number: int) -> str | None:
+        """The run of the part with this number."""
+        return next((run for part, run in zip(self.parts, self.runs, strict=True) if part == number), None)
 
 
 _encode = msgspec.json.Encoder().encode
@@ -102,7 +136,24 @@ def read_ended(blob: bytes) -> Ended:
     error: dict[str, Any] = {"name": name, "message": message}
     if text.startswith("{"):
         error |= msgspec.json.decode(text, type=dict[str, Any])
-    return Ended(0, ok=False, error=error)
+    return Ended(0, ok=False, error=error, limit=limit_in(error))
+
+
+def limit_in(error: dict[str, Any]) -> str:
+    """The key of the step whose time-out has ended a part, '' if none has."""
+    extra = error.get("extra")
+    found = extra.get(TIMED_OUT, "") if isinstance(extra, dict) else ""
+    return found if isinstance(found, str) else ""
+
+
+def encode_records(fields: Mapping[str, bytes]) -> bytes:
+    """Records as one record."""
+    return msgspec.msgpack.encode(fields)
+
+
+def read_records(blob: bytes) -> dict[str, bytes]:
+    """The records in a record."""
+    return msgspec.msgpack.decode(blob, type=dict[str, bytes])
 
 
 def read_begun(blob: bytes) -> Begun:
