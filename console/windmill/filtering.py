@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -13,6 +14,7 @@ import msgspec
 from litestar import Request
 
 from console.callers import Caller, RunCaller
+from console.described import FLAG, TEXT, TIME, Schema, whole_number
 from console.errors import bad_request
 from console.runs import Found, read_founds
 from console.windmill.job_objects import arguments, job_object, result
@@ -40,7 +42,9 @@ _STATUS: Final = {
 _SAME: Final = ("created_by", "worker", "parent_job", "script_hash", "tag", "trigger_kind", "permissioned_as")
 _FLAGS: Final = ("is_skipped", "is_flow_step")
 _BOUNDS: Final = ("started", "created", "completed")
+_SIDES: Final = ("before", "after")
 _NOTHING_HAS: Final = ("schedule_path", "concurrency_key")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _TRUE, _FALSE = frozenset({"true", "1"}), frozenset({"false", "0"})
 
 Test = Callable[[Found, dict[str, Any]], bool]
@@ -52,6 +56,16 @@ _NAMED: Final[Mapping[str, Test]] = {
         found.details.due_at is None and found.details.run.state != "suspended"
     ),
 }
+_WORDS: Final = ("script_path_exact", "script_path_start", "trigger_path", "label", "job_kinds", "args", "result")
+_SWITCHES: Final = ("running", "success", "suspended", "resolved", "allow_wildcards", "order_desc")
+PARAMETERS: Final[Mapping[str, Schema]] = (
+    dict.fromkeys((*_SAME, *_WORDS, *_NOTHING_HAS), TEXT)
+    | dict.fromkeys((*_FLAGS, *_NAMED, *_SWITCHES), FLAG)
+    | {f"{what}_{side}": TIME for what in _BOUNDS for side in _SIDES}
+    | {"status": {"enum": list(_STATUS)}, "per_page": whole_number(1, PER_PAGE_MAX)}
+    | {"page": whole_number(1, LOOKED_AT_MAX)}
+)
+"""What `read_filters` reads."""
 
 
 class Filters(msgspec.Struct, frozen=True):
@@ -185,7 +199,7 @@ def _of_runs(asked: Mapping[str, str], *, wild: bool) -> Iterator[Test]:
 
 def _times(asked: Mapping[str, str]) -> Iterator[Test]:
     for what in _BOUNDS:
-        for side in ("before", "after"):
+        for side in _SIDES:
             bound = _ms(asked, f"{what}_{side}")
             if bound is not None:
                 yield _time(f"{what}_at", bound, before=side == "before")
@@ -244,12 +258,13 @@ def _flag(asked: Mapping[str, str], name: str) -> bool | None:
 
 
 def _number(asked: Mapping[str, str], name: str, default: int, most: int) -> int:
+    """Within 1 and `most`, whatever is asked for."""
     value = asked.get(name)
     if value is None:
         return default
-    if value.isdecimal() and 1 <= int(value) <= most:
-        return int(value)
-    raise bad_request(f"{name}: {value!r}, expected a whole number from 1 to {most}")
+    if not _WHOLE.fullmatch(value):
+        raise bad_request(f"{name}: {value!r}, expected a whole number")
+    return min(max(int(value), 1), most)
 
 
 def _ms(asked: Mapping[str, str], name: str) -> int | None:

@@ -49,21 +49,6 @@ enabled: false
 
 
 @pytest.fixture(scope="module")
-def console(tmp_path_factory: pytest.TempPathFactory, valkey: ValkeyServer) -> Iterator[Console]:
-    """A console that is ready."""
-    console = Console(tmp_path_factory.mktemp("console"), valkey.url)
-    with console.process:
-        console.process.start().wait_ready()
-        yield console
-
-
-@pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture(scope="module")
 def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WindmillPlant]:
     """All processes, for all tests that run something."""
     folder = tmp_path_factory.mktemp("plant")
@@ -230,6 +215,15 @@ def test_a_script_is_run_and_followed(plant: WindmillPlant, tmp_path: Path) -> N
     assert _json(wmill("job", "result", job["id"])) == {"sum": 42}
     assert "adding 40 and 2" in wmill("job", "logs", job["id"])
     assert _json(wmill("job", "get", job["id"], "--json"))["id"] == job["id"]
+
+
+def test_what_is_deployed_is_listed(plant: WindmillPlant, tmp_path: Path) -> None:
+    """Every `list` of the tool: it counts pages from 0."""
+    wmill = Wmill(tmp_path, plant.url, plant.token)
+
+    lists = ("script", "flow", "resource", "resource-type", "variable", "folder")
+    said = {name: wmill(name, "list") for name in lists}
+    assert ("f/t/adds" in said["script"], "f/t/broker" in said["resource"]) == (True, True)
 
 
 def test_a_job_that_fails_is_told_as_such(plant: WindmillPlant, tmp_path: Path) -> None:
