@@ -29,8 +29,9 @@ from shared.again import Edits, run_again
 from shared.cancelling import cancel
 from shared.deploy import read_now
 from shared.errors import HeadraceError, UserError
-from shared.history import Query, RunPage, search_page
+from shared.history import RunPage, search_page
 from shared.run_page import milliseconds
+from shared.run_query import Query
 from shared.run_record import Run
 from shared.store import Store
 from shared.tables import number, printable
@@ -97,7 +98,7 @@ async def runs(request: Asked, view: View, work: Blocking) -> Template:
     filters, after = read_filters(request.query_params), request.query_params.get("after", "")
     wrong = ""
     try:
-        found = await work(read_list, query_of(filters, time.time_ns() // 1_000_000), after)
+        found = await work(read_list, query_of(filters, time.time_ns() // 1000), after)
     except UserError as problem:
         wrong, found = str(problem), await work(read_list, Query(limit=1, scan=1), "")
     shown = [] if wrong else found.page.runs
@@ -125,17 +126,17 @@ async def picked_runs(request: Asked, view: View, work: Blocking, note: Note) ->
         done = sum(each.is_done for each in await work(cancel, ids, view.who, ""))
         note.tell("cancel runs", ", ".join(ids), after=done)
         return view.redirect(there, f"{number(done)} of {number(len(ids))} runs are cancelled; one that runs, soon.")
-    made, problems = await work(_again_all, ids)
+    made, problems = await work(_again_all, ids, view.who)
     note.tell("run again", ", ".join(ids), after=made)
     level: Level = "warn" if problems else "good"
     return view.redirect(there, f"{number(made)} new runs are queued.", level, "; ".join(problems[:3]))
 
 
-def _again_all(store: Store, ids: Sequence[str]) -> tuple[int, list[str]]:
+def _again_all(store: Store, ids: Sequence[str], who: str) -> tuple[int, list[str]]:
     problems: list[str] = []
     for each in ids:
         try:
-            run_again(store, each, Edits(), None)
+            run_again(store, each, Edits(), None, who)
         except HeadraceError as error:
             problems.append(error.message)
     return len(ids) - len(problems), problems
