@@ -24,6 +24,7 @@ from shared.run_record import (
     all_attempts,
     is_run_id,
     iso_ms,
+    iso_us,
     make_run,
     read_args,
     read_attempt,
@@ -53,12 +54,14 @@ _CURSOR: Final = re.compile(r"(\(?\d{1,17}|\+inf)_(\d{1,9})")
 
 class RunPage(msgspec.Struct, frozen=True):
     """Runs, newest first, and the cursor of the page after them: None where there are no more. It may hold fewer than
-    asked for, where so many had to be `looked_at` that the rest is left to the next page.
+    asked for, where so many had to be `looked_at` that the rest is left to the next page: it has looked `back_to` runs
+    that were made then, None where it has looked at all.
     """
 
     runs: list[Run]
     next: str | None
     looked_at: int
+    back_to: str | None = None
 
 
 class RunDetails(msgspec.Struct, frozen=True):
@@ -125,7 +128,7 @@ def search_page(store: Store, query: Query, cursor: str = "") -> RunPage:
         if scanned.is_end:
             return RunPage(found, None, looked)
         if len(found) >= query.limit or looked >= query.scan or size >= BYTES_OF_A_PAGE:
-            return RunPage(found, _write_cursor(at), looked)
+            return RunPage(found, _write_cursor(at), looked, _time_of(at))
 
 
 def read_runs(store: Store, ids: Sequence[bytes]) -> Iterator[Run]:
@@ -200,6 +203,11 @@ def _first(query: Query) -> Cursor:
 def _write_cursor(cursor: Cursor) -> str:
     score = cursor.score if isinstance(cursor.score, str) else cursor.score.decode()
     return f"{score}_{cursor.behind}"
+
+
+def _time_of(cursor: Cursor) -> str | None:
+    score = cursor.score if isinstance(cursor.score, str) else cursor.score.decode()
+    return iso_us(int(score)) if score.isdecimal() else None
 
 
 def _read_cursor(text: str) -> Cursor:

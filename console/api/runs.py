@@ -66,12 +66,14 @@ class RunItem(msgspec.Struct, frozen=True):
 
 class RunItems(msgspec.Struct, frozen=True):
     """Runs, newest first. `next`: the cursor of the page after, None where there is none. It may hold fewer than asked
-    for, and even none, where it has looked at `looked_at` runs and goes on with the next page.
+    for, and even none, where it has looked at `looked_at` runs, `back_to` those that were made then, and goes on with
+    the next page.
     """
 
     runs: list[RunItem]
     next: str | None
     looked_at: int
+    back_to: str | None
 
 
 class Log(msgspec.Struct, frozen=True):
@@ -251,7 +253,7 @@ async def _tail(run_id: str, work: Blocking, live: Live) -> AsyncIterator[Server
 
 
 def _items(page: RunPage) -> RunItems:
-    return RunItems([item_of(run) for run in page.runs], page.next, page.looked_at)
+    return RunItems([item_of(run) for run in page.runs], page.next, page.looked_at, page.back_to)
 
 
 def item_of(run: Run) -> RunItem:

@@ -14,9 +14,11 @@ from litestar.response import Redirect, Template
 
 from console.auditing import Note
 from console.blocking import Blocking
+from console.pages.folders import folders_of
 from console.pages.forms import Asked, action, back, page, text, texts
 from console.pages.payloads import one_line
 from console.pages.run_filters import (
+    MADE_BY,
     PER_PAGE,
     SINCE,
     STATES,
@@ -52,11 +54,13 @@ class Dot(msgspec.Struct, frozen=True):
 
 
 class RunList(msgspec.Struct, frozen=True):
-    """A page of runs, the triggers and runnables that can be chosen, and how many runs and dead letters there are."""
+    """A page of runs, what can be chosen, and how many runs and dead letters there are."""
 
     page: RunPage
     triggers: list[str]
     runnables: list[str]
+    folders: list[str]
+    workers: list[str]
     kept: int
     dead: int
 
@@ -64,9 +68,11 @@ class RunList(msgspec.Struct, frozen=True):
 def read_list(store: Store, query: Query, cursor: str) -> RunList:
     """Ask Redis. Raises StoreUnavailable."""
     deployed = read_now(store)
-    kept, dead = store.commands([("ZCARD", keys.RUNS), ("ZCARD", keys.DEAD)])
+    kept, dead, workers = store.commands([("ZCARD", keys.RUNS), ("ZCARD", keys.DEAD), ("SMEMBERS", keys.WORKERS)])
     runnables = sorted({*deployed.of_kind("script"), *deployed.of_kind("flow")})
-    return RunList(search_page(store, query, cursor), list(deployed.of_kind("trigger")), runnables, kept, dead)
+    names, triggers = sorted(name.decode() for name in workers), list(deployed.of_kind("trigger"))
+    page = search_page(store, query, cursor)
+    return RunList(page, triggers, runnables, folders_of(runnables), names, kept, dead)
 
 
 def outcome(run: Run) -> str:
@@ -106,7 +112,7 @@ async def runs(request: Asked, view: View, work: Blocking) -> Template:
     return view.page(
         "runs.html", section="runs", filters=filters, found=found, runs=shown, wrong=wrong, older=older,
         is_first=not after, states=STATES, since_choices=SINCE, outcome=outcome, took=took_ms, dots=graph(shown),
-        per_page=PER_PAGE, dead_count=found.dead,
+        made_by=MADE_BY, per_page=PER_PAGE, dead_count=found.dead,
     )  # fmt: skip
 
 
