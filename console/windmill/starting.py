@@ -135,7 +135,8 @@ class Starter:
         made_by: Origin = "child" if family and family.parent and origin == "api" else origin
         run = make_run(runnable.path, version, timeout_s, arguments, made_by, family, is_flow=is_flow)
         run = known_as(run, options.job_id) if options.job_id else run
-        if not await self.runs.create(msgspec.structs.replace(run, due_ms=options.due_ms)):
+        who = self.request.user.name if isinstance(self.request.user, Person) else ""
+        if not await self.runs.create(msgspec.structs.replace(run, due_ms=options.due_ms, created_by=who)):
             raise conflict(f"job {options.job_id} already exists")
         return run.id
 

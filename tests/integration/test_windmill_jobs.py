@@ -410,7 +410,8 @@ def test_lists_are_filtered(plant: WindmillPlant) -> None:
     queue = list_queue.sync(WORKSPACE, client=plant.client, per_page=1)
     assert [job.id for job in completed or []] == [bad, good]
     assert [job.id for job in queue or []] == [waiting]
-    for query in ("per_page=many", "success=maybe", "args=%7B", "created_before=noon", "status=fine"):
+    wrong = ("per_page=many", "success=maybe", "sucess=true", "args=%7B", "created_before=noon", "status=fine")
+    for query in wrong:
         assert plant.request("GET", f"/jobs/list?{query}").status_code == 400, query
 
 
@@ -429,8 +430,16 @@ def test_jobs_are_counted(plant: WindmillPlant) -> None:
     now = get_queue_count.sync(WORKSPACE, client=plant.client)
     assert now is not None
     assert now.database_length == queued.database_length + 1
-    count = count_completed_jobs.sync_detailed(WORKSPACE, client=plant.client)
-    assert int(text(count)) == after.database_length
+
+    def count(**query: Any) -> int:
+        return int(text(count_completed_jobs.sync_detailed(WORKSPACE, client=plant.client, **query)))
+
+    assert count() == count(tags="python3,flow") == count(completed_after_s_ago=10_000) == after.database_length
+    assert count(tags="zz") == 0
+    ended = plant.completed(plant.start("f/t/fails"))["completed_at"]
+    eventually(lambda: datetime.now(UTC) > datetime.fromisoformat(ended) + timedelta(seconds=1.1), 30)
+    assert count(completed_after_s_ago=1) == 0
+    assert plant.request("GET", "/jobs/queue/count?tags=x").status_code == 400
 
 
 def test_a_script_has_no_steps_to_restart_at(plant: WindmillPlant) -> None:
