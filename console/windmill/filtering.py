@@ -45,7 +45,7 @@ _STATUS: Final = {
 }
 _OF_QUEUED: Final = ("created_before_queue", "created_after_queue")
 PARAMETERS: Final[Mapping[str, Schema]] = (
-    SCHEMAS
+    dict(SCHEMAS)
     | dict.fromkeys(("order_desc", "running", "success", "suspended"), FLAG)
     | dict.fromkeys(_OF_QUEUED, TIME)
     | {"status": {"enum": list(_STATUS)}, "per_page": whole_number(1, PER_PAGE_MAX), "page": whole_number(1, READ_MAX)}
