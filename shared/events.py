@@ -30,6 +30,7 @@ FIELDS = {
     "deployment": "number of the deployment",
     "detail": "what exactly was found",
     "duration_ms": "milliseconds from start to end of the code",
+    "dropped": "messages that it has dropped within an hour or so",
     "drained": "messages taken in while the session was emptied",
     "durability": "full, or reduced: less than the promise of QoS 1 and 2 needs",
     "entries": "messages of the inbox",
@@ -76,6 +77,7 @@ FIELDS = {
     "text": "what the library said",
     "timeout_s": "seconds that the code may run",
     "token": "fencing token of the lease",
+    "total": "messages that it has dropped since it started",
     "topic": "topic of the message, or topic filter of the subscription",
     "trigger": "path of the trigger",
     "triggers": "triggers in the deployment",
@@ -192,6 +194,9 @@ EVENTS: dict[str, EventSpec] = {
     "outbox.connected": _spec("info", "What runs publish goes to the broker.", "resource broker client_id"),
     "outbox.waiting": _spec(
         "warning", "What runs publish waits: the broker cannot be reached.", "resource error attempt retry_in_s",
+    ),
+    "broker.dropped": _spec(
+        "warning", "A broker has dropped messages of some client: a queue was full.", "resource dropped total",
     ),
     "message.invalid": _spec(
         "warning", "A message that breaks the rules went to the dead letters.",
