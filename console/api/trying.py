@@ -18,6 +18,7 @@ from console.callers import Caller
 from console.errors import forbidden, unavailable, unprocessable
 from console.live import Live
 from console.needs import needs
+from console.workspace import Workspace
 from shared import asking, keys
 from shared.asking import Answer, Ask, Draft
 from shared.modes import read_triggers
@@ -67,7 +68,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 @post("/triggers/test", opt=needs("operate", audited=False), status_code=200)
-async def test(data: Test, store: AsyncStore, work: Blocking, caller: Caller) -> Report:
+async def test(data: Test, store: AsyncStore, work: Blocking, content: Workspace, caller: Caller) -> Report:
     """Connect as a trigger would, subscribe each topic, and tell what the broker answers.
 
     With a client id and a clean session of its own: the deployed session is not touched.
@@ -78,9 +79,8 @@ async def test(data: Test, store: AsyncStore, work: Blocking, caller: Caller) ->
         raise forbidden("a draft is tried by those who may deploy it")
     if data.trigger is not None:
         await work(read_triggers, [data.trigger])
-    return await examined(
-        store, asking.new_ask("test", trigger=data.trigger, draft=data.draft, client_id=data.client_id)
-    )
+    draft = data.draft and content.sealed(data.draft)
+    return await examined(store, asking.new_ask("test", trigger=data.trigger, draft=draft, client_id=data.client_id))
 
 
 async def examined(store: AsyncStore, ask: Ask) -> Report:

@@ -18,10 +18,11 @@ from console.blocking import Blocking
 from console.pages.forms import Asked, answer, page, text
 from console.pages.trigger_form import TopicRow, TriggerForm, form_of, read_form, text_of
 from console.view import View
+from console.workspace import Workspace
 from shared import asking, deploy, keys
 from shared.asking import Draft
 from shared.config import Settings
-from shared.definitions import File
+from shared.definitions import Broker, File
 from shared.deploy import Pushed, read_now
 from shared.deployment import read_all
 from shared.errors import HeadraceError, NotThere, UserError, WorkspaceError
@@ -29,8 +30,9 @@ from shared.left_page import left_lines
 from shared.plan_page import SIGNS
 from shared.store import AsyncStore, Store
 from shared.workspace.layout import RESOURCE, TRIGGER
-from shared.workspace.problems import Problem
+from shared.workspace.problems import Problem, Problems
 from shared.workspace.render import yaml_text
+from shared.workspace.resources import read_resource
 from shared.workspace.yaml_lines import read_document
 
 STARTER: Final = '''"""Runs for each message."""
@@ -127,6 +129,20 @@ def broker_text(form: FormMultiDict) -> str:
     return yaml_text({"resource_type": "mqtt", "value": value})
 
 
+def typed_broker(form: FormMultiDict) -> Broker | None:
+    """The broker that the form describes, None where it describes none. Raises UserError. Pure."""
+    path = text(form, "mqtt_resource_path")
+    if not text(form, "broker_host"):
+        if not path:
+            raise UserError("there is no broker: choose one, or say under “No broker yet?” where it is")
+        return None
+    problems = Problems()
+    found = read_resource((path or "f/new/broker") + RESOURCE, broker_text(form), problems)
+    if problems.errors or found is None or found.broker is None:
+        raise UserError("; ".join(f"{each.key.removeprefix('value.')} {each.message}" for each in problems.errors))
+    return found.broker
+
+
 def check(store: Store, settings: Settings, form: FormMultiDict) -> tuple[TriggerForm, Choices, Checked]:
     """Check what the form wants; nothing is written."""
     choices = read_choices(store, text(form, "path"))
@@ -174,17 +190,19 @@ async def check_trigger(request: Asked, view: View, work: Blocking, settings: Se
 
 
 @answer("/triggers/try", "deploy")
-async def try_trigger(request: Asked, view: View, work: Blocking, store: AsyncStore) -> Template:
-    """What the broker answers to these topics; nothing is deployed."""
+async def try_trigger(request: Asked, view: View, work: Blocking, content: Workspace, store: AsyncStore) -> Template:
+    """What the broker answers to these topics, one that is deployed or one that is typed; nothing is deployed."""
     form = await request.form()
     choices = await work(read_choices, text(form, "path"))
     wanted = read_form(form, choices.flows)
     version: Any = wanted.client_version or None
-    draft = Draft(wanted.mqtt_resource_path, wanted.draft_topics(), version)
+    report, problem = None, ""
     try:
-        report, problem = await examined(store, asking.new_ask("test", draft=draft)), ""
+        broker = None if wanted.mqtt_resource_path in choices.brokers else typed_broker(form)
+        draft = Draft(wanted.mqtt_resource_path, wanted.draft_topics(), version, broker)
+        report = await examined(store, asking.new_ask("test", draft=content.sealed(draft)))
     except HeadraceError as error:
-        report, problem = None, error.message
+        problem = error.message
     return _editor(view, wanted, choices, _sent(form, None, report, problem))
 
 

@@ -12,11 +12,14 @@ from typing import Any
 import httpx
 import pytest
 
+from shared import keys
+from shared.store import Store
 from tests.support.burst import Publisher
 from tests.support.console import Console
 from tests.support.eventually import eventually
 from tests.support.mosquitto import Mosquitto
 from tests.support.pipeline import Pipeline
+from tests.support.ports import HOST, free_port
 from tests.support.valkey import ValkeyServer
 from tests.support.workspaces import trigger_yaml, write_workspace
 
@@ -45,6 +48,8 @@ class Plant:
 
     def __init__(self, folder: Path, redis_url: str, port: int) -> None:
         self.folder = folder
+        self.port = port
+        self.redis_url = redis_url
         self.console = Console(folder, redis_url)
         self.pipeline = Pipeline(folder, redis_url, HEADRACE_CONSOLE__PORT=str(self.console.port))
         self.workspace = write_workspace(folder / "workspace", port, TRIGGERS, {"good": GOOD, "bad": BAD})
@@ -275,6 +280,14 @@ def test_a_trigger_is_tried_at_its_broker_by_ingest(plant: Plant) -> None:
     report = plant.post("/triggers/test", {"draft": draft})
     assert (report["connected"], report["protocol"]) == (True, "3.1.1")
     assert "not deployed" in plant.post("/triggers/test", {"draft": {"resource": "f/t/none"}}, 422)["detail"]
+    typed = {"path": "f/t/typed", "host": HOST, "port": plant.port, "username": "me", "password": "typed-secret"}
+    report = plant.post("/triggers/test", {"draft": draft | {"resource": "f/t/typed", "broker": typed}})
+    assert (report["ok"], report["topics"][0]["granted"]) == (True, 1)
+    store = Store.connect(plant.redis_url)
+    assert not any(b"typed-secret" in fields[b"e"] for _, fields in store.command("XRANGE", keys.ASKS, "-", "+"))
+    store.close()
+    gone = plant.post("/triggers/test", {"draft": draft | {"broker": typed | {"port": free_port()}}})
+    assert (gone["connected"], gone["says"]) == (False, {})
     plant.post("/triggers/test", {"trigger": "f/t/none"}, 404)
     plant.post("/triggers/test", {}, 422)
     with plant.console.api("operate") as operator:
