@@ -11,9 +11,10 @@ from typing import Any, cast
 from litestar import Request
 from litestar.types import Message, Scope
 
-from console.access import READING
 from console.callers import Nobody, Person, RunCaller
+from console.errors import READING_METHODS
 from console.needs import needs_of
+from console.view import REFUSED
 from shared.audit import AuditEntry, audit_command, begin_command, end_commands
 from shared.errors import HeadraceError
 from shared.events import emit
@@ -63,7 +64,7 @@ class Auditing:
         """Write down what is about to be done. Raises StoreUnavailable."""
         wanted = needs_of(request.route_handler.opt)
         caller = request.scope.get("user") or Nobody()
-        if request.method in READING or wanted is None or not wanted.audited or isinstance(caller, RunCaller):
+        if request.method in READING_METHODS or wanted is None or not wanted.audited or isinstance(caller, RunCaller):
             return
         asked = AuditEntry(caller.name, f"{request.method} {request.url.path}", address=_address(request.scope))
         request.state[_BEGUN] = await self._store.command(*begin_command(asked))
@@ -72,7 +73,7 @@ class Auditing:
         """Write the entry."""
         request = cast("dict[str, Any]", scope)  # what is asked by WebSocket has no method, and is not answered so
         method: str = request.get("method", "GET")
-        if message["type"] != "http.response.start" or method in READING:
+        if message["type"] != "http.response.start" or method in READING_METHODS:
             return
         status = message["status"]
         handler = request.get("route_handler")
@@ -82,7 +83,8 @@ class Auditing:
         state = request.get("state") or {}
         note: Note = state.get(_NOTE) or Note()
         caller = request.get("user") or Nobody()
-        counts = status not in _REFUSED and (isinstance(caller, Person) or note.is_told)
+        is_refused = status in _REFUSED or state.get(REFUSED, False)
+        counts = not is_refused and (isinstance(caller, Person) or note.is_told)
         entry = AuditEntry(
             who=note.who or caller.name,
             what=note.what or f"{method} {request['path']}",

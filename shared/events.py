@@ -18,6 +18,7 @@ Level = Literal["debug", "info", "warning", "error"]
 Sink = Callable[[Level, str, dict[str, object]], None]
 
 FIELDS = {
+    "address": "address that the request came from",
     "alert": "id of the notice",
     "attempt": "how often this was tried or started, counted from 1",
     "away_ms": "milliseconds that it was out of reach",
@@ -260,6 +261,7 @@ EVENTS: dict[str, EventSpec] = {
     "request.failed": _spec(
         "error", "A request was answered with status 500, because of a defect of Headrace.", "method path error",
     ),
+    "login.failed": _spec("warning", "Somebody tried to log in with a token that is not good.", "address"),
     "audit.failed": _spec(
         "error", "A change through the console could not be written to the audit log.", "method path error",
     ),

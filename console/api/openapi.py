@@ -10,8 +10,7 @@ from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 
-from console.access import READING
-from console.errors import PROBLEM
+from console.errors import PROBLEM, READING_METHODS
 from console.needs import needs_of
 
 _INJECTED: Final = ("authenticator", "caller", "content", "live", "note", "runs", "settings", "store", "view", "work")
@@ -65,7 +64,7 @@ def _complete(operation: dict[str, Any], method: str, handler: HTTPRouteHandler)
         operation["description"] = f"{operation.get('description', '')}\n\nNeeds the scope `{scope}`.".strip()
     responses = operation["responses"]
     for status, text in _REFUSALS.items():
-        if method in READING and status in _BY_BODY:
+        if method in READING_METHODS and status in _BY_BODY:
             continue
         schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
         responses[str(status)] = {"description": text, "content": {PROBLEM: schema}}

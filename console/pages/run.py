@@ -9,11 +9,12 @@ from typing import Final
 import msgspec
 from litestar import Response, Router
 from litestar.response import Template
+from litestar.status_codes import HTTP_200_OK, HTTP_422_UNPROCESSABLE_ENTITY
 
 from console.blocking import Blocking
 from console.pages.flow_graph import Drawing
 from console.pages.flow_steps import StepRow, drawing_of, step_rows
-from console.pages.forms import page
+from console.pages.forms import Typed, page
 from console.pages.payloads import Payload, as_json_text, json_view, payload_view
 from console.pages.way import Step, way_of
 from console.view import View
@@ -126,11 +127,16 @@ def _arguments(store: Store, details: RunDetails) -> tuple[str, str]:
 @page("/runs/{run_id:str}")
 async def run(run_id: str, view: View, work: Blocking) -> Template:
     """The page."""
-    found = await work(read_run, run_id)
+    return run_template(view, await work(read_run, run_id))
+
+
+def run_template(view: View, found: RunView, typed: Typed | None = None) -> Template:
+    """The page; with arguments that could not be taken (422), to be typed on."""
     details = found.details
     return view.page(
-        "run.html", section="runs", view=found, details=details, run=details.run, is_live=details.run.state in LIVE,
-        remark=remark(details), json_view=json_view, dead_count=found.dead,
+        "run.html", HTTP_422_UNPROCESSABLE_ENTITY if typed else HTTP_200_OK, section="runs", view=found, typed=typed,
+        details=details, run=details.run, is_live=details.run.state in LIVE, remark=remark(details),
+        json_view=json_view, dead_count=found.dead,
     )  # fmt: skip
 
 

@@ -16,48 +16,23 @@ from console.api.trying import Report, examined
 from console.auditing import Note
 from console.blocking import Blocking
 from console.pages.forms import Asked, answer, page, text
-from console.pages.trigger_form import TopicRow, TriggerForm, form_of, read_form, text_of
+from console.pages.trigger_files import Choices, edits_of, problem_text, typed_broker, wanted_of
+from console.pages.trigger_form import TopicRow, TriggerForm, form_of, read_form
 from console.view import View
 from console.workspace import Workspace
 from shared import asking, deploy, keys
 from shared.asking import Draft
 from shared.config import Settings
-from shared.definitions import Broker, File
+from shared.definitions import File
 from shared.deploy import Pushed, read_now
 from shared.deployment import read_all
 from shared.errors import HeadraceError, NotThere, UserError, WorkspaceError
 from shared.left_page import left_lines
 from shared.plan_page import SIGNS
 from shared.store import AsyncStore, Store
-from shared.workspace.layout import RESOURCE, TRIGGER
-from shared.workspace.problems import Problem, Problems
-from shared.workspace.render import yaml_text
-from shared.workspace.resources import read_resource
+from shared.workspace.layout import TRIGGER
+from shared.workspace.problems import Problem
 from shared.workspace.yaml_lines import read_document
-
-STARTER: Final = '''"""Runs for each message."""
-
-import json
-
-import headrace
-
-
-def main(payload: bytes):
-    reading = json.loads(payload)
-    print(f"{headrace.run.topic}: {reading}")
-    return reading
-'''
-"""The script that the editor makes for somebody who has none yet."""
-
-
-class Choices(msgspec.Struct, frozen=True):
-    """Paths that can be chosen. `text` is the trigger's file as it is deployed, '' for none."""
-
-    scripts: list[str]
-    flows: list[str]
-    brokers: list[str]
-    text: str
-    dead: int
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -105,48 +80,13 @@ def read_choices(store: Store, path: str) -> Choices:
     )  # fmt: skip
 
 
-def edits_of(form: FormMultiDict, wanted: TriggerForm, choices: Choices) -> dict[str, str | None]:
-    """The files that the form makes. Pure."""
-    given = text(form, "text")
-    content = given.replace("\r\n", "\n") + "\n" if given else text_of(wanted, read_document("", choices.text))
-    edits: dict[str, str | None] = {wanted.file: content}
-    if text(form, "make_script") and wanted.script_path not in {*choices.scripts, *choices.flows}:
-        edits[wanted.script_path + ".py"] = STARTER
-    if text(form, "broker_host") and wanted.mqtt_resource_path not in choices.brokers:
-        edits[wanted.mqtt_resource_path + RESOURCE] = broker_text(form)
-    return edits
-
-
-def broker_text(form: FormMultiDict) -> str:
-    """The resource of a broker that the form describes. Pure."""
-    port = text(form, "broker_port")
-    value: dict[str, Any] = {"broker": text(form, "broker_host"), "port": int(port) if port.isdecimal() else port}
-    names = {"username": text(form, "broker_username"), "password": text(form, "broker_password")}
-    if credentials := {name: given for name, given in names.items() if given}:
-        value["credentials"] = credentials
-    if text(form, "broker_tls"):
-        value["tls"] = {"enabled": True}
-    return yaml_text({"resource_type": "mqtt", "value": value})
-
-
-def typed_broker(form: FormMultiDict) -> Broker | None:
-    """The broker that the form describes, None where it describes none. Raises UserError. Pure."""
-    path = text(form, "mqtt_resource_path")
-    if not text(form, "broker_host"):
-        if not path:
-            raise UserError("there is no broker: choose one, or say under “No broker yet?” where it is")
-        return None
-    problems = Problems()
-    found = read_resource((path or "f/new/broker") + RESOURCE, broker_text(form), problems)
-    if problems.errors or found is None or found.broker is None:
-        raise UserError("; ".join(f"{each.key.removeprefix('value.')} {each.message}" for each in problems.errors))
-    return found.broker
-
-
 def check(store: Store, settings: Settings, form: FormMultiDict) -> tuple[TriggerForm, Choices, Checked]:
     """Check what the form wants; nothing is written."""
     choices = read_choices(store, text(form, "path"))
-    wanted = read_form(form, choices.flows)
+    wanted = wanted_of(form, choices)
+    if not wanted.path:
+        hint = "f/FOLDER/NAME or u/USER/NAME"
+        return wanted, choices, Checked([Problem(wanted.file, 0, "path", "missing", hint)])
     try:
         edits = edits_of(form, wanted, choices)
         pushed = deploy.edit(store, settings, edits, "", dry_run=True)
@@ -249,6 +189,7 @@ def _editor(view: View, form: TriggerForm, choices: Choices, said: Said, status:
         "editor.html", status, section="triggers", form=form, choices=choices, dead_count=choices.dead, signs=SIGNS,
         is_new=said.is_new, text=said.text, checked=checked, report=said.report, problem=said.problem, extra=said.extra,
         wrong={problem.key for problem in checked.problems} if checked else set(),
+        problem_text=lambda problem: problem_text(problem, form.file, as_file=bool(said.text)),
     )  # fmt: skip
 
 

@@ -280,7 +280,8 @@ def test_a_trigger_is_tried_at_its_broker_by_ingest(plant: Plant) -> None:
     report = plant.post("/triggers/test", {"draft": draft})
     assert (report["connected"], report["protocol"]) == (True, "3.1.1")
     assert "not deployed" in plant.post("/triggers/test", {"draft": {"resource": "f/t/none"}}, 422)["detail"]
-    typed = {"path": "f/t/typed", "host": HOST, "port": plant.port, "username": "me", "password": "typed-secret"}
+    credentials = {"username": "me", "password": "typed-secret"}
+    typed: dict[str, Any] = {"host": HOST, "port": plant.port, "credentials": credentials}
     report = plant.post("/triggers/test", {"draft": draft | {"resource": "f/t/typed", "broker": typed}})
     assert (report["ok"], report["topics"][0]["granted"]) == (True, 1)
     store = Store.connect(plant.redis_url)
@@ -288,6 +289,8 @@ def test_a_trigger_is_tried_at_its_broker_by_ingest(plant: Plant) -> None:
     store.close()
     gone = plant.post("/triggers/test", {"draft": draft | {"broker": typed | {"port": free_port()}}})
     assert (gone["connected"], gone["says"]) == (False, {})
+    nowhere = plant.post("/triggers/test", {"draft": draft | {"broker": typed | {"port": 0}}}, 422)
+    assert "port" in nowhere["detail"]
     plant.post("/triggers/test", {"trigger": "f/t/none"}, 404)
     plant.post("/triggers/test", {}, 422)
     with plant.console.api("operate") as operator:

@@ -232,7 +232,10 @@ def test_a_script_is_run_with_arguments_that_have_to_be_an_object(store: Store, 
     """What is wrong is said, and nothing is queued."""
     deploy(store, script("f/t/script", "def main(x: int): ..."))
     for wrong in ("nonsense", "[1]"):
-        assert "arguments are no JSON" in admin.said("/workspace/run", kind="script", path="f/t/script", args=wrong)
+        answer = admin.post("/workspace/run", kind="script", path="f/t/script", args=wrong)
+        assert answer.status_code == 422
+        assert "arguments are no JSON" in answer.text
+        assert f">{wrong}</textarea>" in answer.text
     assert "Queued: f/t/script" in admin.said("/workspace/run", kind="script", path="f/t/script", args='{"x": 1}')
     assert admin.get("/runs").count('data-open href="/runs/q2-api-') == 1
 
