@@ -9,6 +9,8 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from console.errors import is_ours
 
 _EMPTY = b"{}"
+_START, _BODY = "http.response.start", "http.response.body"
+_GONE = {"type": "http.disconnect"}
 _JSON = (b"content-type", b"application/json")
 
 
@@ -33,17 +35,21 @@ class Leniency:
             await self._app(scope, receive, send)
 
     async def _head(self, asked: Any, receive: Receive, send: Send) -> None:
-        has_begun = False
+        has_begun = has_ended = False
 
         async def told() -> Any:
-            return {"type": "http.disconnect"} if has_begun else await receive()
+            return _GONE if has_begun else await receive()
 
         async def tell(message: Any) -> None:
-            nonlocal has_begun
-            has_begun = has_begun or message["type"] == "http.response.start"
+            nonlocal has_begun, has_ended
+            has_begun = has_begun or message["type"] == _START
+            has_ended = message["type"] == _BODY and not message.get("more_body", False)
             await send(message)
 
         await self._app(asked | {"method": "GET"}, told, tell)
+        if has_begun and not has_ended:  # a stream, which was told that nobody reads
+            end: Any = {"type": _BODY, "body": b"", "more_body": False}
+            await send(end)
 
 
 def _is_bare(asked: Any) -> bool:
