@@ -6,9 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from shared.definitions import Kind
+from shared.definitions import Broker, Kind
 from shared.errors import UserError
 from shared.workspace.layout import RESOURCE, RESOURCE_TYPE, TRIGGER, VARIABLE, means_something, owner_of
+from shared.workspace.problems import Problems
+from shared.workspace.render import yaml_text
+from shared.workspace.resources import read_resource
 from shared.workspace.yaml_lines import read_document
 
 SUFFIXES: Final[Mapping[Kind, str]] = {"trigger": TRIGGER, "resource": RESOURCE, "variable": VARIABLE}
@@ -26,6 +29,18 @@ def check_path(path: str, kind: str, file: str) -> str:
 def file_of(kind: Kind, path: str) -> str:
     """The file of a trigger, resource or variable. Raises UserError."""
     return check_path(path, kind, path + SUFFIXES[kind])
+
+
+def broker_of(path: str, value: Mapping[str, Any]) -> Broker:
+    """The broker that a resource of type mqtt with this value is. Raises UserError."""
+    problems = Problems()
+    text = yaml_text({"resource_type": "mqtt", "value": dict(value)})
+    found = read_resource((path or "f/new/broker") + RESOURCE, text, problems)
+    if problems.errors or found is None or found.broker is None:
+        wrong = "; ".join(f"{each.key.removeprefix('value.')}: {each.message}" for each in problems.errors)
+        hint = next((each.hint for each in problems.errors if each.hint), "")
+        raise UserError(f"this is no broker: {wrong}", hint=hint)
+    return found.broker
 
 
 def type_file(name: str) -> str:

@@ -21,6 +21,7 @@ from litestar.status_codes import (
     HTTP_401_UNAUTHORIZED,
     HTTP_403_FORBIDDEN,
     HTTP_404_NOT_FOUND,
+    HTTP_405_METHOD_NOT_ALLOWED,
     HTTP_409_CONFLICT,
     HTTP_413_REQUEST_ENTITY_TOO_LARGE,
     HTTP_421_MISDIRECTED_REQUEST,
@@ -42,6 +43,7 @@ from shared.errors import (
 from shared.events import emit
 
 PROBLEM: Final = "application/problem+json"
+READING_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _OURS = re.compile(r"/api/w/[^/]*/headrace(/|$)")
 _MACHINES = re.compile(r"/(api(/|$)|metrics$|healthz$|readyz$)")
 _BEGINNINGS = {
@@ -127,14 +129,19 @@ def on_error(request: Request[Any, Any, Any], error: HeadraceError) -> Response[
     """Errors of ours."""
     if isinstance(error, Refusal):
         return _answer(request, error.status, error.message, error.hint, error.headers)
-    status = _status_of(error, is_ours=_OURS.match(request.url.path) is not None)
+    status = _status_of(error, for_us=is_ours(request.url.path))
     if status == HTTP_500_INTERNAL_SERVER_ERROR:
         emit("request.failed", method=request.method, path=request.url.path, error=error)
         return _answer(request, status, f"Internal: {error}")
     return _answer(request, status, error.message, error.hint, problems=error.fields.get("problems"))
 
 
-def _status_of(error: HeadraceError, *, is_ours: bool) -> int:
+def is_ours(path: str) -> bool:
+    """Whether an address is one of our own API."""
+    return _OURS.match(path) is not None
+
+
+def _status_of(error: HeadraceError, *, for_us: bool) -> int:
     match error:
         case StoreUnavailable():
             status = HTTP_503_SERVICE_UNAVAILABLE
@@ -142,9 +149,9 @@ def _status_of(error: HeadraceError, *, is_ours: bool) -> int:
             status = HTTP_404_NOT_FOUND
         case Overtaken():
             status = HTTP_409_CONFLICT
-        case WorkspaceError() if is_ours:
+        case WorkspaceError() if for_us:
             status = HTTP_422_UNPROCESSABLE_ENTITY
-        case SecretError() if is_ours:
+        case SecretError() if for_us:
             status = HTTP_409_CONFLICT
         case UserError() if not isinstance(error, SecretError):
             status = HTTP_400_BAD_REQUEST
@@ -162,8 +169,20 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
         return _answer(request, status, "; ".join(problems) or error.detail)
     if error.status_code >= HTTP_500_INTERNAL_SERVER_ERROR:
         return on_defect(request, error)
-    what = "there is no such address" if error.status_code == HTTP_404_NOT_FOUND else error.detail
-    return _answer(request, error.status_code, what, headers=dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    what = {
+        HTTP_404_NOT_FOUND: "there is no such address",
+        HTTP_405_METHOD_NOT_ALLOWED: f"{request.method} is not for this address{_allowed(headers)}",
+        HTTP_413_REQUEST_ENTITY_TOO_LARGE: "the body is larger than is taken here (16 MiB; a form of the login 16 KiB)",
+    }.get(error.status_code, error.detail)
+    return _answer(request, error.status_code, what, headers=headers)
+
+
+def on_too_deep(request: Request[Any, Any, Any], error: RecursionError) -> Response[Any]:
+    """JSON within JSON, thousands of levels deep, as nobody writes it who means well."""
+    if request.method in READING_METHODS:
+        return on_defect(request, error)
+    return _answer(request, HTTP_400_BAD_REQUEST, "the JSON is nested too deeply")
 
 
 def on_too_deep(request: Request[Any, Any, Any], error: RecursionError) -> Response[Any]:
@@ -180,9 +199,16 @@ def on_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Any
     )
 
 
+def _allowed(headers: dict[str, str]) -> str:
+    allowed = headers.get("allow") or headers.get("Allow")
+    return f", which takes {allowed}" if allowed else ""
+
+
 def _problem(found: object) -> str:
     if not isinstance(found, dict):
         return str(found)
+    if found.get("source") == "body" and found.get("message") in {"'data'", "Unexpected empty body"}:
+        return "a JSON body is needed"
     return f"{found.get('key', '')}: {found.get('message', '')}".removeprefix(": ")
 
 
@@ -211,7 +237,8 @@ def _page(
     request: Request[Any, Any, Any], status: int, message: str, hint: str, headers: dict[str, str] | None
 ) -> Response[Any]:
     if status == HTTP_401_UNAUTHORIZED:
-        return Redirect(f"/login?next={quote(request.url.path)}", status_code=HTTP_303_SEE_OTHER)
+        query = f"?{request.url.query}" if request.url.query else ""
+        return Redirect(f"/login?next={quote(request.url.path + query)}", status_code=HTTP_303_SEE_OTHER)
     context: dict[str, Any] = {"title": _title(status), "status": status, "message": message, "hint": hint}
     caller: Any = request.scope.get("user")  # nobody and runs have no session
     if getattr(caller, "csrf", ""):

@@ -59,6 +59,7 @@ def make_app(tools: Tools, settings: Settings, token_key: bytes) -> Litestar:
     Raises InternalError for a route that does not say what it needs.
     """
     store, content = tools.store, tools.content
+    auditing = Auditing(store, settings.retention.audit_max)
     authenticator, captures = Authenticator(store, settings, token_key), Captures(store)
 
     def in_our_workspace(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
@@ -92,7 +93,8 @@ def make_app(tools: Tools, settings: Settings, token_key: bytes) -> Litestar:
             "work": Provide(lambda: tools.work, sync_to_thread=False),
         },
         middleware=[DefineMiddleware(Authentication, authenticator=authenticator)],
-        before_send=[SecurityHeaders(settings), Auditing(store, settings.retention.audit_max)],
+        before_request=auditing.begin,
+        before_send=[SecurityHeaders(settings), auditing],
         exception_handlers={
             HeadraceError: on_error,
             HTTPException: on_http_error,

@@ -13,6 +13,7 @@ import msgspec
 from console.blocking import Blocking
 from console.errors import not_found
 from shared import keys
+from shared.asking import Draft
 from shared.config import Settings
 from shared.definitions import File, Flow, Resource, Script, Variable
 from shared.deploy import Editor, Edits, Pushed, edit
@@ -87,6 +88,10 @@ class Workspace:
         self._texts: tuple[tuple[bytes | None, ...], Mapping[str, str]] | None = None
         self._changes: tuple[tuple[bytes | None, ...], Changes] | None = None
         self._editing = asyncio.Lock()
+
+    def sealed(self, draft: Draft) -> Draft:
+        """As it may go through Redis. Raises SecretError."""
+        return draft.sealed(self._box)
 
     async def current(self) -> Current:
         """What is deployed now. Raises StoreUnavailable."""

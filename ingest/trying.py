@@ -75,15 +75,21 @@ def look_up(store: Store, settings: Settings, path: str, client_id: str | None) 
 
 
 def look_up_draft(store: Store, settings: Settings, draft: Draft, client_id: str | None) -> Tried:
-    """A trigger that is not deployed, at a broker whose resource is. Raises as `look_up`."""
+    """A trigger that is not deployed, at a broker whose resource is, or at one that is none. Raises as `look_up`."""
+    box = SecretBox.load(settings, create=False)
     trigger = Trigger(
         "", "", "", draft.resource, "", {}, draft.topics, client_version=draft.client_version, payload="windmill"
     )
-    return _resolved(store, settings, trigger, client_id, _protocols(trigger, None))
+    return _resolved(store, settings, trigger, client_id, _protocols(trigger, None), draft.opened(box))
 
 
 def _resolved(
-    store: Store, settings: Settings, trigger: Trigger, client_id: str | None, protocols: list[Protocol]
+    store: Store,
+    settings: Settings,
+    trigger: Trigger,
+    client_id: str | None,
+    protocols: list[Protocol],
+    broker: Broker | None = None,
 ) -> Tried:
     deployed = read_now(store)
     triggers = read_all(store, deployed.of_kind("trigger"), Trigger)
@@ -91,9 +97,9 @@ def _resolved(
         raise UserError(
             f"{client_id!r} is the client id of a deployed session", hint="choose another: that one is taken"
         )
-    broker = read_all(store, deployed.of_kind("broker"), Broker).get(trigger.broker)
+    broker = broker or read_all(store, deployed.of_kind("broker"), Broker).get(trigger.broker)
     if broker is None:
-        raise UserError(f"the broker {trigger.broker} is not deployed")
+        raise UserError(f"the broker {trigger.broker} is not deployed", hint="deploy it first, or say where it is")
     named = named_by(broker, read_all(store, deployed.of_kind("variable"), Variable))
     resolved = Assignment(trigger, "", broker, named).resolved_broker(SecretBox.load(settings, create=False))
     given = settings.ingest

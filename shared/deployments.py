@@ -111,6 +111,16 @@ def diffs_of(store: Store, deployment: Deployment) -> list[FileDiff]:
     return [FileDiff(path, _diff(path, old.get(path), new.get(path))) for path in paths.values()]
 
 
+def diffs_to(store: Store, kept: Kept, number: int) -> list[FileDiff]:
+    """How files would change by going back to an older deployment. Raises UserError where it is not in the list."""
+    _, table = kept.at(number)
+    now, then = kept.deployed.of_kind("file"), table.of_kind("file")
+    paths = [path for path in sorted({*now, *then}) if now.get(path) != then.get(path)]
+    old = read_all(store, {path: now[path] for path in paths if path in now}, File)
+    new = read_all(store, {path: then[path] for path in paths if path in then}, File)
+    return [FileDiff(path, _diff(path, old.get(path), new.get(path))) for path in paths]
+
+
 def _read(store: Store, last: int) -> Kept:
     """One moment: when a deployment comes between, all is read again."""
     for _ in range(_READS):

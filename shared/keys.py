@@ -20,6 +20,7 @@
 | `headrace:outbox:<broker>` | stream `m`: messages that runs publish | finish | ingest | until the broker has acknowledged them |
 | `headrace:outboxes` | set of brokers that have or had an outbox | finish | ingest, status | for ever |
 | `headrace:outboxes:reports` | hash broker → JSON: what its sender says of itself | ingest | status | for ever |
+| `headrace:brokers:reports` | hash broker → JSON: what it tells of its queues | ingest | status | for ever |
 | `headrace:role:<name>` | string, expiring: the process that has this task | role_hold | ingest, alerts_record | while it is held |
 | `headrace:deployment` | hash: id, number | push | all | for ever |
 | `headrace:deployed` | hash `<kind>:<path>` → version | push | all | for ever |
@@ -78,6 +79,7 @@ DEPLOYED = PREFIX + "deployed"
 DEFINITIONS = PREFIX + "definitions"
 DEPLOYMENTS = PREFIX + "deployments"
 OUTBOXES = PREFIX + "outboxes"
+BROKER_REPORTS = PREFIX + "brokers:reports"
 OUTBOX_REPORTS = PREFIX + "outboxes:reports"
 RUNS = PREFIX + "runs"
 STATE = PREFIX + "state"
@@ -148,6 +150,11 @@ def outbox(broker: str) -> str:
 def sending(broker: str) -> str:
     """The task of sending from a broker's outbox."""
     return f"outbox:{broker}"
+
+
+def watching(broker: str) -> str:
+    """The task of listening to what a broker tells of itself."""
+    return f"queues:{broker}"
 
 
 def role(name: str) -> str:

@@ -12,9 +12,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.response import Stream
 
-from console.access import READING
 from console.described import ANYTHING, JSON_OBJECT, TEXT, Schema, described_of
-from console.errors import PROBLEM
+from console.errors import PROBLEM, READING_METHODS
 from console.needs import needs_of
 
 _INJECTED: Final = ("authenticator", "caller", "content", "live", "note", "runs", "settings", "store", "view", "work")
@@ -144,7 +143,9 @@ def _made_by(handler: HTTPRouteHandler) -> tuple[str, Schema] | None:
 def _tell_refusals(operation: dict[str, Any], handler: HTTPRouteHandler, method: str, about: About) -> None:
     """How the route refuses."""
     said = described_of(handler.opt)
-    usual = {status: text for status, text in _REFUSALS.items() if not (method in READING and status in _BY_BODY)}
+    usual = {
+        status: text for status, text in _REFUSALS.items() if not (method in READING_METHODS and status in _BY_BODY)
+    }
     for status, text in (usual | dict(said.refusals) | dict(said.failing)).items():
         content: dict[str, Any] = {about.error_type: {"schema": dict(about.error)}}
         if status in said.failing:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
 import msgspec
-from litestar import Router, get, post
+from litestar import Response, Router, get, post
 from litestar.params import QueryParameter
 from litestar.response import ServerSentEvent
 from litestar.response.sse import ServerSentEventMessage
@@ -24,7 +24,7 @@ from console.runs import Runs
 from console.workspace import Workspace
 from shared.again import Edits, run_again
 from shared.cancelling import Cancelled, cancel
-from shared.config import Settings
+from shared.config import MIB, Settings
 from shared.create_runs import make_run
 from shared.errors import NotThere, UserError
 from shared.history import RunPage, search_page, show
@@ -35,6 +35,7 @@ from shared.runs import LIVE
 from shared.store import Store
 
 CANCELLED_MAX: Final = 1000
+PAYLOAD_MAX: Final = MIB
 _BEGINNING: Final = 300
 _TAIL_EVERY_S: Final = 0.5
 
@@ -169,8 +170,21 @@ async def make(data: NewRun, content: Workspace, runs: Runs, settings: Settings,
 
 @get("/runs/{run_id:str}", opt=needs("read"))
 async def get_run(run_id: str, work: Blocking) -> dict[str, Any]:
-    """All that is known of a run: message, arguments, times, attempts with their logs and errors, result."""
-    return document(await work(show, run_id))
+    """All that is known of a run: message, arguments, times, attempts with their logs and errors, result.
+
+    A payload of more than a mebibyte is left out of the message (`payload_left_out`): `/payload` has it.
+    """
+    return bounded(document(await work(show, run_id)))
+
+
+@get("/runs/{run_id:str}/payload", opt=needs("read"), media_type="application/octet-stream")
+async def get_payload(run_id: str, work: Blocking) -> Response[bytes]:
+    """The whole payload of the run's message; 404 for a run that no message made."""
+    message = (await work(show, run_id)).message
+    if message is None:
+        raise not_found(f"no message made run {run_id}: it has arguments")
+    headers = {"Content-Disposition": f'attachment; filename="{run_id}.bin"'}
+    return Response(message.payload, media_type="application/octet-stream", headers=headers)
 
 
 @get("/runs/{run_id:str}/log", opt=needs("read"))
@@ -252,6 +266,15 @@ async def _tail(run_id: str, work: Blocking, live: Live) -> AsyncIterator[Server
             await asyncio.sleep(_TAIL_EVERY_S)
 
 
+def bounded(found: dict[str, Any]) -> dict[str, Any]:
+    """A run without a payload that is too large for a document. Pure."""
+    message = found["message"]
+    if message is None or len(message["payload_base64"]) * 3 // 4 <= PAYLOAD_MAX:
+        return found
+    less = message | {"payload": None, "payload_base64": None, "payload_left_out": True}
+    return found | {"message": less}
+
+
 def _items(page: RunPage) -> RunItems:
     return RunItems([item_of(run) for run in page.runs], page.next, page.looked_at, page.back_to)
 
@@ -269,4 +292,6 @@ def item_of(run: Run) -> RunItem:
     )  # fmt: skip
 
 
-routes = Router("/", route_handlers=[list_runs, make, get_run, get_log, follow_log, again, cancel_one, cancel_many])
+routes = Router(
+    "/", route_handlers=[list_runs, make, get_run, get_payload, get_log, follow_log, again, cancel_one, cancel_many]
+)

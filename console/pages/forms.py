@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from litestar import Request, get, post
 from litestar.datastructures import FormMultiDict
 from litestar.handlers import HTTPRouteHandler
@@ -13,9 +15,18 @@ from litestar.status_codes import HTTP_200_OK, HTTP_303_SEE_OTHER
 from console.callers import Caller
 from console.needs import needs
 from console.view import is_own_path
+from shared.errors import UserError
 from shared.tokens import Scope
 
 Asked = Request[Caller, None, Any]
+
+
+class Typed(msgspec.Struct, frozen=True):
+    """Arguments that somebody has typed, and what is wrong with them."""
+
+    text: str
+    problem: str
+    hint: str
 
 
 def page(path: str, scope: Scope = "read") -> Callable[[Any], HTTPRouteHandler]:
@@ -37,6 +48,21 @@ def text(form: FormMultiDict, name: str) -> str:
     """A field of a form, '' where it is not there."""
     value = form.get(name)
     return value.strip() if isinstance(value, str) else ""
+
+
+def read_arguments(text: str) -> dict[str, Any]:
+    """Arguments that somebody has typed as JSON. Raises UserError."""
+    try:
+        found = json.loads(text or "{}")
+    except json.JSONDecodeError as error:
+        said = error.msg[:1].lower() + error.msg[1:]
+        raise UserError(
+            f"the arguments are no JSON, in line {error.lineno} at character {error.colno}: {said}",
+            hint="nothing was queued; mend it and send it again",
+        ) from error
+    if not isinstance(found, dict):
+        raise UserError("the arguments are no JSON object", hint='write {"name": value}; nothing was queued')
+    return found
 
 
 def texts(form: FormMultiDict, name: str) -> list[str]:

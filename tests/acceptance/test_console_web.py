@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.support.browser import PHONE, WIDE, Theme, Visitor, chromium
 from tests.support.eventually import eventually
+from tests.support.ports import HOST, free_port
 from tests.support.web_lab import WebLab
 from tests.support.workspaces import trigger_yaml
 
@@ -178,6 +179,26 @@ def test_a_run_is_made_again_with_edited_arguments(lab: WebLab, visitor: Visitor
     assert first in visitor.said()
     expect(page.locator("#run")).to_contain_text("no base64")
     expect(page.locator("#run")).to_contain_text(f"run {first} again")
+
+
+def test_a_broker_that_is_being_typed_is_tried_before_anything_is_deployed(lab: WebLab, visitor: Visitor) -> None:
+    """One that answers, and one that does not: what was typed stays."""
+    page = visitor.open("/triggers/new")
+    page.get_by_label("Broker", exact=True).fill("f/t/typed")
+    page.get_by_label("Topic filter").fill("typed/#")
+    if not page.get_by_label("Host").is_visible():
+        page.get_by_text("No broker yet?").click()
+    page.get_by_label("Host").fill(HOST)
+    page.get_by_label("Port").fill(str(lab.broker.port))
+    page.get_by_role("button", name="Test connection").click()
+    expect(page.locator("#outcome")).to_contain_text("everything as asked for")
+    page.get_by_label("Port").fill(str(free_port()))
+    page.get_by_role("button", name="Test connection").click()
+    expect(page.locator("#outcome")).to_contain_text("not connected")
+    expect(page.get_by_label("Topic filter")).to_have_value("typed/#")
+    page.get_by_label("Port").fill("many")
+    page.get_by_role("button", name="Test connection").click()
+    expect(page.locator("#outcome")).to_contain_text("port")
 
 
 def test_a_broker_is_asked_what_it_grants_and_a_captured_message_is_run(lab: WebLab, visitor: Visitor) -> None:

@@ -12,11 +12,14 @@ from typing import Any
 import httpx
 import pytest
 
+from shared import keys
+from shared.store import Store
 from tests.support.burst import Publisher
 from tests.support.console import Console
 from tests.support.eventually import eventually
 from tests.support.mosquitto import Mosquitto
 from tests.support.pipeline import Pipeline
+from tests.support.ports import HOST, free_port
 from tests.support.valkey import ValkeyServer
 from tests.support.workspaces import trigger_yaml, write_workspace
 
@@ -45,6 +48,8 @@ class Plant:
 
     def __init__(self, folder: Path, redis_url: str, port: int) -> None:
         self.folder = folder
+        self.port = port
+        self.redis_url = redis_url
         self.console = Console(folder, redis_url)
         self.pipeline = Pipeline(folder, redis_url, HEADRACE_CONSOLE__PORT=str(self.console.port))
         self.workspace = write_workspace(folder / "workspace", port, TRIGGERS, {"good": GOOD, "bad": BAD})
@@ -266,6 +271,33 @@ def test_a_disabled_trigger_leaves_its_session_which_can_be_ended(plant: Plant) 
     plant.pipeline.wait_connected("f/t/calm")
 
 
+def test_bodies_that_are_missing_or_have_no_end_are_answered_as_what_they_are(plant: Plant) -> None:
+    """No body is an empty one; a hundred thousand brackets are no defect of ours."""
+    run = plant.post("/runs", {"runnable": "f/t/good", "args": {"payload": "e30="}}, 201)
+    assert plant.api.post(f"/runs/{run['id']}/again").status_code == 201
+    missing = plant.api.post("/runs").json()
+    assert (missing["status"], "runnable" in missing["detail"]) == (422, True)
+    deep = '{"runnable": "f/t/good", "args": {"payload": ' + "[" * 100_000 + "]" * 100_000 + "}}"
+    answer = plant.api.post("/runs", content=deep, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["detail"]) == (400, "the JSON is nested too deeply")
+    assert "which takes" in plant.api.put("/runs").json()["detail"]
+
+
+def test_a_large_payload_is_handed_out_by_itself(plant: Plant) -> None:
+    """The document of its run stays small, and so does the page."""
+    plant.publish("t/good", "x" * 2_000_000)
+
+    def placed() -> dict[str, Any] | None:
+        return next((run for run in plant.get("/runs")["runs"] if run["payload_size"] == 2_000_000), None)
+
+    found = eventually(placed, 30)
+    document = plant.get(f"/runs/{found['id']}")
+    assert (document["message"]["payload_base64"], document["message"]["payload_left_out"]) == (None, True)
+    assert len(plant.api.get(f"/runs/{found['id']}/payload").content) == 2_000_000
+    made = plant.post("/runs", {"runnable": "f/t/good", "args": {"payload": "e30="}}, 201)
+    assert plant.api.get(f"/runs/{made['id']}/payload").status_code == 404
+
+
 def test_a_trigger_is_tried_at_its_broker_by_ingest(plant: Plant) -> None:
     """A deployed one, or a draft of one; the deployed session is not touched."""
     report = plant.post("/triggers/test", {"trigger": "f/t/good"})
@@ -275,6 +307,17 @@ def test_a_trigger_is_tried_at_its_broker_by_ingest(plant: Plant) -> None:
     report = plant.post("/triggers/test", {"draft": draft})
     assert (report["connected"], report["protocol"]) == (True, "3.1.1")
     assert "not deployed" in plant.post("/triggers/test", {"draft": {"resource": "f/t/none"}}, 422)["detail"]
+    credentials = {"username": "me", "password": "typed-secret"}
+    typed: dict[str, Any] = {"host": HOST, "port": plant.port, "credentials": credentials}
+    report = plant.post("/triggers/test", {"draft": draft | {"resource": "f/t/typed", "broker": typed}})
+    assert (report["ok"], report["topics"][0]["granted"]) == (True, 1)
+    store = Store.connect(plant.redis_url)
+    assert not any(b"typed-secret" in fields[b"e"] for _, fields in store.command("XRANGE", keys.ASKS, "-", "+"))
+    store.close()
+    gone = plant.post("/triggers/test", {"draft": draft | {"broker": typed | {"port": free_port()}}})
+    assert (gone["connected"], gone["says"]) == (False, {})
+    nowhere = plant.post("/triggers/test", {"draft": draft | {"broker": typed | {"port": 0}}}, 422)
+    assert "port" in nowhere["detail"]
     plant.post("/triggers/test", {"trigger": "f/t/none"}, 404)
     plant.post("/triggers/test", {}, 422)
     with plant.console.api("operate") as operator:

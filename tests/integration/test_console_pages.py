@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 
 from shared import keys
 from shared.alerts.model import Record, encode
+from shared.audit import read_audit
 from shared.clock import iso_utc
 from shared.create_runs import make_run
 from shared.dead import DeadLetter, encode_letter
@@ -305,7 +307,10 @@ def test_a_script_is_run_with_arguments_that_have_to_be_an_object(store: Store, 
     """What is wrong is said, and nothing is queued."""
     deploy(store, script("f/t/script", "def main(x: int): ..."))
     for wrong in ("nonsense", "[1]"):
-        assert "arguments are no JSON" in admin.said("/workspace/run", kind="script", path="f/t/script", args=wrong)
+        answer = admin.post("/workspace/run", kind="script", path="f/t/script", args=wrong)
+        assert answer.status_code == 422
+        assert "arguments are no JSON" in answer.text
+        assert f">{wrong}</textarea>" in answer.text
     assert "Queued: f/t/script" in admin.said("/workspace/run", kind="script", path="f/t/script", args='{"x": 1}')
     assert admin.get("/runs").count('data-open href="/runs/q2-api-') == 1
 
@@ -385,6 +390,44 @@ def test_secrets_are_shown_to_nobody(store: Store, admin: Person) -> None:
     listed, one = admin.get("/workspace?kind=variable"), admin.get("/workspace/at/variable/f/t/secret")
     assert "hr1:" not in listed + one
     assert "in the clear" in admin.get("/workspace/at/variable/f/t/plain")
+
+
+def test_what_can_be_got_can_be_asked_for_with_head(admin: Person) -> None:
+    """RFC 9110: the same head, and no body; a stream that nobody reads ends."""
+    for path in ("/", "/healthz", "/metrics", "/api/w/headrace/headrace/status", "/api/w/headrace/headrace/events"):
+        answer = admin.client.head(path)
+        assert (path, answer.status_code, answer.content) == (path, 200, b"")
+    assert admin.client.head("/nowhere").status_code == 404
+
+
+def test_a_link_leads_to_where_it_led_after_a_login_too(console: Console) -> None:
+    """With its filters."""
+    with console.browser() as browser:
+        login = browser.get("/runs?state=failed&topic=a/%2B").headers["location"]
+        page = browser.get(login).text
+        (next_page,) = re.findall(r'name="next" value="([^"]*)"', page)
+        answer = browser.post("/login", data={"token": console.token("read"), "next": html.unescape(next_page)})
+        assert answer.headers["location"] == "/runs?state=failed&topic=a/%2B"
+
+
+def test_what_a_form_is_refused_is_in_no_audit_log(store: Store, admin: Person) -> None:
+    """Nothing was changed; a failed login is an event."""
+    before = len(read_audit(store, 1000))
+    assert admin.post("/triggers/mode", trigger="f/t/none", mode="nowhere").status_code == 303
+    assert admin.post("/runs/q1-none/again", **{"with": "edited", "args": "nonsense"}).status_code == 404
+    assert len(read_audit(store, 1000)) == before
+
+
+def test_an_empty_form_of_a_trigger_says_what_is_missing_in_the_forms_own_words(admin: Person) -> None:
+    """And there is a row for a topic, with scripts or without."""
+    answer = admin.post("/triggers/deploy", is_new="1", path="", script_path="", mqtt_resource_path="")
+    assert answer.status_code == 422
+    assert "Path: missing" in answer.text
+    form = re.sub(r"<(noscript|template).*?</\1>", "", answer.text, flags=re.DOTALL)
+    assert form.count('name="topic"') == 1
+    answer = admin.post("/triggers/deploy", is_new="1", path="f/t/new", script_path="", mqtt_resource_path="")
+    assert "Script or flow: missing" in answer.text
+    assert "mqtt_trigger.yaml" not in re.search(r'id="outcome".*?</section>', answer.text, re.DOTALL)[0]  # type: ignore[index]
 
 
 def test_only_paths_of_the_console_are_gone_back_to(admin: Person) -> None:
