@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
-from litestar import MediaType, Request, Response
+from litestar import MediaType, Request, Response, status_codes
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.response import Redirect, Template
 from litestar.status_codes import (
@@ -30,6 +30,7 @@ from litestar.status_codes import (
     HTTP_503_SERVICE_UNAVAILABLE,
 )
 
+from shared.config import MIB
 from shared.errors import (
     HeadraceError,
     NotThere,
@@ -41,6 +42,8 @@ from shared.errors import (
 )
 from shared.events import emit
 
+BODY_MAX: Final = 16 * MIB
+"""Bytes of a request's body."""
 PROBLEM: Final = "application/problem+json"
 _OURS = re.compile(r"/api/w/[^/]*/headrace(/|$)")
 _MACHINES = re.compile(r"/(api(/|$)|metrics$|healthz$|readyz$)")
@@ -162,8 +165,20 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
         return _answer(request, status, "; ".join(problems) or error.detail)
     if error.status_code >= HTTP_500_INTERNAL_SERVER_ERROR:
         return on_defect(request, error)
-    what = "there is no such address" if error.status_code == HTTP_404_NOT_FOUND else error.detail
-    return _answer(request, error.status_code, what, headers=dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    return _answer(request, error.status_code, _words(request, error, headers), headers=headers)
+
+
+def _words(request: Request[Any, Any, Any], error: HTTPException, headers: dict[str, str]) -> str:
+    match error.status_code:
+        case status_codes.HTTP_404_NOT_FOUND:
+            return "there is no such address"
+        case status_codes.HTTP_405_METHOD_NOT_ALLOWED:
+            return f"{request.method} is nothing that can be done here: it takes {headers.get('allow', 'others')}"
+        case status_codes.HTTP_413_REQUEST_ENTITY_TOO_LARGE:
+            return f"the body is too large: {BODY_MAX // MIB} MiB are taken"
+        case _:
+            return error.detail
 
 
 def on_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:

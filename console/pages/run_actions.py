@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from litestar import Router
 from litestar.datastructures import FormMultiDict
 from litestar.response import Redirect
@@ -11,13 +9,14 @@ from litestar.response import Redirect
 from console.auditing import Note
 from console.blocking import Blocking
 from console.pages.forms import Asked, action, text
+from console.strangers import read_object
 from console.view import View
 from shared import suspended
 from shared.again import Edits, run_again
 from shared.cancelling import cancel
 from shared.config import Settings
 from shared.dead_redrive import drop, retry
-from shared.errors import HeadraceError, UserError
+from shared.errors import HeadraceError
 from shared.flow_restart import restart_run
 from shared.history import show
 
@@ -105,13 +104,7 @@ def _edits(form: FormMultiDict) -> Edits:
     """What the form wants in place of the run's own arguments. Raises UserError."""
     if text(form, "with") != "edited":
         return Edits()
-    try:
-        whole = json.loads(text(form, "args"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"the arguments are no JSON: {error}", hint="nothing was queued") from error
-    if not isinstance(whole, dict):
-        raise UserError("the arguments are no JSON object", hint='write {"name": value}; nothing was queued')
-    return Edits(whole=whole)
+    return Edits(whole=read_object(text(form, "args"), "the arguments are"))
 
 
 routes = Router("/", route_handlers=[cancel_run, again, retry_run, drop_run, release_run, restart])

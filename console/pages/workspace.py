@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from typing import Any, Final, cast, get_args
@@ -18,6 +17,7 @@ from console.pages.flow_graph import draw
 from console.pages.forms import Asked, action, page, text
 from console.pages.items import said, shown
 from console.pages.payloads import json_view
+from console.strangers import read_object
 from console.view import View
 from shared import keys
 from shared.again import latest
@@ -27,7 +27,7 @@ from shared.create_runs import make_run
 from shared.definitions import KINDS, Flow, Kind, Trigger
 from shared.deploy import read_now
 from shared.deployment import Deployed, definition_command, read_all, read_definition
-from shared.errors import NotThere
+from shared.errors import HeadraceError, NotThere
 from shared.scripts.operate import create_runs
 from shared.store import Store
 
@@ -138,12 +138,10 @@ async def run_script(request: Asked, view: View, work: Blocking, settings: Setti
     path, kind = text(form, "path"), text(form, "kind")
     there = f"/workspace/at/{kind}/{path}"
     try:
-        arguments = json.loads(text(form, "args") or "{}")
-    except json.JSONDecodeError as error:
-        return view.redirect(there, f"The arguments are no JSON: {error}.", "bad", "nothing was queued")
-    if not isinstance(arguments, dict):
-        return view.redirect(there, "The arguments are no JSON object.", "bad", 'write {"name": value}')
-    made = await work(_queue, path, kind == "flow", json.dumps(arguments).encode(), settings, view.who)
+        arguments = read_object(text(form, "args") or "{}", "the arguments are")
+    except HeadraceError as error:
+        return view.redirect(there, error.message, "bad", "nothing was queued")
+    made = await work(_queue, path, kind == "flow", msgspec.json.encode(arguments), settings, view.who)
     note.tell("run script", path, after=made)
     return view.redirect(f"/runs/{made}", f"Queued: {path}, with the arguments that were given.")
 
