@@ -44,7 +44,8 @@ class Query(msgspec.Struct, frozen=True):
 
     `folder` is one that the runnable lies in, at any depth; its path begins with `path_start`. `error` is a text in
     name, message or stack of the error with which the newest attempt ended, whatever its case. `worker` is the one that
-    has started it last, `user` who has asked for a run that no message made. `steps`: also what runs have started, unless `sources` say it.
+    has started it last, `user` who has asked for a run that no message made. `steps`: also what runs have started,
+    unless `sources` say it.
     Times are epoch microseconds of when runs were made (`Run.created_at`), `since` inclusive, `until` exclusive.
     """
 
