@@ -42,15 +42,17 @@ class Sought(msgspec.Struct, frozen=True):
 class Query(msgspec.Struct, frozen=True):
     """Which runs: at most `limit`, found among the newest `scan`; None and empty is any.
 
-    `folder` is one that the runnable lies in, at any depth. `error` is a text in name, message or stack of the error
-    with which the newest attempt ended, whatever its case. `worker` is the one that has started it last, `user` who has
-    asked for a run that no message made. `steps`: also what runs have started, unless `sources` say it.
+    `folder` is one that the runnable lies in, at any depth; its path begins with `path_start`. `error` is a text in
+    name, message or stack of the error with which the newest attempt ended, whatever its case. `worker` is the one that
+    has started it last, `user` who has asked for a run that no message made. `steps`: also what runs have started,
+    unless `sources` say it.
     Times are epoch microseconds of when runs were made (`Run.created_at`), `since` inclusive, `until` exclusive.
     """
 
     trigger: str | None = None
     runnable: str | None = None
     folder: str | None = None
+    path_start: str | None = None
     states: frozenset[str] = frozenset()
     sources: frozenset[str] = frozenset()
     topic: TopicFilter | None = None
@@ -106,7 +108,7 @@ def wanted_of(query: Query) -> Wanted:
         topic=_lua_pattern(query.topic) if query.topic else "",
         error=as_in_json(query.error or ""),
         noted=as_in_json(query.label or "", lower=False),
-        folder=_folder(query),
+        path_start=_start(query),
         sources=query.sources or (frozenset() if query.steps else _NO_STEPS),
         worker=query.worker or "",
         user=query.user or "",
@@ -119,7 +121,7 @@ def fits(query: Query, seen: Seen) -> bool:
     return (
         (not query.states or run.state in query.states)
         and query.runnable in {None, run.runnable}
-        and (run.runnable or "").startswith(_folder(query))
+        and (run.runnable or "").startswith(_start(query))
         and (query.topic is None or (run.topic is not None and matches(query.topic, run.topic)))
         and (query.label is None or query.label in run.labels)
         and (query.error is None or says(run.error, query.error))
@@ -151,8 +153,8 @@ def contains(whole: Any, part: Any) -> bool:
             return type(whole) is type(part) and bool(whole == part)
 
 
-def _folder(query: Query) -> str:
-    return f"{query.folder.strip('/')}/" if query.folder else ""
+def _start(query: Query) -> str:
+    return f"{query.folder.strip('/')}/" if query.folder else query.path_start or ""
 
 
 def _is_in(sought: Sought, values: Iterator[Any]) -> bool:

@@ -36,9 +36,10 @@ BAR_S: Final = 120
 
 
 class Edited(msgspec.Struct, frozen=True):
-    """Who has changed a trigger last, and when."""
+    """Who has changed a trigger last, when, and by what: `push`, `console`, …, '' where that is not told."""
 
-    author: str
+    who: str
+    by: str
     at: str
 
 
@@ -124,7 +125,7 @@ async def triggers(
     """The page."""
     wish = Wish(q.strip(), folder.strip(), runnable.strip(), first)
     found = await work(read_lines, wish)
-    edits = {path: Edited(change.author, iso_ms(change.at)) for path, change in await _changes(content)}
+    edits = {path: edited(change) for path, change in await _changes(content)}
     return view.page(
         "triggers.html", section="triggers", found=found, lines=found.lines, wish=wish, edits=edits,
         more=min(first + MORE, SHOWN_MAX) if found.fit > first else 0, dead_count=found.dead,
@@ -160,6 +161,12 @@ def _change(store: Store, settings: Settings, path: str, mode: Mode, who: str, *
     if mode == "disabled":
         return said, "The session stays at the broker, where QoS 1 and 2 messages wait; it is in force within a second."
     return said, f"{number(waiting)} runs wait: resume or discard them below." if waiting and mode == "enabled" else ""
+
+
+def edited(change: Change) -> Edited:
+    """From the author of a deployment, who stands there as `console by alice`."""
+    by, separator, who = change.author.partition(" by ")
+    return Edited(who, by, iso_ms(change.at)) if separator else Edited(change.author, "", iso_ms(change.at))
 
 
 async def _changes(content: Workspace) -> list[tuple[str, Change]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Final, Literal
@@ -27,11 +28,13 @@ Of = Literal["all", "completed", "queue"]
 
 PER_PAGE: Final = 100
 PER_PAGE_MAX: Final = 1000
-READ_MAX: Final = 100_000
+READ_MAX: Final = 20_000
 """Runs that are read for one list, beside those that Redis can tell do not fit. A list that would need more is refused:
 it is never cut in silence.
 """
 _PORTION: Final = 50
+_YEAR_2100_S: Final = 4_102_444_800
+"""What has ended stands in RQ's registries as many seconds later (shared/scripts/_lib.lua)."""
 _STATES: Final[Mapping[Of, tuple[str, ...]]] = {"all": (*LIVE, *TERMINAL), "completed": TERMINAL, "queue": LIVE}
 _STATUS: Final = {
     "success": frozenset({"succeeded"}),
@@ -79,6 +82,14 @@ def find_jobs(store: Store, caller: Caller, filters: Filters, workspace: str) ->
     return list(islice(fitting, first, first + filters.per_page))
 
 
+def count_ended(store: Store, ago_s: int | None, *, success: bool | None) -> int:
+    """How many runs have ended, in the last so many seconds, well or badly: by RQ's registries, none is read."""
+    badly = (keys.RQ_FAILED, keys.RQ_CANCELED)
+    registries = {None: (keys.RQ_FINISHED, *badly), True: (keys.RQ_FINISHED,), False: badly}[success]
+    since = "-inf" if ago_s is None else _YEAR_2100_S + time.time_ns() / 1e9 - ago_s
+    return sum(store.commands([("ZCOUNT", each, since, "+inf") for each in registries]))
+
+
 def count_jobs(store: Store, caller: Caller, filters: Filters, workspace: str) -> int:
     """How many fit. Raises Refusal (400) where more than READ_MAX would have to be read."""
     return sum(1 for _ in _fitting(store, caller, filters, workspace))
@@ -100,13 +111,14 @@ def _query(asked: Mapping[str, str], of: Of) -> Query:
     by_queue = any(name in asked for name in _OF_QUEUED)
     until = None if by_queue else time_in(asked, "created_before")
 
-    def one(name: str) -> str | None:
+    def one(name: str, *, is_plain: bool = is_plain) -> str | None:
         words = words_in(asked, name)
         return words.only if words is not None and is_plain else None
 
     return Query(
         trigger=one("trigger_path"),
         runnable=one("script_path_exact"),
+        path_start=one("script_path_start", is_plain=True),
         states=_states(asked, of),
         label=one("label"),
         worker=one("worker"),

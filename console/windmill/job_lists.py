@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from litestar import Request, Response, Router, get
 
 from console.answers import as_json
 from console.blocking import Blocking
-from console.callers import Caller
+from console.callers import Caller, Person
 from console.errors import bad_request
 from console.needs import needs
-from console.windmill.filtering import Of, count_jobs, find_jobs, read_filters
+from console.windmill.asked import flag_in, number_in
+from console.windmill.filtering import Of, count_ended, count_jobs, find_jobs, read_filters
+from console.windmill.job_tests import LONGEST_AGO_S
 from console.workspace import Workspace
 from shared import keys
 from shared.store import AsyncStore
+
+_AGO: Final = "completed_after_s_ago"
+_BY_REGISTRY: Final = frozenset({_AGO, "success", "all_workspaces"})
 
 
 @get("/jobs/list", opt=needs("read", runs=True))
@@ -79,6 +84,10 @@ async def count_filtered(
     request: Request[Caller, None, Any], content: Workspace, work: Blocking, caller: Caller
 ) -> Response[bytes]:
     """How many of those that have ended fit the filters."""
+    asked = dict(request.query_params.items())
+    if asked.keys() <= _BY_REGISTRY and isinstance(caller, Person):
+        ago_s = number_in(asked, "completed_after_s_ago", 0, LONGEST_AGO_S) if _AGO in asked else None
+        return as_json(await work(count_ended, ago_s, success=flag_in(asked, "success")))
     return as_json(await work(count_jobs, caller, read_filters(request, "completed"), content.name))
 
 

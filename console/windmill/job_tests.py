@@ -45,7 +45,7 @@ _BROAD: Final = (
     "canceled_by",
     "canceled_reason",
 )
-_LONGEST_AGO_S: Final = 10**10
+LONGEST_AGO_S: Final = 10**10
 KNOWN: Final = frozenset(
     {*_SAME, *_FLAGS, *_CREATED, *_VALUES, *_NAMED, *_NOTHING_HAS, *_ALL_HAVE}
     | {f"{what}_{side}" for what in _BOUNDS for side in ("before", "after")}
@@ -108,7 +108,7 @@ def _times(asked: Mapping[str, str]) -> Iterator[Test]:
         if (after := time_in(asked, f"{what}_after")) is not None:
             yield _time(f"{what}_at", after, None)
     if "completed_after_s_ago" in asked:
-        ago_s = number_in(asked, "completed_after_s_ago", 0, _LONGEST_AGO_S)
+        ago_s = number_in(asked, "completed_after_s_ago", 0, LONGEST_AGO_S)
         yield _time("completed_at", time.time_ns() // 1000 - ago_s * 1_000_000, None)
 
 

@@ -20,7 +20,7 @@ _FORGOTTEN: Final[dict[int, Literal["forgotten", "not ended", "unknown"]]] = {
 
 class Wanted(msgspec.Struct, frozen=True):
     """What a scan looks for; empty is any. `topic` is a Lua pattern, `error` in lower case and in JSON's escapes; with
-    `folder` the runnable begins.
+    `path_start` the runnable begins.
     """
 
     states: frozenset[str] = frozenset()
@@ -28,7 +28,7 @@ class Wanted(msgspec.Struct, frozen=True):
     topic: str = ""
     error: str = ""
     noted: str = ""
-    folder: str = ""
+    path_start: str = ""
     sources: frozenset[str] = frozenset()
     worker: str = ""
     user: str = ""
@@ -63,7 +63,7 @@ def scan_runs(
 
     bounds: list[Arg] = [cursor.score, cursor.behind, down_to, look_at, give]
     sought: list[Arg] = [_words(wanted.states), wanted.runnable, wanted.topic, wanted.error, wanted.noted]
-    made: list[Arg] = [wanted.folder, _words(wanted.sources), wanted.worker, wanted.user]
+    made: list[Arg] = [wanted.path_start, _words(wanted.sources), wanted.worker, wanted.user]
     return Call("scan_runs", [key], [*bounds, *sought, *made, size], decode)
 
 

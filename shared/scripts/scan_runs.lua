@@ -7,15 +7,15 @@
 -- -> {score to go on from, how many of that score were looked at, runs looked at, 1 at the end | 0, run id, ...}
 -- invariant: no run that fits is left out; one that does not fit may be given where the record of its job does not say. cost: O(runs looked at)
 local states, runnable, topic, said, noted = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
-local folder, sources, worker, user = ARGV[11], ARGV[12], ARGV[13], ARGV[14]
-local by_job = states ~= '' or runnable ~= '' or topic ~= '' or folder ~= '' or sources ~= '' or worker ~= '' or user ~= ''
+local path_start, sources, worker, user = ARGV[11], ARGV[12], ARGV[13], ARGV[14]
+local by_job = states ~= '' or runnable ~= '' or topic ~= '' or path_start ~= '' or sources ~= '' or worker ~= '' or user ~= ''
 local by_attempt = said ~= '' or noted ~= ''
 local CUT = 120 -- the most characters of a description
 
 -- A description is `<runnable> on <topic>` or `<runnable> for <who>`.
 local function described(text)
   local whole = #text < CUT
-  if string.sub(text, 1, #folder) ~= string.sub(folder, 1, #text) then return false end
+  if string.sub(text, 1, #path_start) ~= string.sub(path_start, 1, #text) then return false end
   if runnable ~= '' then
     local head = runnable .. ' '
     if string.sub(text, 1, #head) ~= string.sub(head, 1, #text) then return false end
