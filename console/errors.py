@@ -220,12 +220,17 @@ def _page(
     request: Request[Any, Any, Any], status: int, message: str, hint: str, headers: dict[str, str] | None
 ) -> Response[Any]:
     if status == HTTP_401_UNAUTHORIZED:
-        return Redirect(f"/login?next={quote(request.url.path)}", status_code=HTTP_303_SEE_OTHER)
+        return Redirect(f"/login?next={quote(_address(request))}", status_code=HTTP_303_SEE_OTHER)
     context: dict[str, Any] = {"title": _title(status), "status": status, "message": message, "hint": hint}
     caller: Any = request.scope.get("user")  # nobody and runs have no session
     if getattr(caller, "csrf", ""):
         context |= {"caller": caller, "is_known": True, "csrf": caller.csrf, "may": caller.may}
     return Template("error.html", context=context, status_code=status, media_type=MediaType.HTML, headers=headers)
+
+
+def _address(request: Request[Any, Any, Any]) -> str:
+    query = request.url.query
+    return f"{request.url.path}?{query}" if query and request.method == "GET" else request.url.path
 
 
 def _title(status: int) -> str:
