@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
-from litestar import MediaType, Request, Response
+from litestar import MediaType, Request, Response, status_codes
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.response import Redirect, Template
 from litestar.status_codes import (
@@ -21,7 +21,6 @@ from litestar.status_codes import (
     HTTP_401_UNAUTHORIZED,
     HTTP_403_FORBIDDEN,
     HTTP_404_NOT_FOUND,
-    HTTP_405_METHOD_NOT_ALLOWED,
     HTTP_409_CONFLICT,
     HTTP_413_REQUEST_ENTITY_TOO_LARGE,
     HTTP_421_MISDIRECTED_REQUEST,
@@ -31,6 +30,7 @@ from litestar.status_codes import (
     HTTP_503_SERVICE_UNAVAILABLE,
 )
 
+from shared.config import MIB
 from shared.errors import (
     HeadraceError,
     NotThere,
@@ -42,6 +42,8 @@ from shared.errors import (
 )
 from shared.events import emit
 
+BODY_MAX: Final = 16 * MIB
+"""Bytes of a request's body."""
 PROBLEM: Final = "application/problem+json"
 READING_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _OURS = re.compile(r"/api/w/[^/]*/headrace(/|$)")
@@ -170,25 +172,25 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
     if error.status_code >= HTTP_500_INTERNAL_SERVER_ERROR:
         return on_defect(request, error)
     headers = dict(error.headers or {})
-    what = {
-        HTTP_404_NOT_FOUND: "there is no such address",
-        HTTP_405_METHOD_NOT_ALLOWED: f"{request.method} is not for this address{_allowed(headers)}",
-        HTTP_413_REQUEST_ENTITY_TOO_LARGE: "the body is larger than is taken here (16 MiB; a form of the login 16 KiB)",
-    }.get(error.status_code, error.detail)
-    return _answer(request, error.status_code, what, headers=headers)
+    return _answer(request, error.status_code, _words(request, error, headers), headers=headers)
+
+
+def _words(request: Request[Any, Any, Any], error: HTTPException, headers: dict[str, str]) -> str:
+    match error.status_code:
+        case status_codes.HTTP_404_NOT_FOUND:
+            return "there is no such address"
+        case status_codes.HTTP_405_METHOD_NOT_ALLOWED:
+            return f"{request.method} is nothing that can be done here: it takes {headers.get('allow', 'others')}"
+        case status_codes.HTTP_413_REQUEST_ENTITY_TOO_LARGE:
+            return f"the body is too large: {BODY_MAX // MIB} MiB are taken"
+        case _:
+            return error.detail
 
 
 def on_too_deep(request: Request[Any, Any, Any], error: RecursionError) -> Response[Any]:
-    """JSON within JSON, thousands of levels deep, as nobody writes it who means well."""
-    if request.method in READING_METHODS:
-        return on_defect(request, error)
-    return _answer(request, HTTP_400_BAD_REQUEST, "the JSON is nested too deeply")
-
-
-def on_too_deep(request: Request[Any, Any, Any], error: RecursionError) -> Response[Any]:
-    """Lists in lists in lists, deeper than anything reads them."""
+    """JSON within JSON, thousands of levels deep, that was read elsewhere than `console.strangers` reads bodies."""
     del error
-    return _answer(request, HTTP_422_UNPROCESSABLE_ENTITY, "the values in the request are nested too deeply to be read")
+    return _answer(request, HTTP_400_BAD_REQUEST, "the JSON is nested too deeply")
 
 
 def on_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
@@ -199,16 +201,9 @@ def on_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Any
     )
 
 
-def _allowed(headers: dict[str, str]) -> str:
-    allowed = headers.get("allow") or headers.get("Allow")
-    return f", which takes {allowed}" if allowed else ""
-
-
 def _problem(found: object) -> str:
     if not isinstance(found, dict):
         return str(found)
-    if found.get("source") == "body" and found.get("message") in {"'data'", "Unexpected empty body"}:
-        return "a JSON body is needed"
     return f"{found.get('key', '')}: {found.get('message', '')}".removeprefix(": ")
 
 
@@ -237,13 +232,17 @@ def _page(
     request: Request[Any, Any, Any], status: int, message: str, hint: str, headers: dict[str, str] | None
 ) -> Response[Any]:
     if status == HTTP_401_UNAUTHORIZED:
-        query = f"?{request.url.query}" if request.url.query else ""
-        return Redirect(f"/login?next={quote(request.url.path + query)}", status_code=HTTP_303_SEE_OTHER)
+        return Redirect(f"/login?next={quote(_address(request))}", status_code=HTTP_303_SEE_OTHER)
     context: dict[str, Any] = {"title": _title(status), "status": status, "message": message, "hint": hint}
     caller: Any = request.scope.get("user")  # nobody and runs have no session
     if getattr(caller, "csrf", ""):
         context |= {"caller": caller, "is_known": True, "csrf": caller.csrf, "may": caller.may}
     return Template("error.html", context=context, status_code=status, media_type=MediaType.HTML, headers=headers)
+
+
+def _address(request: Request[Any, Any, Any]) -> str:
+    query = request.url.query
+    return f"{request.url.path}?{query}" if query and request.method == "GET" else request.url.path
 
 
 def _title(status: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from litestar.status_codes import HTTP_200_OK, HTTP_303_SEE_OTHER
 
 from console.callers import Caller
 from console.needs import needs
+from console.strangers import read_object
 from console.view import is_own_path
 from shared.errors import UserError
 from shared.tokens import Scope
@@ -53,16 +53,9 @@ def text(form: FormMultiDict, name: str) -> str:
 def read_arguments(text: str) -> dict[str, Any]:
     """Arguments that somebody has typed as JSON. Raises UserError."""
     try:
-        found = json.loads(text or "{}")
-    except json.JSONDecodeError as error:
-        said = error.msg[:1].lower() + error.msg[1:]
-        raise UserError(
-            f"the arguments are no JSON, in line {error.lineno} at character {error.colno}: {said}",
-            hint="nothing was queued; mend it and send it again",
-        ) from error
-    if not isinstance(found, dict):
-        raise UserError("the arguments are no JSON object", hint='write {"name": value}; nothing was queued')
-    return found
+        return read_object(text or "{}", "the arguments are")
+    except UserError as error:
+        raise UserError(error.message, hint="nothing was queued; mend it and send it again") from error
 
 
 def texts(form: FormMultiDict, name: str) -> list[str]:

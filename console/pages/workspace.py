@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from typing import Any, Final, cast, get_args
@@ -146,7 +145,7 @@ async def run_script(request: Asked, view: View, work: Blocking, settings: Setti
     except UserError as error:
         typed = Typed(text(form, "args"), error.message, error.hint)
         return _item_template(view, kind, await work(read_item, _kind(kind), path, ""), typed)
-    made = await work(_queue, path, kind == "flow", json.dumps(arguments).encode(), settings, view.who)
+    made = await work(_queue, path, kind == "flow", msgspec.json.encode(arguments), settings, view.who)
     note.tell("run script", path, after=made)
     return view.redirect(f"/runs/{made}", f"Queued: {path}, with the arguments that were given.")
 

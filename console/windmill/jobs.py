@@ -15,6 +15,7 @@ from console.described import ANYTHING, described
 from console.errors import bad_request, forbidden, not_found
 from console.needs import needs
 from console.runs import Found, Runs
+from console.strangers import read_json
 from console.windmill import job_objects
 from console.windmill.filtering import languages_of
 from console.windmill.flow_status import find_step, flow_results, flow_status
@@ -59,10 +60,7 @@ async def set_user_state(
     found = await _flow(run_id, runs, caller)
     if not found.is_live:
         raise bad_request(f"job {run_id} has ended")
-    try:
-        value = msgspec.Raw(msgspec.json.encode(msgspec.json.decode(await request.body())))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise bad_request(f"the body is not JSON: {error}") from error
+    value = msgspec.Raw(msgspec.json.encode(read_json(await request.body())))
     await runs.set_user_state(found.id, key, value)
     return as_json(None)
 

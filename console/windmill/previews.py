@@ -9,6 +9,7 @@ import msgspec
 
 from console.edits import check_path
 from console.errors import bad_request
+from console.strangers import read_object
 from console.windmill.bodies import without_nulls
 from console.windmill.flow_files import deletions, edits_of
 from console.windmill.identity import USERNAME
@@ -105,10 +106,7 @@ def keep_flow_preview(
 
 def keep_with_retry(store: Store, script: Script, retry: str) -> tuple[str, Script]:
     """The version of a script that is tried again as this JSON says, and the script. Raises WorkspaceError, Refusal."""
-    try:
-        asked = msgspec.json.decode(retry, type=dict[str, Any])
-    except msgspec.DecodeError as error:
-        raise bad_request(f"retry: {error}") from error
+    asked = read_object(retry, "retry is")
     problems = Problems()
     table = read_yaml("retry", yaml_text({"retry": without_nulls(asked)}), problems)
     policy = read_retry(table) if table else None

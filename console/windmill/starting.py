@@ -20,6 +20,7 @@ from console.described import JSON_OBJECT, TEXT, TIME, described
 from console.errors import bad_request, conflict, forbidden
 from console.needs import needs
 from console.runs import Runs
+from console.strangers import read_object
 from console.windmill.bodies import checked
 from console.windmill.previews import FlowPreview, Preview, keep_flow_preview, keep_preview, keep_with_retry
 from console.windmill.waiting import wait_for
@@ -84,30 +85,33 @@ class Starter:
 
     async def preview(self) -> str:
         """The code in the body, which is not deployed."""
-        body = checked(_object(await self.request.body()), Preview)
+        body = checked(await self._object(), Preview)
         version, script = await self._work(keep_preview, self._settings, body, await self.content.texts())
         return await self._start(version, script, msgspec.json.encode(body.args), "preview")
 
     async def flow_preview(self) -> str:
         """The flow in the body, which is not deployed."""
-        body = checked(_object(await self.request.body()), FlowPreview)
+        body = checked(await self._object(), FlowPreview)
         version, flow = await self._work(keep_flow_preview, self._settings, body, await self.content.texts())
         return await self._start(version, flow, msgspec.json.encode(body.args), "preview")
 
     async def body(self) -> bytes:
         """The arguments in the body. Raises Refusal (400)."""
-        body = await self.request.body()
-        _object(body)
-        return body or b"{}"
+        await self._object()
+        return await self.request.body() or b"{}"
+
+    async def _object(self) -> dict[str, Any]:
+        return read_object(await self.request.body() or b"{}", "the body, the arguments of main, is")
 
     def query(self) -> bytes:
         """The arguments in the address: `payload` is base64 of JSON, others stand for themselves."""
         found: dict[str, Any] = {}
         if payload := self.request.query_params.get("payload"):
             try:
-                found = msgspec.json.decode(base64.b64decode(payload + "=" * (-len(payload) % 4)), type=dict[str, Any])
-            except (binascii.Error, ValueError, msgspec.DecodeError) as error:
+                text = base64.b64decode(payload + "=" * (-len(payload) % 4))
+            except (binascii.Error, ValueError) as error:
                 raise bad_request(f"payload has to be base64 of a JSON object: {error}") from error
+            found = read_object(text, "payload is")
         others = {name: value for name, value in self.request.query_params.items() if name not in _OF_THE_ROUTE}
         return msgspec.json.encode(found | others)
 
@@ -220,13 +224,6 @@ async def run_flow(path: str, starter: Starter) -> Response[str]:
 async def run_flow_and_wait(path: str, starter: Starter) -> Response[Any]:
     """Run a flow and answer with its result; whoever goes away cancels it."""
     return await wait_for(starter.runs, await starter.flow(path, await starter.body()), starter.request)
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(body or b"{}", type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise bad_request(f"the body has to be a JSON object, the arguments of main: {error}") from error
 
 
 def _options(request: Request[Caller, None, Any]) -> Options:

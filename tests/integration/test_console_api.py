@@ -422,6 +422,7 @@ def test_refusals_are_problem_documents(plant: Plant) -> None:
         }
     found = {status: (answer.status_code, answer.headers["content-type"]) for status, answer in answers.items()}
     assert found == {status: (status, "application/problem+json") for status in answers}
+    assert "DELETE is nothing that can be done here: it takes" in answers[405].json()["detail"]
     other = plant.console.request("GET", "/w/other/headrace/status", plant.console.token("read"))
     assert (other.status_code, other.json()["detail"]) == (404, "there is no workspace other here, only headrace")
 
@@ -470,6 +471,35 @@ def test_a_body_that_is_too_large_is_refused(plant: Plant) -> None:
     answer = plant.api.post("/deployments", content=b'{"files":{"f/t/x.py":"' + b"#" * (17 * 1024 * 1024) + b'"}}')
 
     assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
+    assert answer.json()["detail"] == "the body is too large: 16 MiB are taken"
+
+
+def test_json_that_nobody_can_follow_and_bodies_that_are_missing_are_refused_with_words(plant: Plant) -> None:
+    """Whoever reads them: our API, Windmill's."""
+    plant.publish("t/good", "deep")
+    run_id = plant.ran("good", "deep")["id"]
+    windmill = f"{plant.console.url}/api/w/headrace"
+    for levels in (101, 500, 100_000):
+        deep = "[" * levels + "]" * levels
+        bodies = {
+            "/runs": f'{{"runnable": "f/t/good", "args": {{"payload": {deep}}}}}',
+            f"/runs/{run_id}/again": f'{{"args": {{"payload": {deep}}}}}',
+            f"{windmill}/jobs/run/p/f/t/good": f'{{"payload": {deep}}}',
+            f"{windmill}/resources/create": f'{{"path": "f/t/x", "value": {deep}, "resource_type": "any"}}',
+            f"{windmill}/mqtt_triggers/create": f'{{"path": "f/t/x", "subscribe_topics": {deep}}}',
+        }
+        for path, body in bodies.items():
+            answer = plant.api.post(path, content=body, headers={"Content-Type": "application/json"})
+            assert (answer.status_code, "nested too deeply: 100 levels" in answer.text) == (400, True), (path, answer)
+    fits = json.loads("[" * 90 + "]" * 90)
+    assert plant.post("/runs", {"runnable": "f/t/good", "args": {"payload": fits}}, 201)["id"]
+
+    lone = plant.api.post("/runs", content=b'{"runnable": "\\ud800"}')
+    assert (lone.status_code, "without its other half" in lone.json()["detail"]) == (400, True)
+    bare = plant.api.post("/runs")
+    assert (bare.status_code, bare.json()["detail"]) == (422, "a JSON body is needed")
+    assert plant.api.post(f"/runs/{run_id}/cancel").status_code == 409
+    assert plant.api.post(f"/runs/{run_id}/again").status_code == 201
 
 
 def test_what_goes_on_is_told_live(plant: Plant) -> None:

@@ -32,6 +32,7 @@ from tests.support.workers import SCRIPT, queue_runs
 from tests.support.workers import deploy as deploy_script
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u202e\x07"
+DEEP = '{"x": ' + "[" * 100_000 + "]" * 100_000 + "}"
 PAGES = (
     "/", "/triggers", "/triggers/new", "/runs", "/dead", "/workspace", "/workspace?kind=flow",
     "/workspace?kind=resource", "/workspace?kind=broker", "/workspace?kind=variable",
@@ -306,13 +307,17 @@ def test_triggers_are_listed_by_folder_and_script_with_who_changed_them_and_what
 def test_a_script_is_run_with_arguments_that_have_to_be_an_object(store: Store, admin: Person) -> None:
     """What is wrong is said, and nothing is queued."""
     deploy(store, script("f/t/script", "def main(x: int): ..."))
-    for wrong in ("nonsense", "[1]"):
+    for wrong, why in (("nonsense", "no JSON"), ("[1]", "no JSON object"), (DEEP, "nested too deeply")):
         answer = admin.post("/workspace/run", kind="script", path="f/t/script", args=wrong)
         assert answer.status_code == 422
-        assert "arguments are no JSON" in answer.text
+        assert f"the arguments are {why}" in html.unescape(answer.text)
         assert f">{wrong}</textarea>" in answer.text
     assert "Queued: f/t/script" in admin.said("/workspace/run", kind="script", path="f/t/script", args='{"x": 1}')
-    assert admin.get("/runs").count('data-open href="/runs/q2-api-') == 1
+    page = admin.get("/runs")
+    (run_id,) = re.findall('data-open href="/runs/(q2-api-[^"]+)"', page)
+    deep = admin.post(f"/runs/{run_id}/again", **{"with": "edited", "args": DEEP})
+    assert (deep.status_code, "nested too deeply" in deep.text) == (422, True)
+    assert admin.post("/triggers/run-on", trigger="f/t/none", event=DEEP).status_code == 303
 
 
 def test_a_message_that_never_became_a_run_is_shown_handed_out_and_dropped(store: Store, admin: Person) -> None:
