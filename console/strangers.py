@@ -78,7 +78,7 @@ def _is_deeper(value: Any, levels: int) -> bool:
 
 
 def _reason(text: bytes | str, said: str) -> str:
-    """Where it is wrong. What only msgspec refuses has half of a surrogate pair, which it takes for an end of the text."""
+    """Where it is wrong. What only msgspec refuses is half of a surrogate pair, for it the end of the text."""
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
