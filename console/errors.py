@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
-from litestar import MediaType, Request, Response, status_codes
+from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.response import Redirect, Template
 from litestar.status_codes import (
@@ -21,6 +21,7 @@ from litestar.status_codes import (
     HTTP_401_UNAUTHORIZED,
     HTTP_403_FORBIDDEN,
     HTTP_404_NOT_FOUND,
+    HTTP_405_METHOD_NOT_ALLOWED,
     HTTP_409_CONFLICT,
     HTTP_413_REQUEST_ENTITY_TOO_LARGE,
     HTTP_421_MISDIRECTED_REQUEST,
@@ -46,6 +47,9 @@ BODY_MAX: Final = 16 * MIB
 """Bytes of a request's body."""
 PROBLEM: Final = "application/problem+json"
 READING_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+NOT_READ: Final = "Failed to deserialize the JSON body into the target type"
+"""As Windmill's errors begin."""
+_CHUNKED: Final = "transfer-encoding"
 _OURS = re.compile(r"/api/w/[^/]*/headrace(/|$)")
 _MACHINES = re.compile(r"/(api(/|$)|metrics$|healthz$|readyz$)")
 _BEGINNINGS = {
@@ -168,23 +172,26 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
         problems = [_problem(each) for each in error.extra or ()]
         in_body = any(isinstance(each, dict) and each.get("source") == "body" for each in error.extra or ())
         status = HTTP_422_UNPROCESSABLE_ENTITY if in_body else HTTP_400_BAD_REQUEST
-        return _answer(request, status, "; ".join(problems) or error.detail)
+        said = "; ".join(problems) or error.detail
+        if in_body and request.headers.get("content-length", "0") == "0" and not request.headers.get(_CHUNKED):
+            said = "a JSON body is needed, and there is none"
+        is_theirs = in_body and not _OURS.match(request.url.path)
+        return _answer(request, status, f"{NOT_READ}: {said}" if is_theirs else said)
     if error.status_code >= HTTP_500_INTERNAL_SERVER_ERROR:
         return on_defect(request, error)
     headers = dict(error.headers or {})
-    return _answer(request, error.status_code, _words(request, error, headers), headers=headers)
+    return _answer(request, error.status_code, _refused(request, error, headers), headers=headers)
 
 
-def _words(request: Request[Any, Any, Any], error: HTTPException, headers: dict[str, str]) -> str:
-    match error.status_code:
-        case status_codes.HTTP_404_NOT_FOUND:
-            return "there is no such address"
-        case status_codes.HTTP_405_METHOD_NOT_ALLOWED:
-            return f"{request.method} is nothing that can be done here: it takes {headers.get('allow', 'others')}"
-        case status_codes.HTTP_413_REQUEST_ENTITY_TOO_LARGE:
-            return f"the body is too large: {BODY_MAX // MIB} MiB are taken"
-        case _:
-            return error.detail
+def _refused(request: Request[Any, Any, Any], error: HTTPException, headers: dict[str, str]) -> str:
+    """What the framework's words leave open: what would be right."""
+    allowed = next((value for name, value in headers.items() if name.lower() == "allow"), "")
+    words = {
+        HTTP_404_NOT_FOUND: "there is no such address",
+        HTTP_405_METHOD_NOT_ALLOWED: f"{request.method} is not answered at this address; these are: {allowed}",
+        HTTP_413_REQUEST_ENTITY_TOO_LARGE: f"the body is larger than is taken, which is {BODY_MAX // MIB} MiB",
+    }
+    return words.get(error.status_code, error.detail)
 
 
 def on_too_deep(request: Request[Any, Any, Any], error: RecursionError) -> Response[Any]:
