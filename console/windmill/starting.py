@@ -16,7 +16,7 @@ from litestar import Request, Response, Router, get, post
 from console.answers import created
 from console.authentication import BY_HEADER
 from console.blocking import Blocking
-from console.callers import Caller
+from console.callers import Caller, Person
 from console.described import JSON_OBJECT, TEXT, TIME, described
 from console.errors import bad_request, conflict, forbidden
 from console.needs import needs
