@@ -49,7 +49,6 @@ PROBLEM: Final = "application/problem+json"
 READING_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 NOT_READ: Final = "Failed to deserialize the JSON body into the target type"
 """As Windmill's errors begin."""
-_CHUNKED: Final = "transfer-encoding"
 _OURS = re.compile(r"/api/w/[^/]*/headrace(/|$)")
 _MACHINES = re.compile(r"/(api(/|$)|metrics$|healthz$|readyz$)")
 _BEGINNINGS = {
@@ -173,8 +172,6 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
         in_body = any(isinstance(each, dict) and each.get("source") == "body" for each in error.extra or ())
         status = HTTP_422_UNPROCESSABLE_ENTITY if in_body else HTTP_400_BAD_REQUEST
         said = "; ".join(problems) or error.detail
-        if in_body and request.headers.get("content-length", "0") == "0" and not request.headers.get(_CHUNKED):
-            said = "a JSON body is needed, and there is none"
         is_theirs = in_body and not _OURS.match(request.url.path)
         return _answer(request, status, f"{NOT_READ}: {said}" if is_theirs else said)
     if error.status_code >= HTTP_500_INTERNAL_SERVER_ERROR:

@@ -88,7 +88,7 @@ def test_what_a_request_lacks_is_told(client: AuthenticatedClient) -> None:
     for address, body in (("folders/create", []), ("folders/create", {}), ("capture/set_config", {"path": 5})):
         said = ask("POST", f"/w/{WORKSPACE}/{address}", json=body)
         assert (said.status_code, said.text.startswith(begins)) == (422, True), said.text
-    assert "a JSON body is needed" in ask("POST", f"/w/{WORKSPACE}/folders/create").text
+    assert "missing required field `name`" in ask("POST", f"/w/{WORKSPACE}/folders/create").text
     other = ask("PUT", f"/w/{WORKSPACE}/folders/create")
     assert (other.status_code, "POST" in other.text) == (405, True)
     large = ask("POST", f"/w/{WORKSPACE}/folders/create", content=b" " * (17 * 1024 * 1024))

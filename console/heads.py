@@ -1,4 +1,4 @@
-"""What is made right before a request is looked at: HEAD is answered as GET is, and no body at all is an empty one."""
+"""HEAD is answered as GET is (RFC 9110 §9.3.2)."""
 
 from __future__ import annotations
 
@@ -6,20 +6,12 @@ from typing import Any
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from console.errors import is_ours
-
-_EMPTY = b"{}"
 _START, _BODY = "http.response.start", "http.response.body"
 _GONE = {"type": "http.disconnect"}
-_JSON = (b"content-type", b"application/json")
 
 
-class Leniency:
-    """Around an application.
-
-    - HEAD (RFC 9110 §9.3.2): as GET; the server leaves the body out, and what would stream is told that nobody reads.
-    - A POST to our API without a body is one with `{}`: where nothing is required, nothing has to be sent.
-    """
+class AnsweringHead:
+    """Around an application: the server leaves the body out, and what would stream is told that nobody reads."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -29,8 +21,6 @@ class Leniency:
         asked: Any = scope
         if asked["type"] == "http" and asked["method"] == "HEAD":
             await self._head(asked, receive, send)
-        elif asked["type"] == "http" and asked["method"] == "POST" and is_ours(asked["path"]) and _is_bare(asked):
-            await self._app(asked | {"headers": [*asked["headers"], _JSON]}, _given(_EMPTY, receive), send)
         else:
             await self._app(scope, receive, send)
 
@@ -50,22 +40,3 @@ class Leniency:
         if has_begun and not has_ended:  # a stream, which was told that nobody reads
             end: Any = {"type": _BODY, "body": b"", "more_body": False}
             await send(end)
-
-
-def _is_bare(asked: Any) -> bool:
-    headers = dict(asked["headers"])
-    return headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in headers
-
-
-def _given(body: bytes, receive: Receive) -> Receive:
-    """Gives this body, then what there is."""
-    is_given = False
-
-    async def give() -> Any:
-        nonlocal is_given
-        if is_given:
-            return await receive()
-        is_given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return give
