@@ -24,6 +24,11 @@ STARTED: Final = "!started"
 INPUT: Final = "!input"
 """The arguments of the flow, as its preprocessor has made them."""
 
+TIMED_OUT: Final = "timed_out"
+"""In the `extra` of the error of a part: the key of the step around it whose time-out has ended it."""
+LIMIT: Final = "?timeout"
+"""Ends the name of a record of how long a step that consists of steps may take, and until when."""
+
 _SUCCEEDED = "succeeded"
 _PART_ERRORS: Final = {
     "interrupted": ("Interrupted", "the part was cut off by the death of its worker"),
@@ -47,7 +52,7 @@ class Begun(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Ended(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Something has ended at this time, well or badly."""
+    """Something has ended at this time, well or badly. `limit`: by the time-out of the step around it with this key."""
 
     at: int
     ok: bool = True
@@ -56,6 +61,18 @@ class Ended(msgspec.Struct, frozen=True, omit_defaults=True):
     log: str = ""
     labels: list[str] = []
     final: bool = False
+    limit: str = ""
+
+
+class Limit(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A step that consists of steps has to have ended by then (epoch ms): so many seconds after it began. `key` is that
+    of its attempt, `step` its id.
+    """
+
+    key: str
+    step: str
+    seconds: float
+    until_ms: int
 
 
 class RawEnded(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -67,10 +84,13 @@ class RawEnded(msgspec.Struct, frozen=True, omit_defaults=True):
     error: dict[str, Any] | None = None
     log: str = ""
     labels: list[str] = []
+    limit: str = ""
 
 
 class Fanned(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Parts with these numbers have begun side by side as these runs. What they know, and when they must have ended."""
+    """Parts with these numbers have begun side by side as these runs. What they know, when the flow must have ended,
+    and the step around them.
+    """
 
     at: int
     flow_input: dict[str, Any]
@@ -78,6 +98,7 @@ class Fanned(msgspec.Struct, frozen=True, omit_defaults=True):
     runs: list[str] = []
     parts: list[int] = []
     deadline_ms: int | None = None
+    limit: Limit | None = None
 
 
 _encode = msgspec.json.Encoder().encode
@@ -102,7 +123,14 @@ def read_ended(blob: bytes) -> Ended:
     error: dict[str, Any] = {"name": name, "message": message}
     if text.startswith("{"):
         error |= msgspec.json.decode(text, type=dict[str, Any])
-    return Ended(0, ok=False, error=error)
+    return Ended(0, ok=False, error=error, limit=limit_in(error))
+
+
+def limit_in(error: dict[str, Any]) -> str:
+    """The key of the step whose time-out has ended a part, '' if none has."""
+    extra = error.get("extra")
+    found = extra.get(TIMED_OUT, "") if isinstance(extra, dict) else ""
+    return found if isinstance(found, str) else ""
 
 
 def read_begun(blob: bytes) -> Begun:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from shared.clock import iso_utc
-from shared.definitions import Flow, Runnable, encode_definition
+from shared.definitions import Flow, encode_definition
 from shared.errors import HeadraceError, UserError
 from shared.event import mqtt_event, payload_argument
-from shared.openflow import BranchOne, FlowModule, FlowStep, Mock, RawScript, ScriptStep, Static, map_modules, walk
+from shared.flow_records import limit_in
+from shared.openflow import BranchOne, FlowStep, Static, walk
 from shared.runs import RunSpec
 from worker.arguments import run_context
 from worker.catalog import Catalog
 from worker.environment import flow_environment, run_environment
+from worker.flow_stand import Stand, standing_in
+from worker.flows.deadlines import Deadlines
 from worker.flows.effects import (
     Again,
+    Allow,
     Answer,
     Asking,
     Choose,
@@ -29,27 +33,21 @@ from worker.flows.effects import (
     Failed,
     FanOut,
     Outcome,
+    Turn,
     Wait,
 )
-from worker.flows.evaluation import Valued, evaluate, inputs_of, timeout_of
-from worker.flows.faults import error_dict
+from worker.flows.evaluation import Valued, evaluate, inputs_of
+from worker.flows.faults import error_dict, too_large
 from worker.flows.interpreter import Known, interpret, interpret_part
 from worker.flows.parts import find_part
+from worker.flows.records import RECORDS_MAX
 from worker.here import Here
 from worker.runners.base import Message, RunCall
 from worker.trial import RUN_ID, Given, message_of
 
+_MS = 1000
 _json = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
-
-
-class Stand(msgspec.Struct, frozen=True):
-    """What steps do instead of being run: the `results`, and the `errors`, of steps by id. Of the flow
-    itself: a flow within it is a step.
-    """
-
-    results: Mapping[str, Any] = {}
-    errors: Mapping[str, dict[str, Any]] = {}
 
 
 class StepRun(msgspec.Struct, frozen=True):
@@ -108,11 +106,14 @@ class _FlowTrial:
         self._catalog = catalog
         self._here = here
         self._version, _ = encode_definition(flow)
-        self._flow = _standing_in(flow, manner.stand)
+        self._flow = standing_in(flow, manner.stand)
         self._given = given
         self._manner = manner
         self._message = message_of(given.event) if given.event else None
         self._steps: list[StepRun] = []
+        self._deadlines = Deadlines(self._now_ms)
+        self._not_waited_s = 0.0
+        self._turns = 0
         self._arguments: Any = None
         self._inputs: dict[str, Any] = {}
         self._constants: dict[str, Any] = {}
@@ -163,14 +164,32 @@ class _FlowTrial:
             case FanOut():
                 return Done([self._part(effect, number, item) for number, item in effect.parts])
             case Wait():
-                self._ended(
-                    StepRun(effect.key, "", "waited" if self._manner.waits else "not waited", waited_s=effect.seconds)
-                )
-                if self._manner.waits:
-                    time.sleep(effect.seconds)
-                return Done()
+                return self._wait(effect)
+            case _:
+                return self._instantly(effect)
+
+    def _instantly(self, effect: Allow | Turn | Valued) -> Answer:
+        match effect:
+            case Allow():
+                return self._deadlines.allow(effect)
+            case Turn():
+                self._turns += 1
+                return self._deadlines.over(effect.limit) or (too_large() if self._turns > RECORDS_MAX else Done())
             case _:
                 return self._evaluate(effect)
+
+    def _wait(self, effect: Wait) -> Answer:
+        seconds, answer = self._deadlines.wait(effect)
+        self._ended(StepRun(effect.key, "", "waited" if self._manner.waits else "not waited", waited_s=seconds))
+        if self._manner.waits:
+            time.sleep(seconds)
+        else:
+            self._not_waited_s += seconds
+        return answer
+
+    def _now_ms(self) -> int:
+        """As if all had been waited for."""
+        return time.time_ns() // 1_000_000 + round(self._not_waited_s * _MS)
 
     def _evaluate(self, effect: Valued) -> Answer:
         answer = evaluate(effect)
@@ -185,9 +204,12 @@ class _FlowTrial:
     def _part(self, effect: FanOut, number: int, item: Any) -> Answer:
         """One after the other: what comes of them is the same."""
         part = find_part(self._flow, self._catalog.flow_versions, f"{effect.container}/{number}")
-        known = Known(effect.flow_input, dict(effect.results), item)
+        known = Known(effect.flow_input, dict(effect.results), item, effect.limit)
         ended = self._drive(interpret_part(part, self._catalog.flow_versions, known, self._constants))
-        return Done(ended.result) if ended.ok else Failed(ended.error or {}, ended.result)
+        if ended.ok:
+            return Done(ended.result)
+        error = ended.error or {}
+        return Failed(error, ended.result, limit=limit_in(error))
 
     def _execute(self, effect: Execute) -> Answer:
         own = not any(word.partition("~")[0] in self._within for word in effect.key.split("/")[:-1])
@@ -200,13 +222,14 @@ class _FlowTrial:
             self._ended(StepRun(effect.key, effect.step, "mocked", effect.runnable.path, result=result))
             return self._went_on(effect, Done(result))
         inputs = self._inputs_of(effect)
-        allowed = inputs if isinstance(inputs, Failed) else timeout_of(effect, inputs.result)
-        if isinstance(allowed, Failed):
-            error = {**allowed.error, "step_id": effect.step}
+        seconds = inputs if isinstance(inputs, Failed) else self._deadlines.timeout(effect, inputs.result)
+        if isinstance(seconds, Failed):
+            error = {"step_id": effect.step, **seconds.error}
             self._ended(StepRun(effect.key, effect.step, "failed", effect.runnable.path, error=error))
-            return Failed(error)
+            return msgspec.structs.replace(seconds, error=error)
         self._inputs[effect.key] = inputs.result
-        return self._went_on(effect, self._in_runner(effect, inputs.result, allowed.result))
+        timeout_s = self._deadlines.at_most(effect, seconds.result)
+        return self._went_on(effect, self._in_runner(effect, inputs.result, timeout_s))
 
     def _in_runner(self, effect: Execute, inputs: dict[str, Any], timeout_s: float) -> Answer:
         path, version = effect.runnable.path, effect.runnable.version
@@ -218,12 +241,13 @@ class _FlowTrial:
         except HeadraceError as problem:
             raise UserError(f"step {effect.step}: {problem.message}", hint=problem.hint) from problem
         result = _json(done.result_json) if done.result_json else None
-        error = None if done.ok else error_dict(done.error) | {"step_id": effect.step}
+        over = None if done.ok else self._deadlines.over(effect.limit)
+        error = None if done.ok else {"step_id": effect.step} | (over.error if over else error_dict(done.error))
         self._ended(StepRun(
             effect.key, effect.step, "succeeded" if done.ok else "failed", path, inputs, result, error, done.log,
             duration_ms=round((time.monotonic() - began) * 1000, 3), messages=done.messages if done.ok else (),
         ))  # fmt: skip
-        return Done(result) if error is None else Failed(error, result)
+        return Done(result) if error is None else Failed(error, result, limit=over.limit if over else "")
 
     def _went_on(self, effect: Execute, answer: Answer) -> Answer:
         if effect.wants_event and isinstance(answer, Done):
@@ -268,19 +292,3 @@ def branch_name(flow: Flow, step: str, number: int) -> str:
         return str(number)
     branches = module.value.branches
     return "default" if number >= len(branches) else branches[number].summary or str(number)
-
-
-def _standing_in(flow: Flow, stand: Stand) -> Flow:
-    """The flow with what stands in for steps. One that fails is turned into code, which is then not run."""
-
-    def change(module: FlowModule) -> FlowModule:
-        if module.id in stand.results:
-            mock = Mock(enabled=True, return_value=stand.results[module.id])
-            return msgspec.structs.replace(module, mock=mock)
-        if module.id in stand.errors and not isinstance(module.value, RawScript | ScriptStep):
-            return msgspec.structs.replace(module, value=RawScript())
-        return module
-
-    places = {step: Runnable(f"{flow.path}/{step}", "", 1) for step in stand.errors}
-    value = map_modules(flow.value, change)
-    return msgspec.structs.replace(flow, value=value, runnables={**places, **flow.runnables})

@@ -115,10 +115,9 @@ class Steps:
         if step:
             table.call(f"step {step}")
         value = self._value(table, step, kinds)
-        runs = isinstance(value, RawScript | ScriptStep)
         timeout, sleep = self.found.number(table, "timeout", step), self.found.number(table, "sleep", step)
-        if timeout is not None and not runs:
-            table.warn("timeout", "not used: only a step that is a script has one", "give it to the steps within")
+        if timeout is not None and isinstance(value, Identity):
+            table.warn("timeout", "not used: the step does nothing", "leave it out")
         stop_after_all = self.found.stop(table, "stop_after_all_iters_if", step)
         if stop_after_all is not None and isinstance(value, RawScript | ScriptStep | FlowStep | BranchOne | Identity):
             table.warn("stop_after_all_iters_if", "not used: the step is no loop", "write stop_after_if")

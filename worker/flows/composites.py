@@ -7,9 +7,10 @@ from typing import Any
 
 from shared.openflow import BranchAll, BranchOne, FlowModule, ForLoop, WhileLoop
 from worker.flows.asking import Asker, Failure, Stop, failure_result, misplaced
-from worker.flows.effects import Answer, Asking, Choose, Done, Evaluate, Failed, FanOut, Place
+from worker.flows.effects import Answer, Asking, Choose, Done, Evaluate, Failed, FanOut, Place, Turn
 from worker.flows.scope import Scope
 
+Composite = BranchOne | BranchAll | ForLoop | WhileLoop
 RunList = Callable[[Sequence[FlowModule], str, Scope], Asking[Any]]
 """The result of the last of these steps, whose keys begin so. Throws Failure and Stop."""
 
@@ -21,7 +22,19 @@ class Composites:
         self._asker = asker
         self._run = run
 
-    def branch_one(self, module: FlowModule, step: BranchOne, key: str, scope: Scope) -> Asking[Any]:
+    def steps(self, module: FlowModule, step: Composite, key: str, scope: Scope) -> Asking[Any]:
+        """What it comes to."""
+        match step:
+            case BranchOne():
+                return self._branch_one(module, step, key, scope)
+            case BranchAll():
+                return self._branch_all(module, step, key, scope)
+            case ForLoop():
+                return self._for_loop(module, step, key, scope)
+            case WhileLoop():
+                return self._while_loop(module, step, key, scope)
+
+    def _branch_one(self, module: FlowModule, step: BranchOne, key: str, scope: Scope) -> Asking[Any]:
         """The result of the branch that is taken. The default one has the number after the last."""
         exprs = [branch.expr for branch in step.branches]
         asked = Choose(f"{key}?branch", Place(module.id, "branches"), exprs, scope.variables())
@@ -30,7 +43,7 @@ class Composites:
         number = len(exprs) if chosen is None else chosen
         return (yield from self._run(modules, f"{key}/{number}/", scope.within()))
 
-    def branch_all(self, module: FlowModule, step: BranchAll, key: str, scope: Scope) -> Asking[list[Any]]:
+    def _branch_all(self, module: FlowModule, step: BranchAll, key: str, scope: Scope) -> Asking[list[Any]]:
         """The results of all branches."""
         if step.parallel and len(step.branches) > 1:
             skips = [branch.skip_failure for branch in step.branches]
@@ -45,7 +58,7 @@ class Composites:
                 results.append(failure.result)
         return results
 
-    def for_loop(self, module: FlowModule, loop: ForLoop, key: str, scope: Scope) -> Asking[list[Any]]:
+    def _for_loop(self, module: FlowModule, loop: ForLoop, key: str, scope: Scope) -> Asking[list[Any]]:
         """The results of all iterations."""
         place = Place(module.id, "iterator")
         asked = Evaluate(f"{key}?items", place, loop.iterator, scope.variables())
@@ -63,11 +76,12 @@ class Composites:
                 break
         return results
 
-    def while_loop(self, module: FlowModule, loop: WhileLoop, key: str, scope: Scope) -> Asking[list[Any]]:
+    def _while_loop(self, module: FlowModule, loop: WhileLoop, key: str, scope: Scope) -> Asking[list[Any]]:
         """The results of all iterations, however many."""
         results: list[Any] = []
         while True:
             number = len(results)
+            yield from self._asker.ask(Turn(f"{key}/{number}?turn", self._asker.limit), module.id)
             inner = scope.within(_iteration(number, number))
             if (yield from self._iterate(module, loop, f"{key}/{number}", inner, results)):
                 return results
@@ -82,7 +96,7 @@ class Composites:
             results.append(stop.result)
             return True
         except Failure as failure:
-            if not loop.skip_failures or failure.failed.final:
+            if not loop.skip_failures or failure.is_out_of_time:
                 raise Failure(failure.failed, failure.at, handled=failure.handled) from None
             results.append(failure.result)
             return failure.stops
@@ -117,12 +131,14 @@ class Composites:
         missing, fan, turn = list(range(len(iterations))), key, 0
         while missing:
             parts = [(number, iterations[number]) for number in missing]
-            asked = FanOut(f"{fan}!parts", key, fan, parts, parallelism, scope.flow_input, scope.results)
+            asked = FanOut(
+                f"{fan}!parts", key, fan, parts, parallelism, scope.flow_input, scope.results, self._asker.limit
+            )
             answers.update(zip(missing, (yield from self._asker.ask(asked, module.id)), strict=True))
-            missing = [number for number in missing if _counts(answers[number]) and not skips[number]]
-            first = answers[missing[0]] if missing else None
-            if isinstance(first, Failed) and not (yield from self._asker.again(fan)):
-                raise Failure(first, fan)
+            bad = [(number, _badly(answers[number], skips[number])) for number in missing]
+            missing = [number for number, failed in bad if failed is not None]
+            if missing and not (yield from self._asker.again(fan)):
+                raise Failure(_worst([failed for _, failed in bad if failed is not None]), fan)
             turn += 1
             fan = f"{key}#{turn}"
         return [_result(answers[number]) for number in range(len(iterations))]
@@ -132,8 +148,13 @@ def _iteration(number: int, item: Any) -> dict[str, Any]:
     return {"index": number, "value": item}
 
 
-def _counts(answer: Answer) -> bool:
-    return isinstance(answer, Failed)
+def _badly(answer: Answer, skip: bool) -> Failed | None:  # noqa: FBT001
+    """Its failure, if it counts: that the time was over does always."""
+    return answer if isinstance(answer, Failed) and (answer.limit or not skip) else None
+
+
+def _worst(failures: Sequence[Failed]) -> Failed:
+    return next((each for each in failures if each.limit), failures[0])
 
 
 def _result(answer: Answer) -> Any:

@@ -159,7 +159,7 @@ def _begin_part(
     around, _, last = fan.rpartition("/")
     container = f"{around}/{last.partition('#')[0]}".removeprefix("/")
     part = find_part(version.flow, version.flows, f"{container}/{number}")
-    known = Known(fanned.flow_input, fanned.results, _decode(spec.args or b"null"))
+    known = Known(fanned.flow_input, fanned.results, _decode(spec.args or b"null"), fanned.limit)
     constants = {"flow_job_id": spec.root or spec.parent, "started_at": int(started or 0) or None}
     return interpret_part(part, version.flows, known, constants), fanned.deadline_ms
 

@@ -50,9 +50,14 @@ def timeout_of(effect: Execute, inputs: Mapping[str, Any]) -> Answer:
     """The seconds that a step may take: Done with a number, or Failed."""
     if effect.timeout is None:
         return Done(float(effect.runnable.timeout_s))
-    place = Place(effect.step, "timeout")
+    return seconds_of(effect.step, effect.timeout, {**effect.variables, "params": inputs})
+
+
+def seconds_of(step: str, timeout: InputTransform, variables: Mapping[str, Any]) -> Answer:
+    """What a time-out comes to: Done with a number, or Failed."""
+    place = Place(step, "timeout")
     try:
-        wanted = _value(place, effect.timeout, {**effect.variables, "params": inputs})
+        wanted = _value(place, timeout, variables)
     except ExpressionError as error:
         return _failed(error)
     if not isinstance(wanted, int | float) or isinstance(wanted, bool) or wanted <= 0:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from shared.flow_records import Limit
 from worker.flows.effects import Done, Failed
 from worker.runners.base import RunErrorInfo, RunnerDied
 
@@ -84,6 +85,12 @@ def secret_in_parts() -> Failed:
 def out_of_time() -> Failed:
     """The flow has a time-out of its own."""
     return _failed("TimeoutError", "the flow has taken longer than it may", final=True)
+
+
+def limit_reached(limit: Limit) -> Failed:
+    """A step around it has a time-out."""
+    message = f"step {limit.step} has taken longer than its time-out of {limit.seconds:g} s"
+    return Failed({"name": "TimeoutError", "message": message, "step_id": limit.step}, limit=limit.key)
 
 
 def too_large() -> Failed:

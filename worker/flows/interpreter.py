@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 
 from shared.definitions import Flow
+from shared.flow_records import TIMED_OUT, Limit
 from shared.openflow import (
     FAILURE,
     PREPROCESSOR,
     BranchAll,
-    BranchOne,
     FlowModule,
     FlowStep,
     ForLoop,
@@ -28,7 +28,7 @@ from shared.openflow import (
 )
 from worker.flows.asking import EARLY_STOP, Asker, Failure, Stop, misplaced, of_step
 from worker.flows.composites import Composites
-from worker.flows.effects import Asking, Done, Enter, Evaluate, Execute, Failed, Later, Outcome, Place, Wait
+from worker.flows.effects import Asking, Done, Enter, Evaluate, Execute, Failed, Later, Outcome, Place
 from worker.flows.parts import Part
 from worker.flows.scope import Scope
 
@@ -55,7 +55,7 @@ def interpret_part(
     constants: Mapping[str, Any] | None = None,
 ) -> Asking[Outcome]:
     """A branch or an iteration that is carried out on its own."""
-    return _Interpreter(flows, constants or {}).run_part(part, known)
+    return _Interpreter(flows, constants or {}, known.limit).run_part(part, known)
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -64,13 +64,14 @@ class Known(msgspec.Struct, frozen=True):
     flow_input: dict[str, Any]
     results: dict[str, Any]
     iteration: dict[str, Any] | None = None
+    limit: Limit | None = None
 
 
 class _Interpreter:
-    def __init__(self, flows: Mapping[str, Flow], constants: Mapping[str, Any]) -> None:
+    def __init__(self, flows: Mapping[str, Flow], constants: Mapping[str, Any], limit: Limit | None = None) -> None:
         self._flows = flows
         self._constants = constants
-        self._asker = Asker()
+        self._asker = Asker(limit)
         self._composites = Composites(self._asker, self._list)
         self._rest: tuple[str, float] | None = None
 
@@ -155,7 +156,7 @@ class _Interpreter:
         for module in modules:
             if self._rest is not None:
                 (key, seconds), self._rest = self._rest, None
-                yield Wait(key, seconds)
+                yield from self._asker.wait(key, seconds, module.id)
             scope.previous = yield from self._module(module, prefix + module.id, scope)
             scope.results[module.id] = scope.previous
         return scope.previous
@@ -227,7 +228,7 @@ class _Interpreter:
                 elif (delay := (yield from self._later(module, attempt, made, scope, failure))) is not None:
                     made += 1
                     if delay > 0:
-                        yield Wait(f"{attempt}!retry", delay)
+                        yield from self._asker.wait(f"{attempt}!retry", delay, module.id)
                 elif failure.at == attempt and (yield from self._asker.again(attempt)):
                     made = 0
                 else:
@@ -248,22 +249,17 @@ class _Interpreter:
         return delay
 
     def _value(self, module: FlowModule, key: str, first: str, scope: Scope) -> Asking[Any]:
-        composites = self._composites
         match module.value:
             case RawScript() | ScriptStep() as step:
                 result = yield from self._execute(module, step, key, first, scope)
             case FlowStep() as step:
                 result = yield from self._sub_flow(module, step, key, scope)
-            case BranchOne() as step:
-                result = yield from composites.branch_one(module, step, key, scope)
-            case BranchAll() as step:
-                result = yield from composites.branch_all(module, step, key, scope)
-            case ForLoop() as step:
-                result = yield from composites.for_loop(module, step, key, scope)
-            case WhileLoop() as step:
-                result = yield from composites.while_loop(module, step, key, scope)
             case Identity():
                 result = scope.previous
+            case composite:
+                steps = self._composites.steps(module, composite, key, scope)
+                variables = {**scope.variables(), "params": {}}
+                result = yield from self._asker.within(key, module, variables, steps)
         return result
 
     def _execute(
@@ -278,6 +274,7 @@ class _Interpreter:
             module.timeout,
             inputs_of=first if first != key else "",
             wants_event=module.id == PREPROCESSOR,
+            limit=self._asker.limit,
         )
         if isinstance(answer, Done):
             return answer.result
@@ -287,7 +284,8 @@ class _Interpreter:
         enter = Enter(f"{key}?inputs", module.id, step.input_transforms, scope.variables())
         inputs = yield from self._asker.ask(enter, module.id)
         inner = self._flows[scope.flow.runnables[module.id].version]
-        return (yield from self._flow(inner, f"{key}/", inputs))[0]
+        variables = {**scope.variables(), "params": inputs}
+        return (yield from self._asker.within(key, module, variables, self._flow(inner, f"{key}/", inputs)))[0]
 
 
 def _recovers(result: Any) -> bool:
@@ -295,4 +293,6 @@ def _recovers(result: Any) -> bool:
 
 
 def _badly(failure: Failure) -> Outcome:
-    return Outcome(ok=False, result=failure.failed.result, error=failure.failed.error, failed_at=failure.at)
+    failed = failure.failed
+    error = failed.error | {"extra": {TIMED_OUT: failed.limit}} if failed.limit else failed.error
+    return Outcome(ok=False, result=failed.result, error=error, failed_at=failure.at)

@@ -8,6 +8,7 @@ from shared.flow_records import (
     AGAIN,
     BEGUN,
     FAILED,
+    LIMIT,
     STARTED,
     Begun,
     Ended,
@@ -22,6 +23,7 @@ from worker.flows.effects import Answer, Done, Failed
 RECORDS_MAX = 50_000
 BYTES_MAX = 256 * 1024 * 1024
 """What a flow may leave in Redis: a loop without end ends here."""
+_MS = 1000
 
 
 class Records:
@@ -62,7 +64,9 @@ class Records:
         if not blob:
             return None
         ended = read_ended(blob)
-        return Done(ended.result) if ended.ok else Failed(ended.error or {}, ended.result, final=ended.final)
+        if ended.ok:
+            return Done(ended.result)
+        return Failed(ended.error or {}, ended.result, final=ended.final, limit=ended.limit)
 
     def begun(self, key: str) -> Begun | None:
         """How the step with this key was begun."""
@@ -80,12 +84,7 @@ class Records:
 
     def note(self, key: str, answer: Answer) -> None:
         """Something that takes no time has come to this."""
-        now = self._now_ms()
-        if isinstance(answer, Done):
-            self.put(key, encode(Ended(now, result=answer.result)))
-        else:
-            record = Ended(now, ok=False, result=answer.result, error=answer.error, final=answer.final)
-            self.put(key, encode(record))
+        self.put(key, ended_record(self._now_ms(), answer))
 
     def note_end(self, key: str, record: RawEnded, messages: Sequence[tuple[str, str, bytes]] = ()) -> None:
         """A step has ended, and publishes these: broker, trigger, message."""
@@ -122,15 +121,35 @@ class Records:
             self.put(STARTED, blob)
         return int(blob)
 
+    def _allow_anew(self) -> None:
+        """Steps that consist of steps may take as long again, as the flow may."""
+        now = self._now_ms()
+        anew = {}
+        for key, blob in self._stored.items():
+            if LIMIT in key and blob and (ended := read_ended(blob)).ok:
+                seconds = ended.result[0]
+                anew[key] = ended_record(now, Done([seconds, now + round(seconds * _MS)]))
+                self.put(key, anew[key])
+        self._stored = {**self._stored, **anew}
+
     def _take_again(self) -> set[str]:
         """What has been run again after it had failed goes on there; that is said once."""
         if not self._stored.get(AGAIN):
             return set()
         self.put(AGAIN, b"")
         self.put(STARTED, b"%d" % self._now_ms())
+        self._allow_anew()
         failed = (self._stored.get(FAILED) or b"").decode()
         if not failed:
             return set()
         self.put(FAILED, b"")
         self.put(f"{failed}{AGAIN}", b"1")
         return {failed}
+
+
+def ended_record(now_ms: int, answer: Answer) -> bytes:
+    """Something has come to this now."""
+    if isinstance(answer, Done):
+        return encode(Ended(now_ms, result=answer.result))
+    failed = Ended(now_ms, ok=False, result=answer.result, error=answer.error, final=answer.final, limit=answer.limit)
+    return encode(failed)

@@ -16,10 +16,11 @@ from shared.errors import HeadraceError
 from shared.flow_records import BEGUN, Fanned, encode
 from shared.runs import RunSpec, encode_job
 from shared.scripts.call import Call
-from shared.scripts.flows import Parts, Reply, fan_out, park, say_missing
+from shared.scripts.flows import Cut, Parts, Reply, cut, fan_out, park, say_missing
 from shared.tracing.runs import TracedRun, carried, parent_context
+from worker.flows.deadlines import Deadlines
 from worker.flows.effects import Answer, Done, Enter, Execute, Failed, FanOut
-from worker.flows.records import Records
+from worker.flows.records import Records, ended_record
 from worker.flows.steps import Steps
 from worker.jobs import Job
 from worker.runners.base import RunDone, RunErrorInfo, ScriptFiles
@@ -127,7 +128,7 @@ class Tools:
         claim = job.claim
         return self.ask(park(self.worker, claim.run_id, claim.execution, round(seconds * 1000), records.news, fan))
 
-    def fan_out(self, job: Job, effect: FanOut, records: Records, deadline_ms: int | None) -> Reply | None:
+    def fan_out(self, job: Job, effect: FanOut, records: Records, deadlines: Deadlines) -> Reply | None:
         """Let go of the run until its parts have ended, which begin."""
         claim, spec = job.claim, job.spec
         if spec is None:
@@ -136,7 +137,9 @@ class Tools:
         runs = [f"{base}{position}" for position in range(1, len(effect.parts) + 1)]
         numbers = [number for number, _ in effect.parts]
         now_ns = time.time_ns()
-        fanned = Fanned(now_ns // 1_000_000, effect.flow_input, effect.results, runs, numbers, deadline_ms)
+        fanned = Fanned(
+            now_ns // 1_000_000, effect.flow_input, effect.results, runs, numbers, deadlines.flow_ms, effect.limit
+        )
         records.put(f"{effect.key}{BEGUN}", encode(fanned))
         data = [(number, _part(job, spec, effect, number, item)) for number, item in effect.parts]
         at_once = len(data) if effect.parallelism is None else effect.parallelism
@@ -147,10 +150,18 @@ class Tools:
             at_once,
             round(claim.timeout_s or 0),
             f"{spec.runnable}, {effect.fan}"[:DESCRIPTION_LENGTH],
-            round(RECHECK_S * 1000),
+            round(deadlines.look_after_s(effect.limit, RECHECK_S) * 1000),
         )
         call = fan_out(self.worker, claim.run_id, claim.execution, iso_utc(now_ns), now_ns // 1000, parts, records.news)
         return self.ask(call)
+
+    def cut(self, job: Job, effect: FanOut, over: Failed, records: Records) -> Reply | None:
+        """Cancel the parts that have not ended, and let go of the run for that long: they have come to this."""
+        claim, now_ns = job.claim, time.time_ns()
+        now_ms = now_ns // 1_000_000
+        parts = [f"{effect.fan}/{number}" for number, _ in effect.parts]
+        came_to = Cut(parts, ended_record(now_ms, over), str(over.error["message"]))
+        return self.ask(cut(self.worker, claim.run_id, claim.execution, iso_utc(now_ns), now_ms, came_to, records.news))
 
     def look_after(self, job: Job, effect: FanOut, fanned: Fanned) -> None:
         """Those parts have ended whose records are gone."""
