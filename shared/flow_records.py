@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +27,10 @@ INPUT: Final = "!input"
 
 TIMED_OUT: Final = "timed_out"
 """In the `extra` of the error of a part: the key of the step around it whose time-out has ended it."""
+PARTS: Final = "!parts"
+"""Ends the name of a record of parts that have begun side by side."""
+FROM: Final = "!from/"
+"""`<fan>!from/<number>`: the records that a part of a flow which was restarted in the middle begins with."""
 LIMIT: Final = "?timeout"
 """Ends the name of a record of how long a step that consists of steps may take, and until when."""
 
@@ -100,6 +105,10 @@ class Fanned(msgspec.Struct, frozen=True, omit_defaults=True):
     deadline_ms: int | None = None
     limit: Limit | None = None
 
+    def run_of(self, number: int) -> str | None:
+        """The run of the part with this number."""
+        return next((run for part, run in zip(self.parts, self.runs, strict=True) if part == number), None)
+
 
 _encode = msgspec.json.Encoder().encode
 _ended = msgspec.json.Decoder(Ended).decode
@@ -131,6 +140,16 @@ def limit_in(error: dict[str, Any]) -> str:
     extra = error.get("extra")
     found = extra.get(TIMED_OUT, "") if isinstance(extra, dict) else ""
     return found if isinstance(found, str) else ""
+
+
+def encode_records(fields: Mapping[str, bytes]) -> bytes:
+    """Records as one record."""
+    return msgspec.msgpack.encode(fields)
+
+
+def read_records(blob: bytes) -> dict[str, bytes]:
+    """The records in a record."""
+    return msgspec.msgpack.decode(blob, type=dict[str, bytes])
 
 
 def read_begun(blob: bytes) -> Begun:

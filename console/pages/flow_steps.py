@@ -11,6 +11,7 @@ import msgspec
 from console.pages.flow_graph import Drawing, StepState, draw
 from shared.definitions import Flow
 from shared.flow_tree import StepNode
+from shared.openflow import FAILURE, PREPROCESSOR
 from shared.run_page import milliseconds
 
 TONES: Final[Mapping[str, str]] = {
@@ -35,7 +36,8 @@ def step_rows(steps: Sequence[StepNode], depth: int = 0) -> list[StepRow]:
     for node in steps:
         took = milliseconds(node.started_at, node.ended_at)
         word = node.key.rpartition("/")[2]
-        can_restart = node.state != "waiting" and not word.isdecimal() and "~" not in word and node.run is None
+        ids = {each.partition("~")[0] for each in node.key.split("/")}
+        can_restart = node.state != "waiting" and not ids & {FAILURE, PREPROCESSOR}
         rows.append(StepRow(node, depth, _name(word), took, node.key if can_restart else ""))
         rows += step_rows(node.steps, depth + 1)
     return rows

@@ -150,6 +150,8 @@ class Drive:
                 return self._noted(effect.key, faults.too_many(len(effect.parts), self._tools.parts_max))
             if self._tools.without_secrets(effect.flow_input)[1]:
                 return self._noted(effect.key, faults.secret_in_parts())
+            missing = [part for part, end in zip(effect.parts, ends, strict=True) if end is None]
+            effect = msgspec.structs.replace(effect, parts=missing)
             reply = self._tools.fan_out(self._job, effect, self._records, self._deadlines)
             if reply == "cancelled":  # nothing was recorded: it is with the end of the run
                 raise Cancelled

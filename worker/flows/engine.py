@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from shared import keys
 from shared.errors import HeadraceError, InternalError, StoreUnavailable, UserError
 from shared.event import payload_argument
-from shared.flow_records import BEGUN, INPUT, STARTED, read_fanned
+from shared.flow_records import BEGUN, FROM, INPUT, PARTS, STARTED, read_fanned, read_records
 from shared.run_record import iso_ms
 from shared.runs import RunSpec
 from worker import outcomes
@@ -19,7 +19,7 @@ from worker.flows import faults
 from worker.flows.drive import Cancelled, Crashed, Drive, LetGo
 from worker.flows.effects import Asking, Outcome
 from worker.flows.interpreter import Known, interpret, interpret_part
-from worker.flows.parts import find_part
+from worker.flows.parts import fan_before, find_part, gone_on
 from worker.flows.records import Records
 from worker.flows.tools import Tools
 from worker.flows.versions import FlowVersion
@@ -110,12 +110,33 @@ class FlowEngine:
             raise InternalError("a job that is not ours was to be executed", run=job.claim.run_id)
         commands: list[tuple[str, ...]] = [("HGETALL", keys.flow(job.claim.run_id))]
         if spec.part:
-            fan = spec.part.rpartition("/")[0]
-            commands.append(("HMGET", keys.flow(spec.parent or ""), f"{fan}!parts{BEGUN}", STARTED))
+            fan, _, number = spec.part.rpartition("/")
+            wanted = f"{fan}{PARTS}{BEGUN}", STARTED, f"{fan}{FROM}{number}"
+            commands.append(("HMGET", keys.flow(spec.parent or ""), *wanted))
+        replies = self._asked(commands)
+        stored = _hash(replies[0])
+        around: Sequence[bytes | None] = replies[1] if spec.part else ()
+        taken = self._taken(spec, around[2]) if spec.part and not stored else {}
+        return Records(stored, self._tools.now_ms, taken), around[:2]
+
+    def _taken(self, spec: RunSpec, blob: bytes | None) -> Mapping[str, bytes]:
+        """What a part that was not begun yet takes over: of the run that was restarted, or of the part that had failed
+        and that it is in place of.
+        """
+        if blob is not None:
+            return read_records(blob)
+        if (before := fan_before(spec.part)) is None:
+            return {}
+        fan, number = before
+        (fanned,) = self._asked([("HGET", keys.flow(spec.parent or ""), f"{fan}{PARTS}{BEGUN}")])
+        run = None if fanned is None else read_fanned(fanned).run_of(number)
+        return {} if run is None else gone_on(_hash(self._asked([("HGETALL", keys.flow(run))])[0]))
+
+    def _asked(self, commands: Sequence[tuple[str, ...]]) -> list[Any]:
         replies = self._tools.read(commands)
         if replies is None:
             raise LetGo
-        return Records(_hash(replies[0]), self._tools.now_ms), replies[1] if spec.part else ()
+        return replies
 
     def _begin(
         self, job: Job, version: FlowVersion, records: Records, around: Sequence[bytes | None]

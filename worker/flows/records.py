@@ -27,15 +27,21 @@ _MS = 1000
 
 
 class Records:
-    """The records of one run of a flow. What is noted is news until it is known to be in Redis (`kept`)."""
+    """The records of one run of a flow. What is noted is news until it is known to be in Redis (`kept`). `taken` are
+    those of another run that it goes on with, if none are stored yet: news too.
+    """
 
-    def __init__(self, stored: Mapping[str, bytes], now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, stored: Mapping[str, bytes], now_ms: Callable[[], int], taken: Mapping[str, bytes] | None = None
+    ) -> None:
+        if taken:
+            stored = {**taken, **stored}
         self._stored = stored
         self._now_ms = now_ms
         self._inputs: dict[str, Begun] = {}
         self._count = len(stored)
         self._bytes = sum(map(len, stored.values()))
-        self._pending: dict[str, bytes] = {}
+        self._pending: dict[str, bytes] = dict(taken or {})
         self._messages: list[Message] = []
         self.progress = False
         """Whether something among the news has come to its end."""
