@@ -11,8 +11,8 @@ from shared.flow_restart import restart_run
 @click.command("restart")
 @click.argument("run_id", metavar="ID")
 @click.option("--step", required=True, metavar="STEP",
-              help="Its id; within a loop, branch or flow its key as `runs show --json` has it: l/3/x. l/3 is the whole "
-                   "iteration or branch.")  # fmt: skip
+              help="Its id; within a loop, branch or flow its key as `runs show --json` has it: l/3/x. "
+                   "l/3 is the whole iteration or branch.")  # fmt: skip
 @click.option("--latest", is_flag=True, help="Run the version of the flow that is deployed now, not the one of then.")
 @click.option("--json", "json_output", is_flag=True, help="One JSON object.")
 def restart(run_id: str, *, step: str, latest: bool, json_output: bool) -> None:

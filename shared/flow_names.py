@@ -13,6 +13,8 @@ Place = Literal[
 EVERYWHERE: Final = {
     "flow_input": "the arguments of the flow; within a loop `flow_input.iter` is `{index, value}`",
     "flow_env": "the flow's constants",
+    "variable": "`variable(path)`: the text of a variable of the workspace",
+    "resource": "`resource(path)`: the value of a resource of the workspace",
 }
 IN_STEPS: Final = {
     "results": "the results of steps by id",
@@ -34,8 +36,6 @@ IN_PLACES: Final[dict[Place, dict[str, str]]] = {
     "skip_expr": {"WM_SCHEDULED_FOR": "when the run was to start, in ISO 8601"},
 }
 LEFT_OUT: Final = {
-    "variable": "a static input '$var:PATH' is replaced by the variable",
-    "resource": "a static input '$res:PATH' is replaced by the resource",
     "flow_user_state": "give what steps share as results",
     "resume": "steps that wait for an approval are not supported",
     "resumes": "steps that wait for an approval are not supported",

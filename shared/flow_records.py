@@ -45,7 +45,7 @@ _PART_ERRORS: Final = {
 
 class Begun(msgspec.Struct, frozen=True, omit_defaults=True):
     """A step has begun: with these inputs, at this time (epoch ms), for the `starts`th time. `masked`: the inputs hold
-    secrets, which are not kept, and have to be worked out again.
+    secrets, which are not shown; `sealed` are the inputs then.
     """
 
     at: int
@@ -54,10 +54,13 @@ class Begun(msgspec.Struct, frozen=True, omit_defaults=True):
     version: str = ""
     starts: int = 1
     masked: bool = False
+    sealed: str = ""
 
 
 class Ended(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Something has ended at this time, well or badly. `limit`: by the time-out of the step around it with this key."""
+    """Something has ended at this time, well or badly. `limit`: by the time-out of the step around it with this key.
+    `sealed`: the result holds a secret, and is a text that only a worker opens.
+    """
 
     at: int
     ok: bool = True
@@ -67,6 +70,7 @@ class Ended(msgspec.Struct, frozen=True, omit_defaults=True):
     labels: list[str] = []
     final: bool = False
     limit: str = ""
+    sealed: bool = False
 
 
 class Limit(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -12,9 +12,12 @@ from shared.clock import iso_utc
 from shared.definitions import Flow, encode_definition
 from shared.errors import HeadraceError, UserError
 from shared.event import mqtt_event, payload_argument
+from shared.expression_engine import Limits
+from shared.expressions import DEFAULT_LIMITS
 from shared.flow_records import limit_in
 from shared.openflow import BranchOne, FlowStep, Static, walk
 from shared.runs import RunSpec
+from shared.values import looked_up
 from worker.arguments import run_context
 from worker.catalog import Catalog
 from worker.environment import flow_environment, run_environment
@@ -36,7 +39,7 @@ from worker.flows.effects import (
     Turn,
     Wait,
 )
-from worker.flows.evaluation import Valued, evaluate, inputs_of
+from worker.flows.evaluation import Evaluator, Valued
 from worker.flows.faults import error_dict, too_large
 from worker.flows.interpreter import Known, interpret, interpret_part
 from worker.flows.parts import find_part
@@ -88,12 +91,13 @@ class FlowOutcome(msgspec.Struct, frozen=True):
 class Manner(msgspec.Struct, frozen=True):
     """How a flow is tried. `waits`: a sleep, or the time before a retry, is waited for; else only told.
 
-    `tell` is called for each step when it has ended.
+    `tell` is called for each step when it has ended. `limits` are those of expressions.
     """
 
     waits: bool = True
     stand: Stand = Stand()
     tell: Callable[[StepRun], None] = lambda _step: None
+    limits: Limits = DEFAULT_LIMITS
 
 
 def run_flow(catalog: Catalog, here: Here, flow: Flow, given: Given, manner: Manner) -> FlowOutcome:
@@ -111,7 +115,8 @@ class _FlowTrial:
         self._manner = manner
         self._message = message_of(given.event) if given.event else None
         self._steps: list[StepRun] = []
-        self._deadlines = Deadlines(self._now_ms)
+        self._evaluator = Evaluator(manner.limits, looked_up(catalog.values.resolve))
+        self._deadlines = Deadlines(self._now_ms, self._evaluator)
         self._not_waited_s = 0.0
         self._turns = 0
         self._arguments: Any = None
@@ -192,7 +197,7 @@ class _FlowTrial:
         return time.time_ns() // 1_000_000 + round(self._not_waited_s * _MS)
 
     def _evaluate(self, effect: Valued) -> Answer:
-        answer = evaluate(effect)
+        answer = self._evaluator.evaluate(effect)
         if isinstance(effect, Choose) and isinstance(answer, Done):
             number = len(effect.exprs) if answer.result is None else answer.result
             key = effect.key.removesuffix("?branch")
@@ -262,7 +267,7 @@ class _FlowTrial:
             return Done({"event": {**(event or {}), **payload}})
         if effect.inputs_of:
             return Done(self._inputs[effect.inputs_of])
-        return inputs_of(effect)
+        return self._evaluator.inputs_of(effect)
 
     def _call(self, effect: Execute, inputs: dict[str, Any]) -> RunCall:
         trigger = self._message.trigger if self._message else ""

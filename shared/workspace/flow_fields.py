@@ -10,10 +10,9 @@ from collections.abc import Mapping
 import msgspec
 
 from shared.flow_names import Place
-from shared.openflow import Inputs, InputTransform, JavaScript, Mock, SkipIf, Static, StopAfterIf
+from shared.openflow import MAX_SECONDS, Inputs, InputTransform, JavaScript, Mock, SkipIf, Static, StopAfterIf
 from shared.workspace.yaml_lines import Table
 
-_MAX_SECONDS = 7 * 24 * 3600
 MAX_AT_ONCE = 10_000
 
 
@@ -84,7 +83,7 @@ class Found:
             inner.error("type", "ai is not supported", "write static or javascript")
         return None
 
-    def number(self, table: Table, key: str, step: str, most: int = _MAX_SECONDS) -> InputTransform | None:
+    def number(self, table: Table, key: str, step: str, most: int = MAX_SECONDS) -> InputTransform | None:
         """`timeout`, `sleep` or `parallelism`: a transform, or the number itself."""
         places: Mapping[str, Place] = {"timeout": "timeout", "sleep": "sleep", "parallelism": "parallelism"}
         value = table.data(key)

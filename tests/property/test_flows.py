@@ -28,7 +28,7 @@ from worker.flows.effects import (
     Turn,
     Wait,
 )
-from worker.flows.evaluation import Valued, evaluate, inputs_of, is_steady
+from worker.flows.evaluation import Evaluator, Valued, is_steady
 from worker.flows.interpreter import Known, interpret, interpret_part
 from worker.flows.parts import find_part
 
@@ -261,20 +261,20 @@ class Memory:
     def _new(self, effect: Execute | Wait | FanOut | Allow | Turn | Valued) -> Answer:
         match effect:
             case Allow():
-                return Deadlines(lambda: 0).allow(effect)
+                return Deadlines(lambda: 0, Evaluator()).allow(effect)
             case Turn() | Wait():
                 if isinstance(effect, Wait):
                     self._world.wait(effect.seconds)
                 return Done()
             case Execute():
                 try:
-                    return Done(self._world.call(effect.step, inputs_of(effect).result))
+                    return Done(self._world.call(effect.step, Evaluator().inputs_of(effect).result))
                 except StepFailed as failed:
                     return Failed(failed.error)
             case FanOut():
                 return Done([self._part(effect, number, item) for number, item in effect.parts])
             case _:
-                return evaluate(effect)
+                return Evaluator().evaluate(effect)
 
     def _part(self, effect: FanOut, number: int, item: Any) -> Answer:
         known = Known(dict(effect.flow_input), dict(effect.results), item)

@@ -112,8 +112,9 @@ class Asker:
         outer = self.limit
         if module.timeout is not None:
             allowed = yield from self.ask(Allow(f"{key}{LIMIT}", module.id, module.timeout, variables), module.id)
-            own = Limit(key, module.id, *allowed)
-            self.limit = own if outer is None or own.until_ms < outer.until_ms else outer
+            if allowed is not None:
+                own = Limit(key, module.id, *allowed)
+                self.limit = own if outer is None or own.until_ms < outer.until_ms else outer
         try:
             return (yield from steps)
         except Failure as failure:

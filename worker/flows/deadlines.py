@@ -9,7 +9,7 @@ from typing import Any, Final
 from shared.flow_records import Limit
 from worker.flows import faults
 from worker.flows.effects import Allow, Answer, Done, Execute, Failed, Wait
-from worker.flows.evaluation import seconds_of, timeout_of
+from worker.flows.evaluation import Evaluator
 
 _MS: Final = 1000
 _LEAST_S: Final = 0.001
@@ -19,14 +19,15 @@ _LEAST_S: Final = 0.001
 class Deadlines:
     """Of one flow, which must have ended at `flow_ms` (epoch ms; None: whenever it does). `now_ms` is the clock."""
 
-    def __init__(self, now_ms: Callable[[], int], flow_ms: int | None = None) -> None:
+    def __init__(self, now_ms: Callable[[], int], evaluator: Evaluator, flow_ms: int | None = None) -> None:
         self._now_ms = now_ms
+        self._evaluator = evaluator
         self.flow_ms = flow_ms
 
     def allow(self, effect: Allow) -> Answer:
-        """How long a step that consists of steps may take, from now on."""
-        seconds = seconds_of(effect.step, effect.timeout, effect.variables)
-        if isinstance(seconds, Failed):
+        """How long a step that consists of steps may take, from now on; Done with None: as long as it takes."""
+        seconds = self._evaluator.seconds_of(effect.step, effect.timeout, effect.variables)
+        if isinstance(seconds, Failed) or seconds.result is None:
             return seconds
         return Done([seconds.result, self._now_ms() + round(seconds.result * _MS)])
 
@@ -38,7 +39,7 @@ class Deadlines:
         """Seconds that a step may take by itself, if there is time left for it."""
         if self._left_s(None) <= 0:
             return faults.out_of_time()
-        return self.over(effect.limit) or timeout_of(effect, inputs if isinstance(inputs, dict) else {})
+        return self.over(effect.limit) or self._evaluator.timeout_of(effect, inputs if isinstance(inputs, dict) else {})
 
     def at_most(self, effect: Execute, seconds: float) -> float:
         """The same, or what is left for it: something, also where that is over by now."""

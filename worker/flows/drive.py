@@ -33,7 +33,7 @@ from worker.flows.effects import (
     Turn,
     Wait,
 )
-from worker.flows.evaluation import Valued, evaluate, inputs_of, is_steady
+from worker.flows.evaluation import Valued, is_steady
 from worker.flows.records import Records
 from worker.flows.steps import StepEnd, event_of
 from worker.flows.tools import Tools
@@ -72,7 +72,7 @@ class Drive:
         self._job = job
         self._records = records
         self._tools = tools
-        self._deadlines = Deadlines(tools.now_ms, deadline_ms)
+        self._deadlines = Deadlines(tools.now_ms, tools.evaluator, deadline_ms)
         self._shared = shared
         self.labels: dict[str, None] = {}
 
@@ -119,14 +119,17 @@ class Drive:
                 return self._evaluate(effect)
 
     def _evaluate(self, effect: Valued) -> Answer:
-        """What it comes to, noted unless it comes to the same again. What holds a secret is not kept."""
-        answer, steady = evaluate(effect), is_steady(effect)
+        """What it comes to, noted unless it comes to the same again. What holds a secret is kept sealed."""
+        answer, steady = self._tools.evaluator.evaluate(effect), is_steady(effect)
         if isinstance(effect, Enter) and isinstance(answer, Done):
             given, answer = answer, self._tools.enter(effect, answer.result)
             steady = steady and answer == given  # a variable may come to something else tomorrow
-        if isinstance(answer, Failed) or not (steady or self._tools.without_secrets(answer.result)[1]):
-            self._records.note(effect.key, answer)
-        return answer
+        if isinstance(answer, Done) and steady:
+            return answer
+        if isinstance(answer, Done) and self._tools.without_secrets(answer.result)[1]:
+            self._records.note_sealed(effect.key, self._tools.sealed(answer.result))
+            return answer
+        return self._noted(effect.key, answer)
 
     def _wait(self, effect: Wait) -> Answer:
         """Let go of the run, until somebody claims it again, or until the flow has taken as long as it may."""
@@ -148,7 +151,7 @@ class Drive:
                 return self._noted(effect.key, over)
             if len(effect.parts) > self._tools.parts_max:
                 return self._noted(effect.key, faults.too_many(len(effect.parts), self._tools.parts_max))
-            if self._tools.without_secrets(effect.flow_input)[1]:
+            if self._tools.without_secrets([effect.flow_input, effect.results, effect.parts])[1]:
                 return self._noted(effect.key, faults.secret_in_parts())
             missing = [part for part, end in zip(effect.parts, ends, strict=True) if end is None]
             effect = msgspec.structs.replace(effect, parts=missing)
@@ -214,7 +217,9 @@ class Drive:
         if fault is not None:
             return StepEnd(RunDone(self._job.claim.run_id, ok=False, error=fault))
         shown, masked = (None, False) if effect.wants_event else self._tools.without_secrets(inputs)
-        begun = Begun(self._tools.now_ms(), shown, effect.runnable.path, effect.runnable.version, starts, masked)
+        sealed = self._tools.sealed(inputs) if masked else ""
+        at, ran = self._tools.now_ms(), effect.runnable
+        begun = Begun(at, shown, ran.path, ran.version, starts, masked, sealed)
         self._records.note_begin(effect.key, begun)
         self._heed(self._tools.ask(self._checkpoint()))
         return self._tools.steps.run(self._job, script, timeout_s, tick)
@@ -250,7 +255,9 @@ class Drive:
         if effect.wants_event:
             return Done(event_of(self._job))
         first = begun or (self._records.begun(effect.inputs_of) if effect.inputs_of else None)
-        return Done(first.inputs) if first is not None and not first.masked else inputs_of(effect)
+        if first is None or (first.masked and not first.sealed):
+            return self._tools.evaluator.inputs_of(effect)
+        return Done(self._tools.opened(first.sealed) if first.masked else first.inputs)
 
     def _script(self, effect: Execute, tick: Callable[[], None]) -> ScriptFiles | RunErrorInfo:
         """The script with its packages. A worker that is told to stop begins no step more."""
@@ -263,6 +270,9 @@ class Drive:
         raise LetGo
 
     def _noted(self, key: str, answer: Answer) -> Answer:
+        """What it has come to is recorded; an error without secrets, which an expression may have thrown."""
+        if isinstance(answer, Failed):
+            answer = msgspec.structs.replace(answer, error=self._tools.without_secrets(answer.error)[0])
         self._records.note(key, answer)
         return answer
 

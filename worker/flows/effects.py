@@ -48,7 +48,7 @@ class Execute(msgspec.Struct, frozen=True):
 
 class Allow(msgspec.Struct, frozen=True):
     """A step that consists of steps begins: how long may it take? Answer: Done with [seconds, the time when they are
-    over (epoch ms)], or Failed.
+    over (epoch ms)], or with None: as long as it takes; or Failed.
     """
 
     key: str

@@ -100,6 +100,8 @@ class FlowEngine:
             return outcomes.crashed(job, crashed.death)
         if not outcome.ok:
             records.note_failure(outcome.failed_at)
+        result, error = (self._tools.without_secrets(each)[0] for each in (outcome.result, outcome.error))
+        outcome = msgspec.structs.replace(outcome, result=result, error=error)
         ended = _ended(job, outcome, drive, records, time.monotonic() - began)
         return outcomes.recorded(ended, drive.last_record())
 
@@ -117,7 +119,7 @@ class FlowEngine:
         stored = _hash(replies[0])
         around: Sequence[bytes | None] = replies[1] if spec.part else ()
         taken = self._taken(spec, around[2]) if spec.part and not stored else {}
-        return Records(stored, self._tools.now_ms, taken), around[:2]
+        return Records(stored, self._tools.now_ms, taken, self._tools.opened), around[:2]
 
     def _taken(self, spec: RunSpec, blob: bytes | None) -> Mapping[str, bytes]:
         """What a part that was not begun yet takes over: of the run that was restarted, or of the part that had failed

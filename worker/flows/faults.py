@@ -77,7 +77,7 @@ def secret_in_parts() -> Failed:
     """What parts know is kept, and a secret is not."""
     return _failed(
         "SecretError",
-        "the arguments of the flow hold a secret, and what parallel parts know is kept: "
+        "what parallel parts know of the flow is kept, and there is a secret in it: "
         "give the steps within a static input $var:PATH, or leave out parallel",
     )
 

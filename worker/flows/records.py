@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from shared.flow_records import (
     AGAIN,
@@ -28,12 +29,17 @@ _MS = 1000
 
 class Records:
     """The records of one run of a flow. What is noted is news until it is known to be in Redis (`kept`). `taken` are
-    those of another run that it goes on with, if none are stored yet: news too.
+    those of another run that it goes on with, if none are stored yet: news too. `opened` opens what was sealed.
     """
 
     def __init__(
-        self, stored: Mapping[str, bytes], now_ms: Callable[[], int], taken: Mapping[str, bytes] | None = None
+        self,
+        stored: Mapping[str, bytes],
+        now_ms: Callable[[], int],
+        taken: Mapping[str, bytes] | None = None,
+        opened: Callable[[Any], Any] = lambda sealed: sealed,
     ) -> None:
+        self._opened = opened
         if taken:
             stored = {**taken, **stored}
         self._stored = stored
@@ -71,7 +77,7 @@ class Records:
             return None
         ended = read_ended(blob)
         if ended.ok:
-            return Done(ended.result)
+            return Done(self._opened(ended.result) if ended.sealed else ended.result)
         return Failed(ended.error or {}, ended.result, final=ended.final, limit=ended.limit)
 
     def begun(self, key: str) -> Begun | None:
@@ -91,6 +97,10 @@ class Records:
     def note(self, key: str, answer: Answer) -> None:
         """Something that takes no time has come to this."""
         self.put(key, ended_record(self._now_ms(), answer))
+
+    def note_sealed(self, key: str, sealed: str) -> None:
+        """The same, and it holds a secret."""
+        self.put(key, encode(Ended(self._now_ms(), result=sealed, sealed=True)))
 
     def note_end(self, key: str, record: RawEnded, messages: Sequence[tuple[str, str, bytes]] = ()) -> None:
         """A step has ended, and publishes these: broker, trigger, message."""
@@ -132,7 +142,7 @@ class Records:
         now = self._now_ms()
         anew = {}
         for key, blob in self._stored.items():
-            if LIMIT in key and blob and (ended := read_ended(blob)).ok:
+            if LIMIT in key and blob and (ended := read_ended(blob)).ok and ended.result:
                 seconds = ended.result[0]
                 anew[key] = ended_record(now, Done([seconds, now + round(seconds * _MS)]))
                 self.put(key, anew[key])

@@ -13,13 +13,16 @@ from shared.clock import iso_utc
 from shared.create_runs import DESCRIPTION_LENGTH
 from shared.definitions import Runnable
 from shared.errors import HeadraceError
+from shared.expression_engine import Limits
 from shared.flow_records import BEGUN, Fanned, encode
 from shared.runs import RunSpec, encode_job
 from shared.scripts.call import Call
 from shared.scripts.flows import Cut, Parts, Reply, cut, fan_out, park, say_missing
 from shared.tracing.runs import TracedRun, carried, parent_context
+from shared.values import looked_up
 from worker.flows.deadlines import Deadlines
 from worker.flows.effects import Answer, Done, Enter, Execute, Failed, FanOut
+from worker.flows.evaluation import Evaluator
 from worker.flows.records import Records, ended_record
 from worker.flows.steps import Steps
 from worker.jobs import Job
@@ -53,6 +56,19 @@ class Secrets(Protocol):
     def without_secrets(self, document: bytes) -> bytes:
         """A JSON document without them."""
 
+    def resolve(self, value: Any) -> Any:
+        """The value with references put in place, and what was sealed opened."""
+
+    def sealed(self, value: Any) -> str:
+        """A text that stands for the value."""
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """How often a step may crash, and what expressions may use."""
+
+    max_crashes: int
+    expressions: Limits
+
 
 class Tools:
     """For any number of flows, one after the other."""
@@ -65,11 +81,12 @@ class Tools:
         secrets: Secrets,
         triggers: TriggerVersions,
         stop: StopRequest,
-        max_crashes: int,
+        bounds: Bounds,
     ) -> None:
         self.stop = stop
         self.steps = steps
-        self.max_crashes = max_crashes
+        self.max_crashes = bounds.max_crashes
+        self.evaluator = Evaluator(bounds.expressions, looked_up(secrets.resolve))
         self.worker = uplink.name
         self.tick_s = TICK_S
         self.recheck_s = RECHECK_S
@@ -78,6 +95,8 @@ class Tools:
         self._scripts = scripts
         self._secrets = secrets
         self._triggers = triggers
+        self.sealed = secrets.sealed
+        self.opened = secrets.resolve
 
     @staticmethod
     def now_ms() -> int:

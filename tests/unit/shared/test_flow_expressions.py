@@ -100,8 +100,7 @@ def test_what_an_expression_can_see_is_fine(place: str, text: str) -> None:
         ("RETRY", "results.s", "s has not run when this is looked at"),
         ("IN_BRANCH", "results.q", "q has not run when this is looked at"),
         ("BRANCH", "results.p", "p has not run when this is looked at"),
-        ("INPUT", "await variable('f/t/x')", "variable is not there"),
-        ("INPUT", "resource('f/t/x').host", "resource is not there"),
+        ("INPUT", "await flow_user_state('x')", "flow_user_state is not there"),
         ("SKIP", "results.a", "results is not known here"),
         ("INPUT", "flow_job_id", "flow_job_id is not known here"),
     ],
@@ -144,7 +143,9 @@ def test_the_steps_of_an_expression_are_found_in_code_alone() -> None:
     assert list(steps_in(text)) == ["a", "b", "c", "d", "f"]
 
 
-@pytest.mark.parametrize("place, names", [("skip_expr", {"flow_input", "flow_env", "WM_SCHEDULED_FOR"})])
+@pytest.mark.parametrize(
+    "place, names", [("skip_expr", {"flow_input", "flow_env", "variable", "resource", "WM_SCHEDULED_FOR"})]
+)
 def test_the_names_of_a_place_are_a_table(place: Place, names: set[str]) -> None:
     """Before the first step there is nothing else."""
     assert visible(place) == names
