@@ -120,7 +120,8 @@ def _run_script(own: Settings, here: Here, script: Script, given: Given, wanted:
 
 def _run_flow(own: Settings, catalog: Catalog, here: Here, found: Flow, given: Given, wanted: _Wanted) -> int:
     from worker.flow_page import end_lines, step_lines
-    from worker.flow_trial import Manner, StepRun, run_flow
+    from worker.flow_report import StepRun
+    from worker.flow_trial import Manner, run_flow
     from worker.flows.evaluation import expression_limits
 
     def tell(step: StepRun) -> None:
@@ -147,7 +148,7 @@ def _given(path: str, event: Path | None, arguments: str | None) -> Given:
 
 def _arguments(text: str) -> bytes:
     """A JSON object, given as such or in a file."""
-    blob = text.encode() if text.lstrip().startswith("{") else _read(Path(text))
+    blob = text.encode() if text.lstrip()[:1] in tuple('{["') else _read(Path(text))
     try:
         return msgspec.json.encode(msgspec.json.decode(blob, type=dict[str, object]))
     except msgspec.DecodeError as error:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -15,12 +16,13 @@ from shared.event import mqtt_event, payload_argument
 from shared.expression_engine import Limits
 from shared.expressions import DEFAULT_LIMITS
 from shared.flow_records import limit_in
-from shared.openflow import BranchOne, FlowStep, Static, walk
+from shared.openflow import FlowStep, Static, walk
 from shared.runs import RunSpec
 from shared.values import looked_up
 from worker.arguments import run_context
 from worker.catalog import Catalog
 from worker.environment import flow_environment, run_environment
+from worker.flow_report import FlowOutcome, StepRun
 from worker.flow_stand import Stand, standing_in
 from worker.flows.deadlines import Deadlines
 from worker.flows.effects import (
@@ -45,47 +47,13 @@ from worker.flows.interpreter import Known, interpret, interpret_part
 from worker.flows.parts import find_part
 from worker.flows.records import RECORDS_MAX
 from worker.here import Here
-from worker.runners.base import Message, RunCall
+from worker.runners.base import RunCall
+from worker.runners.process import Scratch
 from worker.trial import RUN_ID, Given, message_of
 
 _MS = 1000
 _json = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
-
-
-class StepRun(msgspec.Struct, frozen=True):
-    """What one step came to; `key` tells where: `l/3/x` is step x in iteration 3 of loop l, `a~1` a second attempt.
-
-    `branch` is the number of the branch that a branchone takes (the default one comes last); it runs no code.
-    `messages` are what would be published.
-    """
-
-    key: str
-    step: str
-    state: str
-    runnable: str = ""
-    inputs: Any = None
-    result: Any = None
-    error: dict[str, Any] | None = None
-    log: str = ""
-    branch: int | None = None
-    waited_s: float | None = None
-    duration_ms: float | None = None
-    messages: tuple[Message, ...] = ()
-
-
-class FlowOutcome(msgspec.Struct, frozen=True):
-    """What came of the flow. `arguments` are those that it went on with, after its preprocessor if it has one."""
-
-    runnable: str
-    version: str
-    ok: bool
-    result: Any
-    error: dict[str, Any] | None
-    skipped: bool
-    arguments: Any
-    steps: list[StepRun]
-    duration_ms: float
 
 
 class Manner(msgspec.Struct, frozen=True):
@@ -118,13 +86,29 @@ class _FlowTrial:
         self._evaluator = Evaluator(manner.limits, looked_up(catalog.values.resolve))
         self._deadlines = Deadlines(self._now_ms, self._evaluator)
         self._not_waited_s = 0.0
-        self._turns = 0
+        self._done = 0
+        self._folder: Scratch | None = None
         self._arguments: Any = None
         self._inputs: dict[str, Any] = {}
         self._constants: dict[str, Any] = {}
         self._within = {module.id for module in walk(flow.value) if isinstance(module.value, FlowStep)}
 
     def run(self) -> FlowOutcome:
+        with self._own_folder():
+            return self._run()
+
+    @contextmanager
+    def _own_folder(self) -> Iterator[None]:
+        """The folder `shared` of a flow that asks for one, as a worker has it: one for the flow, one for each part."""
+        outer, self._folder = self._folder, Scratch() if self._flow.value.same_worker else None
+        try:
+            yield
+        finally:
+            if self._folder is not None:
+                self._folder.remove()
+            self._folder = outer
+
+    def _run(self) -> FlowOutcome:
         began = time.monotonic()
         began_ms = time.time_ns() // 1_000_000
         self._constants = {
@@ -161,9 +145,13 @@ class _FlowTrial:
             return outcome
 
     def _answer(self, effect: Effect) -> Answer:
+        if isinstance(effect, Again):
+            return Done(False)  # noqa: FBT003 - nobody has asked for it
+        self._done += 1
+        return too_large() if self._done > RECORDS_MAX else self._act(effect)
+
+    def _act(self, effect: Execute | FanOut | Wait | Allow | Turn | Valued) -> Answer:
         match effect:
-            case Again():
-                return Done(False)  # noqa: FBT003 - nobody has asked for it
             case Execute():
                 return self._execute(effect)
             case FanOut():
@@ -178,13 +166,15 @@ class _FlowTrial:
             case Allow():
                 return self._deadlines.allow(effect)
             case Turn():
-                self._turns += 1
-                return self._deadlines.over(effect.limit) or (too_large() if self._turns > RECORDS_MAX else Done())
+                return self._deadlines.over(effect.limit) or Done()
             case _:
                 return self._evaluate(effect)
 
     def _wait(self, effect: Wait) -> Answer:
         seconds, answer = self._deadlines.wait(effect)
+        if self._folder is not None:  # a worker lets go of the flow
+            self._folder.remove()
+            self._folder = Scratch()
         self._ended(StepRun(effect.key, "", "waited" if self._manner.waits else "not waited", waited_s=seconds))
         if self._manner.waits:
             time.sleep(seconds)
@@ -210,7 +200,8 @@ class _FlowTrial:
         """One after the other: what comes of them is the same."""
         part = find_part(self._flow, self._catalog.flow_versions, f"{effect.container}/{number}")
         known = Known(effect.flow_input, dict(effect.results), item, effect.limit)
-        ended = self._drive(interpret_part(part, self._catalog.flow_versions, known, self._constants))
+        with self._own_folder():
+            ended = self._drive(interpret_part(part, self._catalog.flow_versions, known, self._constants))
         if ended.ok:
             return Done(ended.result)
         error = ended.error or {}
@@ -279,7 +270,8 @@ class _FlowTrial:
             "idempotency_key": f"trial/{effect.key}", "step": effect.step,
         }  # fmt: skip
         payload = _encode(self._resolved(effect, inputs))
-        return RunCall(RUN_ID, payload, None, context, "arguments", environment)
+        shared = self._folder.path if self._folder else ""
+        return RunCall(RUN_ID, payload, None, context, "arguments", environment, shared)
 
     def _resolved(self, effect: Execute | Enter, inputs: dict[str, Any]) -> dict[str, Any]:
         static = {name: inputs[name] for name, each in effect.inputs.items() if isinstance(each, Static)}
@@ -288,12 +280,3 @@ class _FlowTrial:
     def _ended(self, step: StepRun) -> None:
         self._steps.append(step)
         self._manner.tell(step)
-
-
-def branch_name(flow: Flow, step: str, number: int) -> str:
-    """`default`, or the summary of a branch, or its number."""
-    module = next((each for each in walk(flow.value) if each.id == step), None)
-    if module is None or not isinstance(module.value, BranchOne):
-        return str(number)
-    branches = module.value.branches
-    return "default" if number >= len(branches) else branches[number].summary or str(number)

@@ -15,6 +15,7 @@ from shared.definitions import Flow
 from shared.flow_records import TIMED_OUT, Limit
 from shared.openflow import (
     FAILURE,
+    MAX_SECONDS,
     PREPROCESSOR,
     BranchAll,
     FlowModule,
@@ -136,7 +137,7 @@ class _Interpreter:
         """Run the failure module, once, of the innermost flow that has one."""
         module = scope.flow.value.failure_module
         self._rest = None
-        if module is None or failure.handled or failure.is_certain:
+        if module is None or failure.handled or failure.is_out_of_time:
             return Failure(failure.failed, failure.at, handled=failure.handled)
         key = prefix + FAILURE + (f"#{self._asker.overruled}" if self._asker.overruled else "")
         constants = {**scope.constants, "error": failure.failed.error}
@@ -180,8 +181,8 @@ class _Interpreter:
             place = Place(module.id, "sleep")
             asked = Evaluate(f"{key}?sleep", place, module.sleep, scope.after(result))
             seconds = yield from self._asker.ask(asked, module.id)
-            if not isinstance(seconds, int | float) or isinstance(seconds, bool) or seconds < 0:
-                raise misplaced(place, seconds, "a number of seconds")
+            if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds <= MAX_SECONDS:
+                raise misplaced(place, seconds, f"a number of seconds, {MAX_SECONDS} at most")
             self._rest = (f"{key}!sleep", seconds) if seconds else None
         return result
 
@@ -204,7 +205,7 @@ class _Interpreter:
     def _stop_if(self, key: str, place: Place, stop: StopAfterIf, scope: Scope, result: Any) -> Asking[None]:
         if not (yield from self._asker.judge(key, place, stop.expr, scope.after(result))):
             return
-        if stop.error_message is None:
+        if stop.error_message is None or stop.skip_if_stopped:
             raise Stop(result, skipped=stop.skip_if_stopped)
         error = {"name": EARLY_STOP, "message": stop.error_message, "step_id": place.step}
         if stop.error_include_result:

@@ -14,12 +14,14 @@ from shared.definitions import Flow, Resource, Script, Topic, Trigger, Variable
 from shared.errors import HeadraceError, TopicError
 from shared.topics import captures, matches, parse_filter
 from worker.catalog import Catalog
-from worker.flow_trial import Manner, branch_name, run_flow
+from worker.flow_report import branch_name
+from worker.flow_trial import Manner, run_flow
 from worker.flows.evaluation import expression_limits
 from worker.here import Here
 from worker.runners.base import Message
 from worker.testing.cases import Case, Suite
 from worker.testing.compare import Came, problems
+from worker.testing.names import unknown_names
 from worker.trial import Given, execute
 
 
@@ -70,6 +72,8 @@ class Examiner:
         if found is None:
             kind = {None: "script and no flow", True: "flow", False: "script"}[case.is_flow]
             return Verdict(*head, [f"there is no {kind} {case.path}"], 0)
+        if wrong := unknown_names(case, found, catalog.flow_versions):
+            return Verdict(*head, wrong, 0)
         environment = self._here.mocked(catalog.values) if catalog.stands_in else {}
         given = msgspec.structs.replace(_given(case, catalog, found), environment=environment)
         if isinstance(found, Flow):
