@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from shared.expression_paths import words
+
 Place = Literal[
     "input", "iterator", "branch", "skip_if", "stop_after_if", "stop_after_all_iters_if", "retry_if", "sleep",
     "timeout", "parallelism", "skip_expr",
@@ -42,6 +44,16 @@ LEFT_OUT: Final = {
     "approvers": "steps that wait for an approval are not supported",
 }
 """Names of Windmill's that are not there, and what to do instead."""
+
+GLOBALS: Final = words(
+    """AggregateError Array ArrayBuffer Atomics BigInt BigInt64Array BigUint64Array Boolean DataView Date Error
+    EvalError FinalizationRegistry Float16Array Float32Array Float64Array Function Infinity Int16Array Int32Array
+    Int8Array InternalError Iterator JSON Map Math NaN Number Object Promise Proxy RangeError ReferenceError Reflect RegExp
+    Set SharedArrayBuffer String Symbol SyntaxError TypeError URIError Uint16Array Uint32Array Uint8Array Uint8ClampedArray
+    WeakMap WeakRef WeakSet atob btoa decodeURI decodeURIComponent encodeURI encodeURIComponent escape eval globalThis
+    isFinite isNaN parseFloat parseInt performance queueMicrotask undefined unescape"""
+)
+"""What the language itself has."""
 
 
 def visible(place: Place, *, in_failure: bool = False) -> frozenset[str]:

@@ -13,7 +13,7 @@ import msgspec
 
 from shared.definitions import Flow, Runnable
 from shared.errors import UserError
-from shared.flow_records import BEGUN, FROM, INPUT, PARTS, encode_records, read_ended, read_fanned
+from shared.flow_records import BEGUN, FAILED, FROM, INPUT, PARTS, encode_records, read_ended, read_fanned
 from shared.openflow import (
     PREPROCESSOR,
     BranchAll,
@@ -64,6 +64,8 @@ class Taken:
             listed = ", ".join(ids) if ids else "there are none"
             _refuse(f"there is no step {place.prefix}{name}", f"steps there: {listed}", step)
         at = ids.index(name)
+        for each in ids[:at]:
+            _check_ended(place.fields, place.prefix + each, step)
         kept = _of(place.fields, [place.prefix + each for each in ids[:at]])
         kept |= self._attempts(place, name, attempt, step)
         if len(words) == 1:
@@ -131,6 +133,24 @@ class Taken:
 def is_of(name: str, key: str) -> bool:
     """Whether a record is of what stands at this key, or within it."""
     return name.startswith(key) and (len(name) == len(key) or name[len(key)] in f"/~?!#{BEGUN}")
+
+
+def _check_ended(fields: Fields, key: str, step: str) -> None:
+    """What a step before has come to is taken over: it must have ended, and not have been what the flow failed by."""
+    failed = fields.get(FAILED, b"").decode().partition("#")[0]
+    if failed and is_of(failed, key):
+        _refuse(f"{failed} has failed, and comes before", f"restart from {failed}", step)
+    for name in fields:
+        if name.endswith(BEGUN) and is_of(name, key) and not _has_ended(fields, name.removesuffix(BEGUN)):
+            begun = name.removesuffix(BEGUN).removesuffix(PARTS)
+            _refuse(f"{begun} has not ended, and comes before", f"restart from {begun}", step)
+
+
+def _has_ended(fields: Fields, begun: str) -> bool:
+    if not begun.endswith(PARTS):
+        return begun in fields
+    fan = begun.removesuffix(PARTS)
+    return begun in fields or all(f"{fan}/{part}" in fields for part in read_fanned(fields[begun + BEGUN]).parts)
 
 
 def _is_attempt(name: str, key: str) -> bool:

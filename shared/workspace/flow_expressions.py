@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
+from shared.expression_paths import RESERVED
 from shared.expressions import check
-from shared.flow_names import EVERYWHERE, IN_FAILURE, IN_PLACES, IN_STEPS, LEFT_OUT, visible
+from shared.flow_names import EVERYWHERE, GLOBALS, IN_FAILURE, IN_PLACES, IN_STEPS, LEFT_OUT, visible
 from shared.openflow import FAILURE, FlowValue
 from shared.workspace.flow_fields import Found, Written
 from shared.workspace.flow_scopes import Scope, scopes
@@ -27,12 +28,14 @@ _TOKEN = re.compile(
     | (?<![\w$.])(?P<lookup>variable|resource)\s*\(\s*(?P<path>{_TEXT})\s*\)
     | (?P<text>{_TEXT})
     | (?P<template>`(?:\\.|[^`\\])*`)
-    | (?<![\w$.])(?P<name>{_NAME})(?!\s*:(?!:))""",
+    | (?<![\w$.])(?P<name>{_NAME})(?![\w$])(?!\s*:(?!:))""",
     re.DOTALL | re.VERBOSE,
 )
 _HOLE = re.compile(r"\$\{((?:[^{}]|\{[^{}]*\})*)\}")
 _PLAIN = re.compile(rf"\s*({_NAME})(?:\??\.{_NAME}|\[\d+\]|\[(?:{_TEXT})\])*\s*;?\s*")
-_WORDS = frozenset(["true", "false", "null", "undefined", "this", "NaN", "Infinity"])
+_WORDS = GLOBALS | RESERVED | {"true", "false", "null", "of"}
+_REGULAR = re.compile(r"(?:^|[(,=:?&|!\[{};])\s*/(?![/*])")
+"""Where a regular expression may begin, whose words are no names."""
 _ALL = {*EVERYWHERE, *IN_STEPS, *IN_FAILURE, *(name for names in IN_PLACES.values() for name in names)}
 
 
@@ -100,7 +103,7 @@ def _check_names(each: Written, problems: Problems) -> None:
     for name in dict.fromkeys(_names_in(each.text)):
         if name in names or name in _WORDS or _is_declared(name, each.text):
             continue
-        if plain or name in _ALL:
+        if plain or name in _ALL or not _REGULAR.search(each.text):
             tell = problems.error if plain else problems.warn
             elsewhere = f"{name} is not known here" if name in _ALL else f"{name} is no name that a flow knows"
             hint = did_you_mean(name, names) or f"known here are {', '.join(sorted(names))}"

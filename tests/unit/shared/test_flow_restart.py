@@ -114,3 +114,20 @@ def test_a_step_that_is_not_there_is_an_error_that_says_what_is(at: str, says: s
     with pytest.raises(UserError, match=says) as raised:
         before(at)
     assert raised.value.hint
+
+
+@pytest.mark.parametrize(
+    "more, at, says",
+    [
+        ({"!failed": b"l~1/1/b"}, "o", "l~1/1/b has failed, and comes before"),
+        ({"!failed": b"p#1"}, "ab", "p has failed, and comes before"),
+        ({"a~2>": b"1"}, "l/0", "a~2 has not ended, and comes before"),
+        ({"l~1/1/x>": b"1"}, "ab", "l~1/1/x has not ended"),
+        ({"p#1!parts>": encode(Fanned(1, {}, {}, ["r", "s"], [1, 3]))}, "ab", "p#1 has not ended"),
+    ],
+)
+def test_what_comes_before_must_have_ended_and_not_failed(more: dict[str, bytes], at: str, says: str) -> None:
+    """It is taken over, and would fail, or be cut off, at once."""
+    taken = Taken(PARTS.__getitem__, lambda _runnable: INNER)
+    with pytest.raises(UserError, match=says):
+        taken.before(FIELDS | more, FLOW, at)
