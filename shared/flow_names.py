@@ -47,11 +47,12 @@ LEFT_OUT: Final = {
 
 GLOBALS: Final = words(
     """AggregateError Array ArrayBuffer Atomics BigInt BigInt64Array BigUint64Array Boolean DataView Date Error
-    EvalError FinalizationRegistry Float16Array Float32Array Float64Array Function Infinity Int16Array Int32Array
-    Int8Array InternalError Iterator JSON Map Math NaN Number Object Promise Proxy RangeError ReferenceError Reflect RegExp
-    Set SharedArrayBuffer String Symbol SyntaxError TypeError URIError Uint16Array Uint32Array Uint8Array Uint8ClampedArray
-    WeakMap WeakRef WeakSet atob btoa decodeURI decodeURIComponent encodeURI encodeURIComponent escape eval globalThis
-    isFinite isNaN parseFloat parseInt performance queueMicrotask undefined unescape"""
+    EvalError FinalizationRegistry Float16Array Float32Array Float64Array Function Infinity Int16Array
+    Int32Array Int8Array InternalError Iterator JSON Map Math NaN Number Object Promise Proxy RangeError
+    ReferenceError Reflect RegExp Set SharedArrayBuffer String Symbol SyntaxError TypeError URIError Uint16Array
+    Uint32Array Uint8Array Uint8ClampedArray WeakMap WeakRef WeakSet atob btoa decodeURI decodeURIComponent
+    encodeURI encodeURIComponent escape eval globalThis isFinite isNaN parseFloat parseInt performance
+    queueMicrotask undefined unescape"""
 )
 """What the language itself has."""
 
