@@ -13,6 +13,7 @@ import msgspec
 from litestar import Request
 
 from console.callers import Caller, RunCaller
+from console.described import FLAG, TEXT, TIME, Schema, whole_number
 from console.errors import bad_request
 from console.runs import Found, read_founds
 from console.windmill.job_objects import arguments, job_object, result
@@ -40,6 +41,7 @@ _STATUS: Final = {
 _SAME: Final = ("created_by", "worker", "parent_job", "script_hash", "tag", "trigger_kind", "permissioned_as")
 _FLAGS: Final = ("is_skipped", "is_flow_step")
 _BOUNDS: Final = ("started", "created", "completed")
+_SIDES: Final = ("before", "after")
 _NOTHING_HAS: Final = ("schedule_path", "concurrency_key")
 _TRUE, _FALSE = frozenset({"true", "1"}), frozenset({"false", "0"})
 
@@ -52,6 +54,16 @@ _NAMED: Final[Mapping[str, Test]] = {
         found.details.due_at is None and found.details.run.state != "suspended"
     ),
 }
+_WORDS: Final = ("script_path_exact", "script_path_start", "trigger_path", "label", "job_kinds", "args", "result")
+_SWITCHES: Final = ("running", "success", "suspended", "resolved", "allow_wildcards", "order_desc")
+PARAMETERS: Final[Mapping[str, Schema]] = (
+    dict.fromkeys((*_SAME, *_WORDS, *_NOTHING_HAS), TEXT)
+    | dict.fromkeys((*_FLAGS, *_NAMED, *_SWITCHES), FLAG)
+    | {f"{what}_{side}": TIME for what in _BOUNDS for side in _SIDES}
+    | {"status": {"enum": list(_STATUS)}, "per_page": whole_number(1, PER_PAGE_MAX)}
+    | {"page": whole_number(1, LOOKED_AT_MAX)}
+)
+"""What `read_filters` reads."""
 
 
 class Filters(msgspec.Struct, frozen=True):
@@ -185,7 +197,7 @@ def _of_runs(asked: Mapping[str, str], *, wild: bool) -> Iterator[Test]:
 
 def _times(asked: Mapping[str, str]) -> Iterator[Test]:
     for what in _BOUNDS:
-        for side in ("before", "after"):
+        for side in _SIDES:
             bound = _ms(asked, f"{what}_{side}")
             if bound is not None:
                 yield _time(f"{what}_at", bound, before=side == "before")

@@ -11,6 +11,7 @@ from litestar import Response, Router, delete, get, post
 from console.answers import as_json, as_text, created
 from console.auditing import Note
 from console.callers import Caller
+from console.described import described
 from console.errors import bad_request, not_found
 from console.needs import needs
 from console.paging import Paging
@@ -26,7 +27,7 @@ class Archived(msgspec.Struct, frozen=True):
     archived: bool
 
 
-@post("/create", opt=needs("deploy"))
+@post("/create", opt=needs("deploy") | described(body=FlowBody))
 async def create_flow(data: dict[str, Any], content: Workspace, caller: Caller, note: Note) -> Response[str]:
     """Deploy a new flow; answers with its path."""
     body = checked(data, FlowBody)
@@ -37,7 +38,7 @@ async def create_flow(data: dict[str, Any], content: Workspace, caller: Caller, 
     return created(body.path)
 
 
-@post("/update/{path:path}", status_code=200, opt=needs("deploy"))
+@post("/update/{path:path}", status_code=200, opt=needs("deploy") | described(body=FlowBody))
 async def update_flow(path: str, data: dict[str, Any], content: Workspace, caller: Caller, note: Note) -> Response[str]:
     """Deploy a flow that is there otherwise; it cannot be renamed here."""
     body = checked(data, FlowBody)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from litestar import Request, Response, Router, get
 
 from console.answers import as_json
 from console.blocking import Blocking
 from console.callers import Caller
+from console.described import described
 from console.needs import needs
-from console.windmill.filtering import Of, count_jobs, find_jobs, read_filters
+from console.windmill.filtering import PARAMETERS, Of, count_jobs, find_jobs, read_filters
 from console.workspace import Workspace
 from shared import keys
 from shared.store import AsyncStore
 
+_FILTERED: Final = needs("read", runs=True) | described(query=PARAMETERS)
 
-@get("/jobs/list", opt=needs("read", runs=True))
+
+@get("/jobs/list", opt=_FILTERED)
 async def list_jobs(
     request: Request[Caller, None, Any], content: Workspace, work: Blocking, caller: Caller
 ) -> list[dict[str, Any]]:
@@ -24,7 +27,7 @@ async def list_jobs(
     return await work(find_jobs, caller, read_filters(request, "all"), content.name)
 
 
-@get("/jobs/completed/list", opt=needs("read", runs=True))
+@get("/jobs/completed/list", opt=_FILTERED)
 async def list_completed(
     request: Request[Caller, None, Any], content: Workspace, work: Blocking, caller: Caller
 ) -> list[dict[str, Any]]:
@@ -32,7 +35,7 @@ async def list_completed(
     return await work(find_jobs, caller, read_filters(request, "completed"), content.name)
 
 
-@get("/jobs/queue/list", opt=needs("read", runs=True))
+@get("/jobs/queue/list", opt=_FILTERED)
 async def list_queue(
     request: Request[Caller, None, Any], content: Workspace, work: Blocking, caller: Caller
 ) -> list[dict[str, Any]]:
@@ -40,13 +43,13 @@ async def list_queue(
     return await work(find_jobs, caller, read_filters(request, "queue"), content.name)
 
 
-@get("/jobs/list_filtered_uuids", opt=needs("read", runs=True))
+@get("/jobs/list_filtered_uuids", opt=_FILTERED)
 async def list_ids(request: Request[Caller, None, Any], content: Workspace, work: Blocking) -> list[str]:
     """The ids of `list`."""
     return await _ids(request, "all", work, content)
 
 
-@get("/jobs/queue/list_filtered_uuids", opt=needs("read", runs=True))
+@get("/jobs/queue/list_filtered_uuids", opt=_FILTERED)
 async def list_queue_ids(request: Request[Caller, None, Any], content: Workspace, work: Blocking) -> list[str]:
     """The ids of `queue/list`."""
     return await _ids(request, "queue", work, content)
@@ -71,7 +74,7 @@ async def count_completed(store: AsyncStore) -> dict[str, int]:
     return {"database_length": sum(counts)}
 
 
-@get("/jobs/completed/count_jobs", opt=needs("read"))
+@get("/jobs/completed/count_jobs", opt=needs("read") | described(query=PARAMETERS))
 async def count_filtered(
     request: Request[Caller, None, Any], content: Workspace, work: Blocking, caller: Caller
 ) -> Response[bytes]:

@@ -11,6 +11,7 @@ from litestar.params import Parameter
 from console.answers import as_json, as_text
 from console.blocking import Blocking
 from console.callers import Caller, Person, RunCaller, as_run
+from console.described import ANYTHING, described
 from console.errors import bad_request, forbidden, not_found
 from console.needs import needs
 from console.runs import Found, Runs
@@ -48,7 +49,8 @@ async def get_user_state(run_id: str, key: str, runs: Runs, caller: Caller) -> R
 
 
 @post(
-    "/jobs/flow/user_states/{run_id:str}/{key:str}", status_code=200, opt=needs("operate", runs=True, people=False)
+    "/jobs/flow/user_states/{run_id:str}/{key:str}", status_code=200,
+    opt=needs("operate", runs=True, people=False) | described(body=ANYTHING),
 )  # fmt: skip
 async def set_user_state(
     run_id: str, key: str, request: Request[Caller, None, Any], runs: Runs, caller: Caller

@@ -11,6 +11,7 @@ from litestar import Response, Router, get, post
 from console.answers import as_json, as_text, created
 from console.auditing import Note
 from console.callers import Caller
+from console.described import described
 from console.edits import document
 from console.errors import bad_request, not_found
 from console.needs import needs
@@ -30,14 +31,14 @@ from console.workspace import Workspace
 from shared.workspace.layout import METADATA, source_of
 
 
-@post("/create", opt=needs("deploy"))
+@post("/create", opt=needs("deploy") | described(body=ScriptBody))
 async def create_script(data: dict[str, Any], content: Workspace, caller: Caller, note: Note) -> Response[str]:
     """Deploy a script, or another version of one; answers with the version."""
     body = checked(data, ScriptBody)
     return created(await _deploy(body, data, content, caller, note))
 
 
-@post("/update/{path:path}", status_code=201, opt=needs("deploy"))
+@post("/update/{path:path}", status_code=201, opt=needs("deploy") | described(body=ScriptBody))
 async def update_script(
     path: str, data: dict[str, Any], content: Workspace, caller: Caller, note: Note
 ) -> Response[str]:

@@ -9,6 +9,7 @@ from litestar import Response, Router, get
 
 from console.answers import as_json, as_text
 from console.blocking import Blocking
+from console.described import described
 from console.needs import needs
 from console.windmill.identity import VERSION
 from shared.config import Settings
@@ -38,7 +39,7 @@ async def license_id() -> Response[str]:
     return as_text("")
 
 
-@get("/health/status", opt=needs("nothing", any_host=True))
+@get("/health/status", opt=needs("nothing", any_host=True) | described(failing={503: "Redis does not answer."}))
 async def health(work: Blocking, settings: Settings) -> Response[bytes]:
     """Whether Redis answers, and how many workers live; 503 where it does not, or none does."""
     try:

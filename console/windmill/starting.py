@@ -16,6 +16,7 @@ from litestar import Request, Response, Router, get, post
 from console.answers import created
 from console.blocking import Blocking
 from console.callers import Caller, Person
+from console.described import JSON_OBJECT, TEXT, TIME, described
 from console.errors import bad_request, conflict, forbidden
 from console.needs import needs
 from console.runs import Runs
@@ -30,6 +31,15 @@ from shared.tracing.context import parse
 from shared.tracing.runs import carried
 
 LONGEST_DELAY_S: Final = 366 * 24 * 3600
+_WHEN: Final = {
+    "scheduled_for": TIME, "scheduled_in_secs": {"type": "number"}, "job_id": {"type": "string", "format": "uuid"}
+}  # fmt: skip
+_WAITED: Final = {"by_code": True, "failing": {422: "The run has failed: its error."}}
+_RUN: Final = needs("operate", runs=True) | described(body=JSON_OBJECT, body_required=False, query=_WHEN)
+_RUN_SCRIPT: Final = needs("operate", runs=True) | described(
+    body=JSON_OBJECT, body_required=False, query=_WHEN | {"retry": TEXT}
+)
+_WAIT: Final = needs("operate", runs=True) | described(body=JSON_OBJECT, body_required=False, query=_WHEN, **_WAITED)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _OF_THE_ROUTE: Final = frozenset(
     {"payload", "tag", "cache_ttl", "parent_job", "root_job", "job_id", "skip_preprocessor", "include_header",
@@ -137,31 +147,34 @@ def provide_starter(
     return Starter(request, content, runs, work, settings)
 
 
-@post("/jobs/run/p/{path:path}", opt=needs("operate", runs=True))
+@post("/jobs/run/p/{path:path}", opt=_RUN_SCRIPT)
 async def run_by_path(path: str, starter: Starter) -> Response[str]:
     """Queue a run of the version of a script that is deployed now; answers with its id."""
     return created(await starter.by_path(path, await starter.body()))
 
 
-@post("/jobs/run/h/{version:str}", opt=needs("operate", runs=True))
+@post("/jobs/run/h/{version:str}", opt=_RUN_SCRIPT)
 async def run_by_hash(version: str, starter: Starter) -> Response[str]:
     """Queue a run of a version of a script; answers with its id."""
     return created(await starter.by_version(version, await starter.body()))
 
 
-@post("/jobs/run/preview", opt=needs("deploy"))
+@post("/jobs/run/preview", opt=needs("deploy") | described(body=Preview, query=_WHEN))
 async def run_preview(starter: Starter) -> Response[str]:
     """Queue a run of the code in the body; answers with its id."""
     return created(await starter.preview())
 
 
-@post("/jobs/run_wait_result/p/{path:path}", opt=needs("operate", runs=True))
+@post("/jobs/run_wait_result/p/{path:path}", opt=_WAIT)
 async def run_and_wait(path: str, starter: Starter) -> Response[Any]:
     """Run a script and answer with its result; whoever goes away cancels it."""
     return await wait_for(starter.runs, await starter.by_path(path, await starter.body()), starter.request)
 
 
-@get("/jobs/run_wait_result/p/{path:path}", opt=needs("operate", runs=True))
+@get(
+    "/jobs/run_wait_result/p/{path:path}",
+    opt=needs("operate", runs=True) | described(query=_WHEN | {"payload": TEXT}, **_WAITED),
+)
 async def get_and_wait(path: str, starter: Starter) -> Response[Any]:
     """The same with arguments in the address; not by the cookie of a browser, which any page can have it send."""
     caller = starter.request.user
@@ -170,37 +183,39 @@ async def get_and_wait(path: str, starter: Starter) -> Response[Any]:
     return await wait_for(starter.runs, await starter.by_path(path, starter.query()), starter.request)
 
 
-@post("/jobs/run_wait_result/h/{version:str}", opt=needs("operate", runs=True))
+@post("/jobs/run_wait_result/h/{version:str}", opt=_WAIT)
 async def run_version_and_wait(version: str, starter: Starter) -> Response[Any]:
     """The same with a version of a script."""
     return await wait_for(starter.runs, await starter.by_version(version, await starter.body()), starter.request)
 
 
-@post("/jobs/run_wait_result/preview", opt=needs("deploy"))
+@post("/jobs/run_wait_result/preview", opt=needs("deploy") | described(body=Preview, query=_WHEN, **_WAITED))
 async def preview_and_wait(starter: Starter) -> Response[Any]:
     """Run the code in the body and answer with its result."""
     return await wait_for(starter.runs, await starter.preview(), starter.request)
 
 
-@post("/jobs/run/preview_flow", opt=needs("deploy"))
+@post("/jobs/run/preview_flow", opt=needs("deploy") | described(body=FlowPreview, query=_WHEN))
 async def run_flow_preview(starter: Starter) -> Response[str]:
     """Queue a run of the flow in the body; answers with its id."""
     return created(await starter.flow_preview())
 
 
-@post("/jobs/run_wait_result/preview_flow", opt=needs("deploy"))
+@post(
+    "/jobs/run_wait_result/preview_flow", opt=needs("deploy") | described(body=FlowPreview, query=_WHEN, **_WAITED)
+)  # fmt: skip
 async def preview_flow_and_wait(starter: Starter) -> Response[Any]:
     """Run the flow in the body and answer with its result."""
     return await wait_for(starter.runs, await starter.flow_preview(), starter.request)
 
 
-@post("/jobs/run/f/{path:path}", opt=needs("operate", runs=True))
+@post("/jobs/run/f/{path:path}", opt=_RUN)
 async def run_flow(path: str, starter: Starter) -> Response[str]:
     """Queue a run of the version of a flow that is deployed now; answers with its id."""
     return created(await starter.flow(path, await starter.body()))
 
 
-@post("/jobs/run_wait_result/f/{path:path}", opt=needs("operate", runs=True))
+@post("/jobs/run_wait_result/f/{path:path}", opt=_WAIT)
 async def run_flow_and_wait(path: str, starter: Starter) -> Response[Any]:
     """Run a flow and answer with its result; whoever goes away cancels it."""
     return await wait_for(starter.runs, await starter.flow(path, await starter.body()), starter.request)

@@ -14,6 +14,7 @@ from console.auditing import Note
 from console.authentication import Authenticator
 from console.blocking import Blocking
 from console.callers import Caller, Person
+from console.described import described
 from console.errors import bad_request, forbidden, not_found
 from console.needs import needs
 from console.pages.login import count_try
@@ -43,7 +44,10 @@ class NewToken(msgspec.Struct, frozen=True):
     read_only: bool = False
 
 
-@post("/auth/login", opt=needs("nothing", audited=False), status_code=200)
+@post(
+    "/auth/login", status_code=200,
+    opt=needs("nothing", audited=False) | described(refusals={429: "Too many have failed from this address."}),
+)  # fmt: skip
 async def log_in(
     data: Login, request: Request[Caller, None, Any], store: AsyncStore, authenticator: Authenticator
 ) -> Response[str]:

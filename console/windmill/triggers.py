@@ -14,12 +14,13 @@ from console.api.trying import TEST_S, Report, answers_of
 from console.auditing import Note
 from console.blocking import Blocking
 from console.callers import Caller
+from console.described import TEXT, described
 from console.edits import document, file_of
 from console.errors import bad_request, not_found
 from console.needs import needs
 from console.paging import Paging
-from console.windmill.captures import read_draft
-from console.windmill.trigger_objects import file_document, read_body, row
+from console.windmill.captures import Connection, read_draft
+from console.windmill.trigger_objects import TriggerBody, file_document, read_body, row
 from console.workspace import Change, Workspace
 from shared import asking
 from shared.config import Settings
@@ -37,7 +38,7 @@ class NewMode(msgspec.Struct, frozen=True):
     force: bool = False
 
 
-@post("/create", opt=needs("deploy"))
+@post("/create", opt=needs("deploy") | described(body=TriggerBody))
 async def create_trigger(data: dict[str, Any], content: Workspace, caller: Caller, note: Note) -> Response[str]:
     """Deploy a new trigger; answers with its path."""
     body = read_body(data)
@@ -98,7 +99,7 @@ async def exists_trigger(path: str, content: Workspace) -> bool:
     return path.strip("/") in (await content.current()).deployed.of_kind("trigger")
 
 
-@post("/update/{path:path}", status_code=200, opt=needs("deploy"))
+@post("/update/{path:path}", status_code=200, opt=needs("deploy") | described(body=TriggerBody))
 async def update_trigger(
     path: str, data: dict[str, Any], content: Workspace, caller: Caller, note: Note
 ) -> Response[str]:
@@ -136,7 +137,10 @@ async def set_mode(
     return as_text(f"Trigger '{found}' {data.mode}")
 
 
-@post("/test", status_code=200, opt=needs("deploy", audited=False))
+@post(
+    "/test", status_code=200,
+    opt=needs("deploy", audited=False) | described(body=Connection, media_type="text/plain", answer=TEXT),
+)  # fmt: skip
 async def test_connection(data: dict[str, Any], store: AsyncStore) -> Response[bytes]:
     """Connect as a trigger would, subscribe its topics where they are given, and leave: 200, or 400 and why not.
 

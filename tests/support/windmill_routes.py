@@ -8,6 +8,8 @@ PEOPLE = {
     "POST /api/auth/login": "nothing",
     "GET /api/ee_license": "nothing",
     "GET /api/health/status": "nothing",
+    "GET /api/openapi.json": "nothing",
+    "GET /api/openapi.yaml": "nothing",
     "GET /api/uptodate": "nothing",
     "DELETE /api/users/tokens/delete/{prefix}": "admin",
     "GET /api/users/tokens/list": "admin",

@@ -218,6 +218,9 @@ def test_both_bodies_of_a_connection_test_name_the_resource() -> None:
     for wrong in (
         {},
         {"mqtt_resource_path": "x", "client_version": "v4"},
+        {"mqtt_resource_path": "x", "client_version": []},
+        {"mqtt_resource_path": "x", "subscribe_topics": 5},
+        {"mqtt_resource_path": "x", "subscribe_topics": [{"topic": "x", "qos": []}]},
         {"mqtt_resource_path": "x", "subscribe_topics": [1]},
     ):
         with pytest.raises(Refusal):
