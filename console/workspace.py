@@ -24,6 +24,8 @@ from shared.store import AsyncStore
 from shared.values import Values
 
 STATE_TYPE = "state"
+ANY_PATH = ""
+"""No variable stands there: what is sealed for it opens nowhere by itself."""
 GOING_S = 3600
 """How long something that is deleted may wait for what still needs it."""
 
@@ -224,6 +226,17 @@ class Workspace:
     def opened(self, variable: Variable) -> str:
         """Its plain value. Raises SecretError."""
         return self._box.open(variable.path, variable.value) if variable.is_secret else variable.value
+
+    def encrypted(self, text: str) -> str:
+        """A text sealed for whatever variable it is given to, `already_encrypted`. Raises SecretError."""
+        return self._box.seal(ANY_PATH, text)
+
+    def decrypted(self, path: str, sealed: str) -> str:
+        """The text that `encrypted` has sealed, or that is sealed for this path. Raises SecretError."""
+        try:
+            return self._box.open(ANY_PATH, sealed)
+        except SecretError:
+            return self._box.open(path, sealed)
 
     async def referring(self, arguments: bytes) -> bytes:
         """Arguments of a run, as JSON, that name a secret where they held it: the run gets it when it starts."""

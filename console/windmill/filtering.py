@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -43,6 +44,7 @@ _FLAGS: Final = ("is_skipped", "is_flow_step")
 _BOUNDS: Final = ("started", "created", "completed")
 _SIDES: Final = ("before", "after")
 _NOTHING_HAS: Final = ("schedule_path", "concurrency_key")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _TRUE, _FALSE = frozenset({"true", "1"}), frozenset({"false", "0"})
 
 Test = Callable[[Found, dict[str, Any]], bool]
@@ -256,12 +258,13 @@ def _flag(asked: Mapping[str, str], name: str) -> bool | None:
 
 
 def _number(asked: Mapping[str, str], name: str, default: int, most: int) -> int:
+    """Within 1 and `most`, whatever is asked for."""
     value = asked.get(name)
     if value is None:
         return default
-    if value.isdecimal() and 1 <= int(value) <= most:
-        return int(value)
-    raise bad_request(f"{name}: {value!r}, expected a whole number from 1 to {most}")
+    if not _WHOLE.fullmatch(value):
+        raise bad_request(f"{name}: {value!r}, expected a whole number")
+    return min(max(int(value), 1), most)
 
 
 def _ms(asked: Mapping[str, str], name: str) -> int | None:

@@ -17,6 +17,7 @@ from console.needs import needs
 from console.paging import Paging
 from console.windmill.bodies import checked, without
 from console.windmill.flow_files import FlowBody, deletions, edits_of, folder_of, paths_of, row
+from console.windmill.listing import FILTERS_OF_CODE, Filters
 from console.workspace import Workspace
 from shared.run_record import iso_ms
 
@@ -57,14 +58,12 @@ async def get_flow(path: str, content: Workspace) -> dict[str, Any]:
 
 
 @get("/list", opt=needs("read", runs=True))
-async def list_flows(
-    content: Workspace, paging: Paging, path_start: str = "", path_exact: str | None = None
-) -> list[dict[str, Any]]:
-    """Flows by path, without their values."""
-    paths = [
-        path for path in paths_of(await content.texts()) if path.startswith(path_start) and path_exact in {None, path}
-    ]
-    return [without(await _row(path, content), ("value",)) | {"value": {"modules": []}} for path in paging.of(paths)]
+async def list_flows(content: Workspace, paging: Paging, filters: Filters) -> list[dict[str, Any]]:
+    """Flows without their values, those that were changed last first."""
+    texts, changes = await content.texts(), await content.changes()
+    rows = [row(path, texts, changes, content.name) for path in paths_of(texts)]
+    found = paging.of(filters.of(rows, at="edited_at"))
+    return [without(each, ("value",)) | {"value": {"modules": []}} for each in found]
 
 
 @get("/list_paths", opt=needs("read", runs=True))
@@ -138,4 +137,5 @@ routes = Router(
     route_handlers=[
         create_flow, update_flow, get_flow, list_flows, list_paths, exists_flow, history, archive_flow, delete_flow,
     ],
+    dependencies=FILTERS_OF_CODE,
 )  # fmt: skip

@@ -18,7 +18,8 @@ from console.needs import needs
 from console.paging import Paging
 from console.windmill.bodies import given
 from console.windmill.identity import USERNAME
-from console.workspace import STATE_TYPE, Workspace
+from console.windmill.listing import FILTERS_OF_THINGS, Filters
+from console.workspace import STATE_TYPE, Changes, Workspace
 from shared.definitions import Resource
 from shared.run_record import iso_ms
 from shared.workspace.layout import RESOURCE
@@ -54,7 +55,8 @@ class NewValue(msgspec.Struct, frozen=True):
 @get("/get/{path:path}", opt=needs("read", runs=True))
 async def get_resource(path: str, content: Workspace, caller: Caller) -> dict[str, Any]:
     """A resource with its value as it was written."""
-    return await _row(content, told(await content.resource(path.strip("/")), caller))
+    resource = told(await content.resource(path.strip("/")), caller)
+    return _row(content.name, resource, await content.texts(), await content.changes())
 
 
 @get("/get_value/{path:path}", opt=needs("read", runs=True))
@@ -77,20 +79,19 @@ async def list_resources(
     content: Workspace,
     paging: Paging,
     caller: Caller,
-    resource_type: str | None = None,
-    path_start: str = "",
-    path: str | None = None,
+    filters: Filters,
+    resource_type: str = "",
+    resource_type_exclude: str = "",
 ) -> list[dict[str, Any]]:
-    """Resources by path, states too, page by page. `resource_type` is a list with commas."""
-    wanted = resource_type.split(",") if resource_type else None
-    found = [
-        each
+    """Resources by path, states too, page by page. Both `resource_type` are lists with commas."""
+    wanted, unwanted = resource_type.split(","), resource_type_exclude.split(",")
+    texts, changes = await content.texts(), await content.changes()
+    rows = [
+        _row(content.name, told(each, caller), texts, changes)
         for each in await content.resources()
-        if each.path.startswith(path_start)
-        and path in {None, each.path}
-        and (wanted is None or each.resource_type in wanted)
+        if (not resource_type or each.resource_type in wanted) and each.resource_type not in unwanted
     ]
-    return [await _row(content, told(each, caller)) for each in paging.of(found)]
+    return paging.of(filters.of(rows))
 
 
 @get("/exists/{path:path}", opt=needs("read", runs=True))
@@ -180,12 +181,11 @@ def _as_file(resource: Resource) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def _row(content: Workspace, resource: Resource) -> dict[str, Any]:
-    kept = document(await content.texts(), resource.path + RESOURCE)
-    changes = await content.changes()
+def _row(workspace: str, resource: Resource, texts: Mapping[str, str], changes: Changes) -> dict[str, Any]:
+    kept = document(texts, resource.path + RESOURCE)
     newest, oldest = changes.newest.get(f"resource:{resource.path}"), changes.oldest.get(f"resource:{resource.path}")
     return {
-        "workspace_id": content.name,
+        "workspace_id": workspace,
         "path": resource.path,
         "resource_type": resource.resource_type,
         "value": resource.value,
@@ -206,4 +206,5 @@ routes = Router(
         get_resource, get_value, get_value_interpolated, list_resources, exists_resource, file_types, create_resource,
         update_resource, update_value, delete_resource,
     ],
+    dependencies=FILTERS_OF_THINGS,
 )  # fmt: skip

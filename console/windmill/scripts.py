@@ -17,6 +17,7 @@ from console.errors import bad_request, not_found
 from console.needs import needs
 from console.paging import Paging
 from console.windmill.bodies import checked, without
+from console.windmill.listing import FILTERS_OF_CODE, Filters
 from console.windmill.script_files import (
     ScriptBody,
     ScriptFile,
@@ -71,28 +72,19 @@ async def get_by_version(version: str, content: Workspace) -> dict[str, Any]:
 
 @get("/list", opt=needs("read", runs=True))
 async def list_scripts(
-    content: Workspace,
-    paging: Paging,
-    path_start: str = "",
-    path_exact: str | None = None,
-    languages: str | None = None,
-    kinds: str | None = None,
-    label: str = "",
+    content: Workspace, paging: Paging, filters: Filters, languages: str | None = None, kinds: str | None = None
 ) -> list[dict[str, Any]]:
-    """Scripts by path, without their code. `languages`, `kinds` and `label` are lists with commas."""
-    labels = set(filter(None, label.split(",")))
-
-    def is_wanted(each: dict[str, Any]) -> bool:
-        return (
-            each["path"].startswith(path_start)
-            and path_exact in {None, each["path"]}
-            and (languages is None or each["language"] in languages.split(","))
-            and (kinds is None or each["kind"] in kinds.split(","))
-            and labels <= set(each.get("labels") or ())
-        )
-
-    rows = [await _row(each, content) for each in read_scripts(await content.texts())]
-    return [without(each, ("content", "lock")) | {"content": ""} for each in paging.of(list(filter(is_wanted, rows)))]
+    """Scripts without their code, those that were changed last first. `languages` and `kinds` are lists with commas."""
+    deployed, changes = (await content.current()).deployed, await content.changes()
+    rows = [row(each, deployed, changes, content.name) for each in read_scripts(await content.texts())]
+    rows = [
+        each
+        for each in rows
+        if (languages is None or each["language"] in languages.split(","))
+        and (kinds is None or each["kind"] in kinds.split(","))
+    ]
+    found = paging.of(filters.of(rows, at="created_at"))
+    return [without(each, ("content", "lock")) | {"content": ""} for each in found]
 
 
 @get("/list_paths", opt=needs("read", runs=True))
@@ -200,4 +192,5 @@ routes = Router(
         create_script, update_script, get_by_path, get_by_version, list_scripts, list_paths, raw_script, exists_script,
         history, latest_version, deployment_status, archive_script, delete_script,
     ],
+    dependencies=FILTERS_OF_CODE,
 )  # fmt: skip

@@ -64,6 +64,7 @@ from windmill_api.api.script import (
 from windmill_api.api.variable import (
     create_variable,
     delete_variable,
+    encrypt_value,
     exists_variable,
     get_variable,
     get_variable_value,
@@ -92,7 +93,6 @@ from shared.deploy import read_all, read_now
 from shared.deployments import read_newest
 from shared.store import Store
 from tests.support.console import WORKSPACE, Console, executing
-from tests.support.valkey import ValkeyServer
 from tests.support.windmill import api_client, push_files, token_of
 
 WHO = "alice@plant.example"
@@ -127,21 +127,6 @@ FLOW: dict[str, Any] = {
     },
     "schema": {"type": "object", "properties": {"t": {"type": "number"}}, "required": []},
 }
-
-
-@pytest.fixture(scope="module")
-def console(tmp_path_factory: pytest.TempPathFactory, valkey: ValkeyServer) -> Iterator[Console]:
-    """A console that is ready."""
-    console = Console(tmp_path_factory.mktemp("console"), valkey.url)
-    with console.process:
-        console.process.start().wait_ready(60)
-        yield console
-
-
-@pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
 
 
 @pytest.fixture
@@ -266,6 +251,30 @@ def test_variables_live_by_the_client(store: Store, console: Console, client: Au
     everything = "".join(files_of(store).values()) + console.process.output
     assert "hunter" not in everything
     assert b"hunter" not in b"".join(store.command("HVALS", keys.DEFINITIONS))
+
+
+def test_an_encrypted_value_is_given_without_being_known(
+    store: Store, console: Console, client: AuthenticatedClient
+) -> None:
+    """What `encrypt` answers opens for whatever variable it is given to; what cannot be opened is refused."""
+    sealed = encrypt_value.sync_detailed(WORKSPACE, client=client, json_body="hunter2").content.decode()
+    fields = {"path": "f/t/key", "value": sealed, "is_secret": True, "description": ""}
+    given = create_variable.sync_detailed(
+        WORKSPACE, client=client, json_body=CreateVariableJsonBody.from_dict(fields), already_encrypted=True
+    )
+    assert (given.status_code, "hunter2" in sealed) == (201, False)
+    assert run_opens(store, console, "f/t/key") == "hunter2"
+
+    other = encrypt_value.sync_detailed(WORKSPACE, client=client, json_body="hunter3").content.decode()
+    for value, status in ((other, 200), ("hunter4", 400), (sealed[:-4], 400)):
+        change = UpdateVariableJsonBody.from_dict({"value": value})
+        answer = update_variable.sync_detailed(
+            WORKSPACE, "f/t/key", client=client, json_body=change, already_encrypted=True
+        )
+        assert answer.status_code == status, answer.content
+    assert run_opens(store, console, "f/t/key") == "hunter3"
+    as_plain = CreateVariableJsonBody.from_dict(fields | {"path": "f/t/other"})
+    assert create_variable.sync_detailed(WORKSPACE, client=client, json_body=as_plain).status_code == 400
 
 
 def test_scripts_live_by_the_client(store: Store, client: AuthenticatedClient) -> None:

@@ -33,25 +33,9 @@ from windmill_api.models.login_json_body import LoginJsonBody
 from shared.scripts.worker import beat
 from shared.store import Store
 from tests.support.console import WORKSPACE, Console
-from tests.support.valkey import ValkeyServer
 from tests.support.windmill import api_client, push_files, token_of
 
 WHO = "alice@plant.example"
-
-
-@pytest.fixture(scope="module")
-def console(tmp_path_factory: pytest.TempPathFactory, valkey: ValkeyServer) -> Iterator[Console]:
-    """A console that is ready."""
-    console = Console(tmp_path_factory.mktemp("console"), valkey.url)
-    with console.process:
-        console.process.start().wait_ready(60)
-        yield console
-
-
-@pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
 
 
 @pytest.fixture

@@ -49,21 +49,6 @@ enabled: false
 
 
 @pytest.fixture(scope="module")
-def console(tmp_path_factory: pytest.TempPathFactory, valkey: ValkeyServer) -> Iterator[Console]:
-    """A console that is ready."""
-    console = Console(tmp_path_factory.mktemp("console"), valkey.url)
-    with console.process:
-        console.process.start().wait_ready()
-        yield console
-
-
-@pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture(scope="module")
 def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WindmillPlant]:
     """All processes, for all tests that run something."""
     folder = tmp_path_factory.mktemp("plant")

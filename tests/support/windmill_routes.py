@@ -74,6 +74,7 @@ PEOPLE = {
     f"POST {THEIRS}/trigger/{{kind}}/resume_suspended_trigger_jobs/{{path}}": "operate",
     f"GET {THEIRS}/triggers_history/list": "read",
     f"DELETE {THEIRS}/variables/delete/{{path}}": "deploy",
+    f"POST {THEIRS}/variables/encrypt": "deploy",
     f"GET {THEIRS}/workspaces/get_settings": "read",
     f"GET {THEIRS}/workspaces/get_workspace_name": "read",
     f"GET {THEIRS}/workspaces/tarball": "deploy",
