@@ -19,7 +19,7 @@ from ingest.guest import Ended, Guest, GuestConfig, NotLetIn
 from ingest.reporter import VERSIONS
 from ingest.transport import BrokerRejected, Unreachable, UnusableCertificate, broker_url
 from shared import keys
-from shared.asking import Draft
+from shared.asking import Draft, Report, TopicReport
 from shared.config import Settings
 from shared.definitions import Broker, Flow, Script, Trigger, Variable
 from shared.deploy import read_all, read_now
@@ -52,35 +52,6 @@ class Tried(msgspec.Struct, frozen=True):
     protocols: list[Protocol]
     config: GuestConfig
     with_preprocessor: frozenset[str]
-
-
-class TopicReport(msgspec.Struct, frozen=True):
-    """What SUBACK says of a topic. `granted` None: `problem` says why."""
-
-    topic: str
-    qos: int
-    granted: int | None
-    problem: str | None = None
-
-
-class Report(msgspec.Struct, frozen=True):
-    """What a broker answers. `ok`: it accepts us, and every topic with the QoS that is asked for.
-
-    `limits` are those of CONNACK (MQTT 5 §3.2.2.3), as they hold where it does not name them; None on 3.1.1. `says` is
-    what the broker publishes of itself, where it does and lets us read it: its version, and how many messages it has
-    dropped, for whomever.
-    """
-
-    trigger: str
-    broker: str
-    client_id: str
-    ok: bool
-    connected: bool
-    problem: str | None
-    protocol: str | None
-    limits: dict[str, Any] | None
-    topics: list[TopicReport]
-    says: dict[str, str] = {}
 
 
 class Captured(msgspec.Struct, frozen=True):

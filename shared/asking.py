@@ -51,6 +51,35 @@ class Ask(msgspec.Struct, frozen=True):
     count: int = 100
 
 
+class TopicReport(msgspec.Struct, frozen=True):
+    """What SUBACK says of a topic. `granted` None: `problem` says why."""
+
+    topic: str
+    qos: int
+    granted: int | None
+    problem: str | None = None
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a broker answers. `ok`: it accepts us, and every topic with the QoS that is asked for.
+
+    `limits` are those of CONNACK (MQTT 5 §3.2.2.3), as they hold where it does not name them; None on 3.1.1. `says` is
+    what the broker publishes of itself, where it does and lets us read it: its version, and how many messages it has
+    dropped, for whomever.
+    """
+
+    trigger: str
+    broker: str
+    client_id: str
+    ok: bool
+    connected: bool
+    problem: str | None
+    protocol: str | None
+    limits: dict[str, Any] | None
+    topics: list[TopicReport]
+    says: dict[str, str] = {}
+
+
 class Answer(msgspec.Struct, frozen=True):
     """`taken` up by a process; a `report`, a captured `message`, an `error` (a text); the `end`, after which nothing
     comes. `value` is JSON.

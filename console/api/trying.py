@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from litestar import Router, get, post
@@ -19,7 +19,7 @@ from console.errors import forbidden, unavailable, unprocessable
 from console.live import Live
 from console.needs import needs
 from shared import asking, keys
-from shared.asking import Answer, Ask, Draft
+from shared.asking import Answer, Ask, Draft, Report
 from shared.modes import read_triggers
 from shared.store import AsyncStore
 
@@ -37,33 +37,6 @@ class Test(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trigger: str | None = None
     draft: Draft | None = None
     client_id: _CLIENT_ID = None
-
-
-class TopicReport(msgspec.Struct, frozen=True):
-    """What SUBACK says of a topic. `granted` None: `problem` says why."""
-
-    topic: str
-    qos: int
-    granted: int | None
-    problem: str | None = None
-
-
-class Report(msgspec.Struct, frozen=True):
-    """What a broker answers. `ok`: it accepts us, and every topic with the QoS that is asked for.
-
-    `says` is what it tells of itself, where it does: its `version`, and how many messages it has `dropped`.
-    """
-
-    trigger: str
-    broker: str
-    client_id: str
-    ok: bool
-    connected: bool
-    problem: str | None
-    protocol: str | None
-    limits: dict[str, Any] | None
-    topics: list[TopicReport]
-    says: dict[str, str] = {}
 
 
 @post("/triggers/test", opt=needs("operate", audited=False), status_code=200)

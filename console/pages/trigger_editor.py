@@ -12,14 +12,14 @@ from litestar.datastructures import FormMultiDict
 from litestar.response import Redirect, Template
 from litestar.status_codes import HTTP_200_OK, HTTP_422_UNPROCESSABLE_ENTITY
 
-from console.api.trying import Report, examined
+from console.api.trying import examined
 from console.auditing import Note
 from console.blocking import Blocking
 from console.pages.forms import Asked, answer, page, text
 from console.pages.trigger_form import TopicRow, TriggerForm, form_of, read_form, text_of
 from console.view import View
 from shared import asking, deploy, keys
-from shared.asking import Draft
+from shared.asking import Draft, Report
 from shared.config import Settings
 from shared.definitions import File
 from shared.deploy import Pushed, read_now

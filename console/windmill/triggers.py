@@ -10,7 +10,7 @@ import msgspec
 from litestar import Response, Router, delete, get, post
 
 from console.answers import as_text, created
-from console.api.trying import TEST_S, Report, answers_of
+from console.api.trying import TEST_S, answers_of
 from console.auditing import Note
 from console.blocking import Blocking
 from console.callers import Caller
@@ -23,6 +23,7 @@ from console.windmill.captures import Connection, read_draft
 from console.windmill.trigger_objects import TriggerBody, file_document, read_body, row
 from console.workspace import Change, Workspace
 from shared import asking
+from shared.asking import Report
 from shared.config import Settings
 from shared.definitions import Mode
 from shared.modes import set_modes
