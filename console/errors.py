@@ -166,6 +166,12 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
     return _answer(request, error.status_code, what, headers=dict(error.headers or {}))
 
 
+def on_too_deep(request: Request[Any, Any, Any], error: RecursionError) -> Response[Any]:
+    """Lists in lists in lists, deeper than anything reads them."""
+    del error
+    return _answer(request, HTTP_422_UNPROCESSABLE_ENTITY, "the values in the request are nested too deeply to be read")
+
+
 def on_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Anything else is a defect: it is logged, and the answer does not show it."""
     emit("request.failed", method=request.method, path=request.url.path, error=error)

@@ -137,7 +137,7 @@ class Runs:
 
 def run_id_of(name: str) -> str:
     """The id of a run; one that was started with a `job_id` of the caller's own is known by that too."""
-    return f"q2-{name}" if _UUID.fullmatch(name) else name
+    return f"q2-{name.lower()}" if _UUID.fullmatch(name) else name
 
 
 def read_founds(store: Store, ids: Sequence[str]) -> Iterator[Found]:

@@ -20,7 +20,7 @@ from console.auditing import Auditing, provide_note
 from console.authentication import Authentication, Authenticator
 from console.blocking import Blocking
 from console.callers import provide_caller
-from console.errors import not_found, on_defect, on_error, on_http_error
+from console.errors import not_found, on_defect, on_error, on_http_error, on_too_deep
 from console.headers import SecurityHeaders
 from console.health import health_routes
 from console.live import Live
@@ -93,7 +93,12 @@ def make_app(tools: Tools, settings: Settings, token_key: bytes) -> Litestar:
         },
         middleware=[DefineMiddleware(Authentication, authenticator=authenticator)],
         before_send=[SecurityHeaders(settings), Auditing(store, settings.retention.audit_max)],
-        exception_handlers={HeadraceError: on_error, HTTPException: on_http_error, Exception: on_defect},
+        exception_handlers={
+            HeadraceError: on_error,
+            HTTPException: on_http_error,
+            RecursionError: on_too_deep,
+            Exception: on_defect,
+        },
         template_config=make_templates(),
         logging_config=None,
         openapi_config=None,

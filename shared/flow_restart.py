@@ -64,7 +64,8 @@ def restart_run(store: Store, run_id: str, step: str, latest_timeout_s: float | 
 
 
 def before(fields: Mapping[str, bytes], modules: Sequence[FlowModule], step: str) -> dict[str, bytes]:
-    """The records of what came before a step: `b`, or `l/3/x` for one in an iteration or branch. Pure.
+    """The records of what came before a step: `b`, or `l/3/x` for one in an iteration or branch, whose first is `l/3`.
+    Pure.
 
     Raises UserError where the flow has no such step, or where it is one of a parallel part, or of a flow within it.
     """
@@ -85,7 +86,7 @@ def before(fields: Mapping[str, bytes], modules: Sequence[FlowModule], step: str
         kept |= {f"{key}{mark}": fields[f"{key}{mark}"] for mark in _STEERING if f"{key}{mark}" in fields}
         if not isinstance(module.value, BranchOne):
             kept |= _of(fields, [f"{key}/{each}" for each in range(number)])
-        prefix, words = f"{key}/{number}/", words[2:]
+        prefix, words = f"{key}/{number}/", words[2:] or [modules[0].id]
 
 
 def _within(module: FlowModule, key: str, words: Sequence[str], step: str) -> tuple[Sequence[FlowModule], int]:
@@ -96,7 +97,7 @@ def _within(module: FlowModule, key: str, words: Sequence[str], step: str) -> tu
     lists = lists_within(value)
     number = int(words[0]) if words[0].isdecimal() else -1
     is_loop = isinstance(value, ForLoop | WhileLoop)
-    if not lists or len(words) == 1 or number < 0 or (not is_loop and number >= len(lists)):
+    if not lists or number < 0 or (not is_loop and number >= len(lists)) or not lists[0 if is_loop else number]:
         raise UserError(f"there is no step {step}", hint=f"restart from {key}, or from {key}/NUMBER/STEP", step=step)
     return lists[0 if is_loop else number], number
 

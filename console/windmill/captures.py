@@ -140,25 +140,36 @@ class Captures:
         await self._store.commands([_set(keys.capture(each.id), each) for each in found])
 
     async def _watch(self, kind: RunnableKind, path: str, config: Config, lease: str) -> None:
-        """Keep what comes, as long as somebody looks."""
-        problem: str | None = None
+        """Keep what comes, as long as somebody looks; by another configuration from when there is one."""
+        now: Config | None = config
+        with suppress(HeadraceError):
+            while now is not None and await self.last_ping(kind, path) is not None:
+                now = await self._watch_by(now, kind, path, lease)
+            await self._store.command("DEL", lease)
+
+    async def _watch_by(self, config: Config, kind: RunnableKind, path: str, lease: str) -> Config | None:
+        """The configuration by which to go on, None where it has ended: why stands there then, if that is an error."""
+        keeping: asyncio.Task[str | None] | None = None
+        now: Config | None = config
         try:
             ask = asking.new_ask("capture", draft=read_draft(config.trigger_config), seconds=LONGEST_S, count=10_000)
             keeping = asyncio.create_task(self._keep_all(kind, path, ask))
             while not keeping.done() and await self.last_ping(kind, path) is not None:
+                now = await self.config(kind, path)
+                if now is None or now.trigger_config != config.trigger_config:
+                    return now
                 await self._store.command("EXPIRE", lease, _LEASE_S)
                 await asyncio.wait({keeping}, timeout=_LOOK_EVERY_S)
-            if keeping.done():
-                problem = keeping.result()
-            keeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await keeping
+            problem = keeping.result() if keeping.done() else None
         except HeadraceError as error:
             problem = error.message
-        with suppress(HeadraceError):
-            if problem:
-                await self._keep(kind, path, Config(config.trigger_config, problem))
-            await self._store.command("DEL", lease)
+        finally:
+            if keeping is not None:
+                keeping.cancel()
+                await asyncio.wait({keeping})
+        if problem:
+            await self._keep(kind, path, Config(config.trigger_config, problem))
+        return None
 
     async def _keep_all(self, kind: RunnableKind, path: str, ask: Ask) -> str | None:
         """Why it has ended, where that is an error."""

@@ -15,6 +15,7 @@ from console.api.openapi import windmill_document
 from console.needs import needs
 from console.paging import provide_paging
 from console.windmill import (
+    approvals,
     audit_log,
     capture_routes,
     flows,
@@ -46,7 +47,7 @@ in_workspace: Final[list[Router]] = [
     variables.routes, resources.routes, resource_types.routes, triggers.routes, trigger_family.routes, jobs.routes,
     starting.routes, job_lists.routes, job_actions.routes, job_ends.routes, job_updates.routes, users.routes,
     scripts.routes, flows.routes, folders.routes, workspaces.routes, audit_log.routes, capture_routes.routes,
-    lock_requests.routes,
+    lock_requests.routes, approvals.routes,
 ]  # fmt: skip
 _GIVEN: Final = ("captures", "starter", "syncs")
 _READ: Final[dict[str, Callable[..., Any]]] = {"paging": provide_paging, "wanted": job_updates.provide_wanted}

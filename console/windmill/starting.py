@@ -231,7 +231,7 @@ def _object(body: bytes) -> dict[str, Any]:
 def _options(request: Request[Caller, None, Any]) -> Options:
     """Raises Refusal (400) for what is not done."""
     query = request.query_params
-    job_id = query.get("job_id", "")
+    job_id = query.get("job_id", "").lower()  # a UUID is a number, however it is written
     if job_id and not _UUID.fullmatch(job_id):
         raise bad_request(f"job_id: {job_id!r} is no UUID")
     return Options(_due_ms(query.get("scheduled_for", ""), query.get("scheduled_in_secs", "")), job_id)

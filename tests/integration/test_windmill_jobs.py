@@ -83,6 +83,10 @@ SCRIPTS = {
             return {"windmill_status_code": status, "windmill_content_type": "text/html", "result": body,
                     "windmill_headers": {"X-Plant": "north", "Set-Cookie": "headrace=1"}}
         """,
+    "answers": """
+        def main(**result):
+            return result
+        """,
     "fails": """
         def main():
             raise RuntimeError("broken")
@@ -227,6 +231,40 @@ def test_a_result_may_say_how_it_is_answered(plant: WindmillPlant) -> None:
     assert answer.headers["content-security-policy"].startswith("sandbox")
 
 
+@pytest.mark.parametrize(
+    "result, status, text",
+    [
+        ({"windmill_status_code": 204, "result": "x"}, 204, ""),
+        ({"windmill_status_code": 304, "result": "x"}, 304, ""),
+        ({"windmill_status_code": 99, "result": "x"}, 200, '"x"'),
+        ({"windmill_status_code": 202}, 202, ""),
+        ({"windmill_content_type": "a/b\r\nX: y", "result": "z"}, 200, '"z"'),
+        ({"windmill_content_type": "text/日本", "result": "z"}, 200, '"z"'),
+        ({"windmill_content_type": "text/plain; charset=utf-8", "result": "é"}, 200, "é"),
+        ({"windmill_headers": {"X-A": "日本", "X-B": "a\r\nb", "": "c", "X-D": "d"}, "result": 1}, 200, "1"),
+        ({"windmill_headers": {"Content-Encoding": "gzip", "Refresh": "0", "Date": "x"}, "result": 1}, 200, "1"),
+        ({"windmill_headers": {"Access-Control-Allow-Origin": "*", "WWW-Authenticate": "Basic"}}, 204, ""),
+    ],
+)
+def test_no_result_breaks_the_answer(plant: WindmillPlant, result: dict[str, Any], status: int, text: str) -> None:
+    """What cannot stand in an answer of HTTP, or is not the code's to say, is left out."""
+    answer = plant.request("POST", "/jobs/run_wait_result/p/f/t/answers", json=result)
+
+    assert (answer.status_code, answer.text) == (status, text)
+    assert not {"refresh", "www-authenticate", "access-control-allow-origin", "x-a", "x-b", "x"} & set(answer.headers)
+
+
+def test_what_is_nested_too_deeply_is_refused(plant: WindmillPlant) -> None:
+    """Not a defect of the console: the request is."""
+    lists = "[" * 2000 + "]" * 2000
+    resource = f'{{"path": "f/t/deep", "resource_type": "x", "value": {lists}}}'
+    for path, body in (("jobs/run/p/f/t/adds", f'{{"a": {lists}}}'), ("resources/create", resource)):
+        assert plant.request("POST", f"/{path}", content=body).status_code in {400, 422}, path
+    shallower = '{"path": "f/t/deep", "resource_type": "x", "value": ' + "[" * 400 + "]" * 400 + "}"
+    assert plant.request("POST", "/resources/create", content=shallower).status_code in {400, 422}
+    assert plant.request("GET", f"/jobs/list?args={lists}").status_code in {400, 422}
+
+
 def test_who_waits_and_goes_away_cancels_the_job(plant: WindmillPlant) -> None:
     """A broken connection is the end of it."""
     before = {job.id for job in list_jobs.sync(WORKSPACE, client=plant.client, script_path_exact="f/t/sleeps") or []}
@@ -334,6 +372,13 @@ def test_jobs_are_run_again_in_a_batch(plant: WindmillPlant) -> None:
     assert [plant.completed(job_id)["result"]["sum"] for job_id in new] == [11, 22]
     assert plant.job(new[0])["parent_job"] == first
 
+    broken = {"f/t/adds": {"input_transforms": {"b": {"type": "javascript", "expr": "job.input.none.a"}}}}
+    for ids, by_path, errors in (([first, "q2-none"], {}, [False, True]), ([first], broken, [True])):
+        body = {"job_ids": ids, "script_options_by_path": by_path, "flow_options_by_path": {}}
+        partly = plant.request("POST", "/jobs/run/batch_rerun_jobs", json=body)
+        lines = partly.text.splitlines()
+        assert (partly.status_code, [line.startswith("Error: ") for line in lines]) == (201, errors), lines
+
 
 def test_lists_are_filtered(plant: WindmillPlant) -> None:
     """Each filter on its own, by the models of the client."""
@@ -365,7 +410,7 @@ def test_lists_are_filtered(plant: WindmillPlant) -> None:
     queue = list_queue.sync(WORKSPACE, client=plant.client, per_page=1)
     assert [job.id for job in completed or []] == [bad, good]
     assert [job.id for job in queue or []] == [waiting]
-    for query in ("per_page=0", "success=maybe", "args=%7B", "created_before=noon", "status=fine"):
+    for query in ("per_page=many", "success=maybe", "args=%7B", "created_before=noon", "status=fine"):
         assert plant.request("GET", f"/jobs/list?{query}").status_code == 400, query
 
 

@@ -33,6 +33,7 @@ from windmill_api.models.login_json_body import LoginJsonBody
 from shared.scripts.worker import beat
 from shared.store import Store
 from tests.support.console import WORKSPACE, Console
+from tests.support.valkey import ValkeyServer
 from tests.support.windmill import api_client, push_files, token_of
 
 WHO = "alice@plant.example"
@@ -111,6 +112,24 @@ def test_there_is_one_workspace(client: AuthenticatedClient) -> None:
     new = CreateWorkspaceJsonBody.from_dict({"id": "other", "name": "other"})
     assert create_workspace.sync_detailed(client=client, json_body=new).status_code == 403
     assert client.get_httpx_client().get("/w/other/mqtt_triggers/list").status_code == 404
+
+
+def test_the_server_tells_that_redis_is_away(own_valkey: ValkeyServer, tmp_path: Path) -> None:
+    """In the form that the client reads, whatever token it brings; whether it is gone or hangs."""
+    console = Console(tmp_path, own_valkey.url)
+    with console.process:
+        console.process.start().wait_ready(60)
+        token = console.token("read")
+        own_valkey.sigstop()
+        for _ in range(2):
+            with api_client(console, token) as client:
+                health = get_health_status.sync_detailed(client=client)
+                assert health.parsed is not None
+                assert (health.status_code, health.parsed.status.value, health.parsed.database_healthy) == (
+                    503, "unhealthy", False,
+                )  # fmt: skip
+                assert backend_version.sync_detailed(client=client).status_code == 200
+            own_valkey.kill9()
 
 
 def test_the_server_tells_its_release_and_its_health(

@@ -217,6 +217,15 @@ def test_a_script_is_run_and_followed(plant: WindmillPlant, tmp_path: Path) -> N
     assert _json(wmill("job", "get", job["id"], "--json"))["id"] == job["id"]
 
 
+def test_what_is_deployed_is_listed(plant: WindmillPlant, tmp_path: Path) -> None:
+    """Every `list` of the tool: it counts pages from 0."""
+    wmill = Wmill(tmp_path, plant.url, plant.token)
+
+    lists = ("script", "flow", "resource", "resource-type", "variable", "folder")
+    said = {name: wmill(name, "list") for name in lists}
+    assert ("f/t/adds" in said["script"], "f/t/broker" in said["resource"]) == (True, True)
+
+
 def test_a_job_that_fails_is_told_as_such(plant: WindmillPlant, tmp_path: Path) -> None:
     """In the list, and by its result."""
     wmill = Wmill(tmp_path, plant.url, plant.token)

@@ -128,7 +128,7 @@ def test_every_call_of_wmill_is_answered(plant: WindmillPlant) -> None:
     assert ("400, Bad request" in found["flow"]) or ("404, Not found" in found["flow"])
     assert (found["cancelled"], found["ends"], found["cancel_running"]) == ([True, True], ["Canceled"] * 2, {})
     assert (found["progress"], found["root"], found["user_state"]) == (50, [True, True], None)
-    assert "is not a flow" in found["resume_urls"]
+    assert "waits for no approval" in found["resume_urls"]
     assert found["draining"] is False
     assert found["who"] == ["headrace@localhost", "headrace", "CE v1.850.0", "headrace"]
     assert found["email"] == "headrace@localhost"

@@ -36,6 +36,8 @@ L = [*A, "l?items", "l/0/b", "l/0/b>", "l/0/c", "l/1/b", "l/1/c"]
         ("l", A),
         ("l/1/c", L[:-1]),
         ("l/0/b", [*A, "l?items"]),
+        ("l/0", [*A, "l?items"]),
+        ("l/1", L[:-2]),
         ("o", L),
         ("o/0/e", [*L, "o?branch", "o/0/d"]),
         ("ab", [*L, "o?branch", "o/0/d", "o/0/e", "p!parts>", "p/0", "p/1", "p!left"]),
@@ -46,7 +48,7 @@ def test_what_stands_before_the_step_is_kept_and_nothing_else(at: str, kept: lis
     assert sorted(before(FIELDS, FLOW.value.modules, at)) == sorted(kept)
 
 
-@pytest.mark.parametrize("at", ["x", "l/0/x", "l/x/b", "o/1/d", "p/0/f", "a/0/b", "l/0"])
+@pytest.mark.parametrize("at", ["x", "l/0/x", "l/x/b", "o/1/d", "p/0/f", "a/0/b", "a/0", "p/0", "o/7"])
 def test_a_step_that_is_not_there_is_an_error_that_says_what_is(at: str) -> None:
     """A parallel part is a run of its own."""
     with pytest.raises(UserError) as raised:
