@@ -21,6 +21,7 @@ from litestar.status_codes import (
     HTTP_401_UNAUTHORIZED,
     HTTP_403_FORBIDDEN,
     HTTP_404_NOT_FOUND,
+    HTTP_405_METHOD_NOT_ALLOWED,
     HTTP_409_CONFLICT,
     HTTP_413_REQUEST_ENTITY_TOO_LARGE,
     HTTP_421_MISDIRECTED_REQUEST,
@@ -30,6 +31,7 @@ from litestar.status_codes import (
     HTTP_503_SERVICE_UNAVAILABLE,
 )
 
+from shared.config import MIB
 from shared.errors import (
     HeadraceError,
     NotThere,
@@ -42,6 +44,10 @@ from shared.errors import (
 from shared.events import emit
 
 PROBLEM: Final = "application/problem+json"
+NOT_READ: Final = "Failed to deserialize the JSON body into the target type"
+"""As Windmill's errors begin."""
+BODY_MAX: Final = 16 * MIB
+_CHUNKED: Final = "transfer-encoding"
 _OURS = re.compile(r"/api/w/[^/]*/headrace(/|$)")
 _MACHINES = re.compile(r"/(api(/|$)|metrics$|healthz$|readyz$)")
 _BEGINNINGS = {
@@ -159,11 +165,26 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
         problems = [_problem(each) for each in error.extra or ()]
         in_body = any(isinstance(each, dict) and each.get("source") == "body" for each in error.extra or ())
         status = HTTP_422_UNPROCESSABLE_ENTITY if in_body else HTTP_400_BAD_REQUEST
-        return _answer(request, status, "; ".join(problems) or error.detail)
+        said = "; ".join(problems) or error.detail
+        if in_body and request.headers.get("content-length", "0") == "0" and not request.headers.get(_CHUNKED):
+            said = "a JSON body is needed, and there is none"
+        is_theirs = in_body and not _OURS.match(request.url.path)
+        return _answer(request, status, f"{NOT_READ}: {said}" if is_theirs else said)
     if error.status_code >= HTTP_500_INTERNAL_SERVER_ERROR:
         return on_defect(request, error)
-    what = "there is no such address" if error.status_code == HTTP_404_NOT_FOUND else error.detail
-    return _answer(request, error.status_code, what, headers=dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    return _answer(request, error.status_code, _refused(request, error, headers), headers=headers)
+
+
+def _refused(request: Request[Any, Any, Any], error: HTTPException, headers: dict[str, str]) -> str:
+    """What the framework's words leave open: what would be right."""
+    allowed = next((value for name, value in headers.items() if name.lower() == "allow"), "")
+    words = {
+        HTTP_404_NOT_FOUND: "there is no such address",
+        HTTP_405_METHOD_NOT_ALLOWED: f"{request.method} is not answered at this address; these are: {allowed}",
+        HTTP_413_REQUEST_ENTITY_TOO_LARGE: f"the body is larger than is taken, which is {BODY_MAX // MIB} MiB",
+    }
+    return words.get(error.status_code, error.detail)
 
 
 def on_too_deep(request: Request[Any, Any, Any], error: RecursionError) -> Response[Any]:

@@ -20,7 +20,7 @@ from console.auditing import Auditing, provide_note
 from console.authentication import Authentication, Authenticator
 from console.blocking import Blocking
 from console.callers import provide_caller
-from console.errors import not_found, on_defect, on_error, on_http_error, on_too_deep
+from console.errors import BODY_MAX, not_found, on_defect, on_error, on_http_error, on_too_deep
 from console.headers import SecurityHeaders
 from console.health import health_routes
 from console.live import Live
@@ -36,11 +36,10 @@ from console.windmill.captures import Captures
 from console.windmill.job_updates import provide_wanted
 from console.windmill.starting import provide_starter
 from console.workspace import Workspace
-from shared.config import MIB, Settings
+from shared.config import Settings
 from shared.errors import HeadraceError, InternalError
 from shared.store import AsyncStore
 
-BODY_MAX = 16 * MIB
 _YEAR_S = 365 * 24 * 3600
 
 

@@ -56,11 +56,12 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class OldVersion(msgspec.Struct, frozen=True):
-    """A version that was deployed, when (epoch ms), and why."""
+    """A version that was deployed, when (epoch ms), why, and by whom."""
 
     version: str
     at: int
     message: str
+    author: str = ""
 
 
 class Changes(msgspec.Struct, frozen=True):
@@ -178,15 +179,23 @@ class Workspace:
         """What was deployed under `<kind>:<path>`, newest first, as far as the list of deployments goes back."""
         entries = await self._store.command("LRANGE", keys.DEPLOYMENTS, 0, -1)
         deployments = [msgspec.json.decode(entry, type=Deployment) for entry in entries]
-        return [OldVersion(each.changed[name], each.at, each.message) for each in deployments if name in each.changed]
+        return [
+            OldVersion(each.changed[name], each.at, each.message, each.author)
+            for each in deployments
+            if name in each.changed
+        ]
 
-    async def edit(self, edits: Edits | Editor, author: str, message: str = "") -> Pushed:
+    async def edit(
+        self, edits: Edits | Editor, author: str, message: str = "", renamed: Mapping[str, str] | None = None
+    ) -> Pushed:
         """Deploy files that are changed, one change at a time; then what was to go and is needed no more goes as well.
+
+        `renamed`: triggers that keep their session under another path, new path → old one.
 
         Raises WorkspaceError, UserError (which an editor raises), SecretError, StoreUnavailable.
         """
         async with self._editing:
-            pushed: Pushed = await self._work(edit, self._settings, edits, author, message)
+            pushed: Pushed = await self._work(edit, self._settings, edits, author, message, renamed=renamed or {})
             await self._let_go({name.removeprefix("file:") for name in pushed.plan.changed}, author)
         return pushed
 

@@ -7,6 +7,8 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
 
 import msgspec
 
@@ -35,6 +37,7 @@ from shared.workspace.selection import Selection
 __all__ = ["Options", "Pushed", "edit", "push", "read_all", "read_current"]
 
 ATTEMPTS = 20
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 Edits = Mapping[str, str | None]
 Editor = Callable[[Mapping[str, str]], Edits]
@@ -45,7 +48,7 @@ class Options(msgspec.Struct, frozen=True):
 
     `box` seals secret variables; without one, a workspace that has any is refused. `author` and `message` say in the
     list of deployments who deployed, and why. `dependencies` resolves and installs packages of scripts; without it
-    they are resolved for the Python that this runs on, and not installed.
+    they are resolved for the Python that this runs on, and not installed. `renamed`: as in `edit`.
     """
 
     default_timeout_s: float
@@ -56,6 +59,7 @@ class Options(msgspec.Struct, frozen=True):
     message: str = ""
     deployments_max: int = RetentionSettings().deployments_max
     dependencies: Dependencies | None = None
+    renamed: Mapping[str, str] = NOTHING
 
 
 class Pushed(msgspec.Struct, frozen=True):
@@ -77,13 +81,21 @@ def push(store: Store, workspace: Workspace, options: Options, approve: Callable
 
 
 def edit(
-    store: Store, settings: Settings, edits: Edits | Editor, author: str, message: str = "", *, dry_run: bool = False
+    store: Store,
+    settings: Settings,
+    edits: Edits | Editor,
+    author: str,
+    message: str = "",
+    *,
+    dry_run: bool = False,
+    renamed: Mapping[str, str] = NOTHING,
 ) -> Pushed:
     """Change files of what is deployed: path in the workspace → its new text, None deletes the file.
 
     An editor is given the texts as they are deployed, and is asked again when another deployment has come between.
     Checked, planned and applied as a push of all deployed files with these changed; what was deployed without files
-    stays. `dry_run`: nothing is written. Raises WorkspaceError (nothing is changed then), SecretError,
+    stays. `dry_run`: nothing is written. `renamed`: triggers that keep their session though they are changed as well,
+    new path → old one. Raises WorkspaceError (nothing is changed then), SecretError,
     StoreUnavailable.
     """
     options = Options(
@@ -94,6 +106,7 @@ def edit(
         message=message,
         deployments_max=settings.retention.deployments_max,
         dependencies=Dependencies.of(settings, keeps=True),
+        renamed=renamed,
     )
 
     def edit_once() -> Pushed | None:
@@ -191,7 +204,9 @@ def _push_once(
     sealed = seal_secrets(workspace, current.variables, options.box or SecretBox.without_key())
     dependencies = options.dependencies or Dependencies(sys.executable)
     locked = dependencies.lock(sealed, {**current.scripts, **current.code})
-    plan = make_plan(locked, current, options.default_timeout_s, new_session, prune=options.prune)
+    plan = make_plan(
+        locked, current, options.default_timeout_s, new_session, prune=options.prune, renamed=options.renamed
+    )
     changed = [script for path, script in locked.scripts.items() if f"script:{path}" in plan.changed]
     check_shell(changed)
 

@@ -12,10 +12,11 @@ from console.answers import as_json, as_text, created
 from console.auditing import Note
 from console.callers import Caller
 from console.described import described
+from console.edits import check_length
 from console.errors import bad_request, not_found
 from console.needs import needs
 from console.paging import Paging
-from console.windmill.bodies import checked, without
+from console.windmill.bodies import checked, given, without
 from console.windmill.flow_files import FlowBody, deletions, edits_of, folder_of, paths_of, row
 from console.windmill.listing import FILTERS_OF_CODE, Filters
 from console.workspace import Workspace
@@ -32,9 +33,7 @@ class Archived(msgspec.Struct, frozen=True):
 async def create_flow(data: dict[str, Any], content: Workspace, caller: Caller, note: Note) -> Response[str]:
     """Deploy a new flow; answers with its path."""
     body = checked(data, FlowBody)
-    if folder_of(await content.texts(), body.path) is not None:
-        raise bad_request(f"Flow {body.path} already exists")
-    await _deploy(body, data, content, caller)
+    await _deploy(body, data, content, caller, is_new=True)
     note.tell("create flow", body.path)
     return created(body.path)
 
@@ -85,6 +84,7 @@ async def history(path: str, content: Workspace) -> list[dict[str, Any]]:
     versions = await content.versions_of(f"flow:{known}")
     return [
         {"id": len(versions) - place, "created_at": iso_ms(each.at), "deployment_msg": each.message}
+        | given(created_by=each.author or None)
         for place, each in enumerate(versions)
     ]
 
@@ -106,8 +106,14 @@ async def delete_flow(path: str, content: Workspace, caller: Caller, note: Note,
     return as_text(f"Flow {await _delete(path, content, caller, note, syncs=syncs)} deleted")
 
 
-async def _deploy(body: FlowBody, fields: Mapping[str, Any], content: Workspace, caller: Caller) -> None:
+async def _deploy(
+    body: FlowBody, fields: Mapping[str, Any], content: Workspace, caller: Caller, *, is_new: bool = False
+) -> None:
+    check_length(body.path)
+
     def write(texts: Mapping[str, str]) -> dict[str, str | None]:
+        if is_new and folder_of(texts, body.path) is not None:
+            raise bad_request(f"Flow {body.path} already exists")
         return edits_of(body.path, fields, texts)
 
     await content.edit(write, caller.name, body.deployment_message or "")

@@ -11,7 +11,7 @@ from litestar import Response, Router, delete, get, post
 from console.answers import as_json, as_text, created
 from console.auditing import Note
 from console.callers import Caller, RunCaller
-from console.edits import document, file_of
+from console.edits import anew, document, file_of
 from console.errors import bad_request
 from console.masking import told
 from console.needs import needs
@@ -111,16 +111,16 @@ async def create_resource(
     data: NewResource, content: Workspace, caller: Caller, note: Note, *, update_if_exists: bool = False
 ) -> Response[str]:
     """Keep a state, or deploy a resource."""
-    is_deployed = data.path in (await content.current()).resources
+    is_deployed, taken = data.path in (await content.current()).resources, f"Resource {data.path} already exists"
     if is_deployed and not update_if_exists:
-        raise bad_request(f"Resource {data.path} already exists")
+        raise bad_request(taken)
     if data.resource_type == STATE_TYPE and not is_deployed:
         await content.set_state(data.path, data.value, data.description or "")
     else:
         file = file_of("resource", data.path)
         fields = given(description=data.description, labels=data.labels)
         text = yaml_text(fields | {"value": data.value, "resource_type": data.resource_type})
-        await content.edit({file: text}, caller.name)
+        await content.edit({file: text} if update_if_exists else anew(file, text, taken), caller.name)
         note.tell("create resource", data.path)
     return created(f"resource {data.path} created")
 
@@ -146,6 +146,8 @@ async def update_resource(
         raise bad_request(f"Resource {target} already exists")
 
     def change(texts: Mapping[str, str]) -> dict[str, str | None]:
+        if moved != file and moved in texts:
+            raise bad_request(f"Resource {target} already exists")
         text = yaml_text((document(texts, file) or _as_file(known)) | changed)
         return {moved: text} if moved == file else {moved: text, file: None}
 

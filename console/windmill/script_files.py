@@ -5,7 +5,7 @@ Every file with code is a script to Windmill's clients, also a module without a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -52,6 +52,7 @@ class ScriptBody(msgspec.Struct, frozen=True):
     deployment_message: str | None = None
     modules: dict[str, Any] | None = None
     codebase: str | None = None
+    schema: dict[str, Any] | None = None
 
 
 class ScriptFile(msgspec.Struct, frozen=True):
@@ -102,6 +103,15 @@ def edits_of(body: ScriptBody, fields: Mapping[str, Any], texts: Mapping[str, st
     elif body.path + LOCK in texts and lock is not None:
         edits[body.path + LOCK] = None
     return {name: text for name, text in edits.items() if texts.get(name) != text}
+
+
+def files_of(path: str, files: Iterable[str]) -> list[str]:
+    """Those of these that are code, metadata or lock of the script at a path."""
+    return [
+        file
+        for file in files
+        if file in {path + METADATA, path + LOCK} or ((source := source_of(file)) and source.path == path)
+    ]
 
 
 def deletions(script: ScriptFile, texts: Mapping[str, str]) -> dict[str, str | None]:

@@ -16,19 +16,22 @@ from console.edits import document
 from console.errors import bad_request, not_found
 from console.needs import needs
 from console.paging import Paging
-from console.windmill.bodies import checked, without
+from console.windmill.bodies import checked, given, without
 from console.windmill.listing import FILTERS_OF_CODE, Filters
 from console.windmill.script_files import (
     ScriptBody,
     ScriptFile,
     deletions,
     edits_of,
+    files_of,
     read_script,
     read_scripts,
     row,
     version_of,
 )
 from console.workspace import Workspace
+from shared.definitions import File, encode_definition
+from shared.run_record import iso_ms
 from shared.workspace.layout import METADATA, source_of
 
 
@@ -67,7 +70,10 @@ async def get_by_version(version: str, content: Workspace) -> dict[str, Any]:
         raise not_found(f"Script not found with hash: {version}")
     metadata = document(await content.texts(), script.path + METADATA)
     found = ScriptFile(script.entry, source, texts[script.entry], metadata, script.lock)
-    return await _row(found, content) | {"hash": version, "path": script.path}
+    known = await _row(found, content) | {"hash": version, "path": script.path}
+    deployed = [each for each in await content.versions_of(f"script:{script.path}") if each.version == version]
+    made = {"created_at": iso_ms(deployed[0].at), "created_by": deployed[0].author} if deployed else {}
+    return known | made
 
 
 @get("/list", opt=needs("read", runs=True))
@@ -118,7 +124,11 @@ async def history(path: str, content: Workspace) -> list[dict[str, Any]]:
     """Versions of a script, newest first, as far as the list of deployments goes back."""
     await _known(path, content)
     versions = await content.versions_of(f"script:{path.strip('/')}")
-    return [{"script_hash": each.version, "deployment_msg": each.message} for each in versions]
+    return [
+        {"script_hash": each.version, "deployment_msg": each.message, "created_at": iso_ms(each.at)}
+        | given(created_by=each.author or None)
+        for each in versions
+    ]
 
 
 @get("/get_latest_version/{path:path}", opt=needs("read"))
@@ -159,7 +169,13 @@ async def _deploy(body: ScriptBody, fields: Mapping[str, Any], content: Workspac
         if body.parent_hash != newest:
             raise bad_request(f"parent_hash {body.parent_hash} is not the version that is deployed, which is {newest}")
 
+    seen = files_of(body.path, (file for file in current.deployed.of_kind("file")))
+    versions = {file: current.deployed.of_kind("file")[file] for file in seen}
+
     def write(texts: Mapping[str, str]) -> dict[str, str | None]:
+        now = {file: encode_definition(File(file, texts[file]))[0] for file in files_of(body.path, texts)}
+        if not body.auto_parent and now != versions:  # somebody has deployed another version since it was looked at
+            raise bad_request(f"Path conflict for {body.path}: another version of it has been deployed meanwhile")
         return edits_of(body, fields, texts)
 
     await content.edit(write, caller.name, body.deployment_message or "")

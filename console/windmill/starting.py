@@ -14,8 +14,9 @@ import msgspec
 from litestar import Request, Response, Router, get, post
 
 from console.answers import created
+from console.authentication import BY_HEADER
 from console.blocking import Blocking
-from console.callers import Caller, Person
+from console.callers import Caller
 from console.described import JSON_OBJECT, TEXT, TIME, described
 from console.errors import bad_request, conflict, forbidden
 from console.needs import needs
@@ -177,8 +178,7 @@ async def run_and_wait(path: str, starter: Starter) -> Response[Any]:
 )
 async def get_and_wait(path: str, starter: Starter) -> Response[Any]:
     """The same with arguments in the address; not by the cookie of a browser, which any page can have it send."""
-    caller = starter.request.user
-    if isinstance(caller, Person) and caller.csrf:
+    if starter.request.scope.get("auth") != BY_HEADER:
         raise forbidden("a run is started by GET only with a token")
     return await wait_for(starter.runs, await starter.by_path(path, starter.query()), starter.request)
 

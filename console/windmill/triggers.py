@@ -112,17 +112,15 @@ async def update_trigger(
         raise bad_request(f"Trigger already exists at path: {body.path}")
 
     def change(texts: Mapping[str, str]) -> dict[str, str | None]:
+        if moved != file and moved in texts:
+            raise bad_request(f"Trigger already exists at path: {body.path}")
         before = document(texts, file)
         wanted = file_document(data, before)
-        return {} if wanted == before else {file: yaml_text(wanted)}
-
-    def move(texts: Mapping[str, str]) -> dict[str, str | None]:
-        return {moved: texts[file], file: None} if file in texts else {}
+        text = texts[file] if wanted == before else yaml_text(wanted)
+        return {moved: text} if moved == file else {moved: text, file: None}
 
     before = document(await content.texts(), file)
-    await content.edit(change, caller.name)
-    if moved != file:
-        await content.edit(move, caller.name)
+    await content.edit(change, caller.name, renamed={body.path: old} if moved != file else {})
     note.tell("change trigger", old, before=before, after=document(await content.texts(), moved))
     return as_text(f"Trigger '{old}' updated")
 

@@ -11,7 +11,7 @@ from litestar import Response, Router, delete, get, post
 from console.answers import as_json, as_text, created
 from console.auditing import Note
 from console.callers import Caller, RunCaller
-from console.edits import document, file_of
+from console.edits import anew, document, file_of
 from console.errors import bad_request, forbidden
 from console.needs import needs
 from console.paging import Paging
@@ -96,14 +96,15 @@ async def create_variable(
     data: NewVariable, content: Workspace, caller: Caller, note: Note, *, already_encrypted: bool = False
 ) -> Response[str]:
     """Deploy a new variable."""
+    taken = f"Variable {data.path} already exists"
     if data.path in (await content.current()).variables:
-        raise bad_request(f"Variable {data.path} already exists")
+        raise bad_request(taken)
     if data.value is None and not data.is_secret:
         raise bad_request(f"Variable {data.path} has no value")
     file = file_of("variable", data.path)
     value = _plain(data.path, data.value, content) if already_encrypted and data.is_secret else data.value
     text = yaml_text(given(description=data.description, value=value, is_secret=data.is_secret, labels=data.labels))
-    await content.edit({file: text}, caller.name)
+    await content.edit(anew(file, text, taken), caller.name)
     note.tell("create variable", data.path)
     return created(f"variable {data.path} created")
 
@@ -134,6 +135,8 @@ async def update_variable(
         changed["value"] = content.opened(known)
 
     def change(texts: Mapping[str, str]) -> dict[str, str | None]:
+        if moved != file and moved in texts:
+            raise bad_request(f"Variable {target} already exists")
         text = yaml_text((document(texts, file) or _as_file(known)) | changed)
         return {moved: text} if moved == file else {moved: text, file: None}
 

@@ -93,40 +93,9 @@ from shared.deploy import read_all, read_now
 from shared.deployments import read_newest
 from shared.store import Store
 from tests.support.console import WORKSPACE, Console, executing
-from tests.support.windmill import api_client, push_files, token_of
+from tests.support.windmill import FLOW, SCRIPT, api_client, push_files, token_of
 
 WHO = "alice@plant.example"
-SCRIPT = {
-    "path": "f/t/on_temp",
-    "summary": "temperature check",
-    "description": "",
-    "content": "def main(payload: bytes):\n    return len(payload)\n",
-    "language": "python3",
-    "kind": "script",
-    "schema": {"type": "object", "properties": {"payload": {"type": "string"}}, "required": ["payload"]},
-    "timeout": 60,
-    "labels": ["iot"],
-}
-FLOW: dict[str, Any] = {
-    "path": "f/t/hot",
-    "summary": "hot path",
-    "description": "",
-    "value": {
-        "modules": [
-            {
-                "id": "a",
-                "summary": "Check it",
-                "value": {
-                    "type": "rawscript",
-                    "language": "python3",
-                    "content": "def main(t: float):\n    return t > 30\n",
-                    "input_transforms": {"t": {"type": "javascript", "expr": "flow_input.t"}},
-                },
-            }
-        ]
-    },
-    "schema": {"type": "object", "properties": {"t": {"type": "number"}}, "required": []},
-}
 
 
 @pytest.fixture
@@ -304,8 +273,11 @@ def test_scripts_live_by_the_client(store: Store, client: AuthenticatedClient) -
     assert old is not None
     assert (old.content, old.hash_) == (SCRIPT["content"], version)
     history = get_script_history_by_path.sync(WORKSPACE, "f/t/on_temp", client=client)
-    assert [each.script_hash for each in history or []][1:] == [newer, version]
-    assert [each.deployment_msg for each in history or []][1] == "shorter"
+    assert [(each.script_hash, each.deployment_msg) for each in history or []][1:] == [
+        (newer, "shorter"),
+        (version, ""),
+    ]
+    assert [(each.created_by, each.created_at) for each in history or []][-1] == (WHO, old.created_at)
     latest = get_script_latest_version.sync(WORKSPACE, "f/t/on_temp", client=client)
     assert latest is not None
     assert latest.script_hash == read_now(store).versions["script:f/t/on_temp"]

@@ -28,6 +28,7 @@ from windmill_api.api.workspace import create_workspace, exists_workspace, list_
 from windmill_api.models.create_token_json_body import CreateTokenJsonBody
 from windmill_api.models.create_workspace_json_body import CreateWorkspaceJsonBody
 from windmill_api.models.exists_workspace_json_body import ExistsWorkspaceJsonBody
+from windmill_api.models.list_audit_logs_action_kind import ListAuditLogsActionKind
 from windmill_api.models.login_json_body import LoginJsonBody
 
 from shared.scripts.worker import beat
@@ -157,6 +158,11 @@ def test_what_was_done_stands_in_the_audit_log(store: Store, console: Console, c
     assert [row.operation.value for row in rows or []] == ["users.token.create", "variables.create"]
     assert [(row.username, row.resource) for row in rows or []][1] == (WHO, "f/t/limit")
     assert list_audit_logs.sync(WORKSPACE, client=client, username="bob") == []
+    made = list_audit_logs.sync(WORKSPACE, client=client, action_kind=ListAuditLogsActionKind.CREATE)
+    assert {row.action_kind.value for row in made or []} == {"Created"}
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    assert list_audit_logs.sync(WORKSPACE, client=client, before=long_ago) == []
+    assert len(list_audit_logs.sync(WORKSPACE, client=client, after=long_ago) or []) == len(rows or [])
     refused = console.request("GET", f"/w/{WORKSPACE}/audit/list", token_of(store, "deploy"))
     assert refused.status_code == 403
 

@@ -200,6 +200,9 @@ def test_an_update_with_another_path_moves_the_trigger_with_its_session(
     assert list(read_now(store).of_kind("trigger")) == ["f/t/moved"]
     moved = deployed(store, "f/t/moved")
     assert (moved.session, moved.topics[0].qos) == (session, 2)
+    newest = read_newest(store, 1)[0]
+    assert {"trigger:f/t/moved"} <= set(newest.changed)
+    assert f"trigger:{PATH}" in newest.deleted
 
 
 def test_keys_of_ours_survive_a_client_that_does_not_know_them(store: Store, client: AuthenticatedClient) -> None:
@@ -326,6 +329,11 @@ def test_the_history_of_triggers_is_that_of_deployments(client: AuthenticatedCli
     assert {row.username for row in rows} == {"alice@plant.example"}
     assert len({row.id for row in rows}) == 6
     assert list_trigger_history.sync(WORKSPACE, client=client, path="f/t/none") == []
+    create(client, path="f/t/a")
+    every = {(row.path, row.operation): row.id for row in list_trigger_history.sync(WORKSPACE, client=client) or []}
+    own = {(row.path, row.operation): row.id for row in rows or []}
+    assert len(set(every.values())) == len(every)
+    assert own.items() <= every.items()
 
 
 def test_triggers_are_counted_by_what_they_run(client: AuthenticatedClient) -> None:
