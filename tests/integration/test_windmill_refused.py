@@ -1,4 +1,4 @@
-"""What Windmill's routes of content refuse: what another one has just made or changed, what cannot be read or written."""
+"""What Windmill's routes of content refuse: what another one has just made or changed, what nobody can read."""
 
 from __future__ import annotations
 
