@@ -14,9 +14,9 @@ from console.edits import check_path, document
 from console.errors import bad_request
 from console.windmill.bodies import given, without
 from console.windmill.languages import extension_of, language_name
-from console.workspace import Changes
 from shared.deployment import Deployed
 from shared.run_record import iso_ms
+from shared.stamps import Stamps
 from shared.workspace.layout import LOCK, METADATA, Source, source_of
 from shared.workspace.render import yaml_text
 from shared.workspace.yaml_values import INLINE
@@ -120,7 +120,7 @@ def deletions(script: ScriptFile, texts: Mapping[str, str]) -> dict[str, str | N
     return {file: None for file in (script.file, path + METADATA, path + LOCK) if file in texts}
 
 
-def row(script: ScriptFile, deployed: Deployed, changes: Changes, workspace: str) -> dict[str, Any]:
+def row(script: ScriptFile, deployed: Deployed, changes: Stamps, workspace: str) -> dict[str, Any]:
     """A script as get and list give it; keys whose null makes Windmill's client fail are left out."""
     path = script.source.path
     newest = changes.newest.get(f"file:{script.file}")
