@@ -86,12 +86,10 @@ def test_an_example_that_is_pushed_is_pulled_without_a_difference(
     assert sorted(deployed.of_kind("script")) == ["f/demo/on_hello", "f/demo/on_temperature"]
 
 
-def test_the_large_example_goes_through_wmill_but_for_what_wmill_does_not_send(
+def test_the_large_example_that_is_pushed_is_pulled_without_a_difference(
     store: Store, console: Console, tmp_path: Path
 ) -> None:
-    """Variables, resources, types, flows, triggers with keys of ours; of a script's metadata wmill sends its own keys
-    alone, so that ours (isolation, memory_mib, output_bytes) have to come by `headrace push`.
-    """
+    """Variables, resources, types, flows, triggers with keys of ours, and what only a comment in the code says."""
     folder = example("plant", tmp_path)
     token = token_of(store, "deploy", "alice@plant.example")
     for path in ("f/plant/broker_password", "f/plant/siren_key"):
@@ -102,13 +100,14 @@ def test_the_large_example_goes_through_wmill_but_for_what_wmill_does_not_send(
     wmill("generate-metadata", "--yes")
     assert "changes pushed" in wmill("sync", "push", "--yes")
     before = snapshot(folder)
-    wmill("sync", "pull", "--yes")
+    assert NOTHING_TO_PULL in wmill("sync", "pull", "--yes")
     after = snapshot(folder)
-    changed = {file for file in before.keys() | after.keys() if before.get(file) != after.get(file)}
-    assert changed <= {"f/plant/raise_alarm.script.yaml", "f/plant/on_valve.script.lock", "wmill-lock.yaml"}
+    assert after == before
     assert NOTHING_TO_PUSH in wmill("sync", "push", "--yes", "--dry-run")
     scripts = read_all(store, read_now(store).of_kind("script"), Script)
     assert "httpx==" in scripts["f/plant/on_level"].lock
+    alarm = scripts["f/plant/raise_alarm"]
+    assert (alarm.isolation, alarm.memory_mib, alarm.output_bytes, alarm.timeout_s) == ("fresh", 512, 100_000, 30)
     assert "hunter2" not in "".join(after.values()) + console.process.output
 
 
