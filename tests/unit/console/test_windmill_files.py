@@ -16,9 +16,9 @@ from console.windmill.exporting import Wanted
 from console.windmill.filtering import contains
 from console.windmill.languages import extension_of, language_name
 from console.windmill.script_files import ScriptBody
-from console.workspace import Change
 from shared.definitions import Runnable, Topic, Trigger
 from shared.errors import UserError
+from shared.stamps import Stamp
 from shared.status import SessionStatus
 from shared.workspace.yaml_lines import read_document
 
@@ -40,7 +40,7 @@ SESSION = SessionStatus(
 
 def row(session: SessionStatus = SESSION, **file: Any) -> dict[str, Any]:
     """A trigger as it is listed."""
-    return trigger_objects.row(TRIGGER, file, session, Change("alice", 1000), "plant", 2000)
+    return trigger_objects.row(TRIGGER, file, session, Stamp(1, "alice", 1000), "plant", 2000)
 
 
 def test_what_a_server_knows_does_not_stand_in_the_file() -> None:
