@@ -44,6 +44,7 @@ from shared.errors import (
 from shared.events import emit
 
 PROBLEM: Final = "application/problem+json"
+_IN_BODY: Final = "$.data."
 NOT_READ: Final = "Failed to deserialize the JSON body into the target type"
 """As Windmill's errors begin."""
 BODY_MAX: Final = 16 * MIB
@@ -171,6 +172,11 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
         is_theirs = in_body and not _OURS.match(request.url.path)
         return _answer(request, status, f"{NOT_READ}: {said}" if is_theirs else said)
     if error.status_code >= HTTP_500_INTERNAL_SERVER_ERROR:
+        cause = error.__cause__  # a key of the body that is named as a tool of ours is taken for the tool
+        if isinstance(cause, msgspec.ValidationError) and _IN_BODY in str(cause):
+            said = str(cause).replace(_IN_BODY, "$.")
+            is_ours = _OURS.match(request.url.path)
+            return _answer(request, HTTP_422_UNPROCESSABLE_ENTITY, said if is_ours else f"{NOT_READ}: {said}")
         return on_defect(request, error)
     headers = dict(error.headers or {})
     return _answer(request, error.status_code, _refused(request, error, headers), headers=headers)

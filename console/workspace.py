@@ -206,9 +206,9 @@ class Workspace:
         going = sorted(files)
         try:
             await self.edit(dict.fromkeys(going), author)
-        except WorkspaceError:
+        except WorkspaceError as error:
             if not may_wait:
-                raise
+                raise still_named(going, error) from error
             group = msgspec.json.encode(going)
             await self._store.commands([("SADD", keys.GOING, group), ("EXPIRE", keys.GOING, GOING_S)])
 
@@ -261,6 +261,16 @@ class Workspace:
         variables = await read_all_async(self._store, deployed.of_kind("variable"), Variable)
         resources = await read_all_async(self._store, deployed.of_kind("resource"), Resource)
         return Current(identity, deployed, variables, resources, Values(variables, resources, self._box))
+
+
+def still_named(files: Iterable[str], error: WorkspaceError) -> WorkspaceError:
+    """What is wrong without these files, for somebody who wants to be rid of them."""
+    problems = error.fields.get("problems")
+    if not isinstance(problems, list):
+        return error
+    places = [f"{each.file}:{each.line} ({each.key})" if each.line else each.file for each in problems]
+    what = f"{', '.join(files)} cannot be deleted: still named by {', '.join(places)}"
+    return WorkspaceError(what, hint="change that first, or delete it", problems=problems)
 
 
 def _as_resource(path: str, blob: bytes) -> Resource:

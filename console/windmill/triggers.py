@@ -37,7 +37,7 @@ class NewMode(msgspec.Struct, frozen=True):
     """Body of setmode. `force` is about forked workspaces, of which there are none."""
 
     mode: Mode
-    force: bool = False
+    force: bool | None = None
 
 
 @post("/create", opt=needs("deploy") | described(body=TriggerBody))

@@ -84,7 +84,10 @@ def test_tokens_are_made_listed_and_revoked(console: Console, client: Authentica
     assert delete_token.sync_detailed(rows["ci"].token_prefix, client=client).status_code == 200
     assert console.request("GET", "/users/whoami", token).status_code == 401
     assert delete_token.sync_detailed("hr_api_nothing", client=client).status_code == 404
-    for wrong in ({"scopes": ["jobs:run"]}, {"expiration": "soon"}, {"expiration": "2020-01-01T00:00:00Z"}):
+    for wrong in (
+        {"scopes": ["jobs:run"]}, {"expiration": "soon"}, {"expiration": "2020-01-01T00:00:00Z"},
+        {"workspace_id": "other"},
+    ):  # fmt: skip
         assert client.get_httpx_client().post("/users/tokens/create", json=wrong).status_code == 400, wrong
     for scope in ("read", "operate", "deploy"):
         low = console.request("POST", "/users/tokens/create", read_only.content.decode(), json={"scopes": [scope]})
