@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from console.pages.flow_graph import Drawing, StepState, draw
 from shared.definitions import Flow
-from shared.flow_tree import StepNode
+from shared.flow_nodes import NOT_REACHED, WAITING, StepNode, all_nodes, id_of, is_number, title
 from shared.openflow import FAILURE, PREPROCESSOR
 from shared.run_page import milliseconds
 
 TONES: Final[Mapping[str, str]] = {
-    "succeeded": "ok", "failed": "bad", "cut off": "bad", "running": "busy", "skipped": "idle", "waiting": "idle",
+    "succeeded": "ok", "failed": "bad", "cut off": "bad", "interrupted": "bad", "lost": "bad", "running": "busy",
+    "mocked": "warn", "cancelled": "idle", "skipped": "idle", WAITING: "idle", NOT_REACHED: "",
 }  # fmt: skip
-_WORST_FIRST: Final = ("running", "failed", "cut off", "succeeded", "skipped", "waiting")
+_WORST_FIRST: Final = (
+    "running",
+    "failed",
+    "interrupted",
+    "lost",
+    "cut off",
+    "cancelled",
+    "succeeded",
+    "mocked",
+    "skipped",
+)
 
 
 class StepRow(msgspec.Struct, frozen=True):
@@ -35,10 +46,9 @@ def step_rows(steps: Sequence[StepNode], depth: int = 0) -> list[StepRow]:
     rows: list[StepRow] = []
     for node in steps:
         took = milliseconds(node.started_at, node.ended_at)
-        word = node.key.rpartition("/")[2]
-        ids = {each.partition("~")[0] for each in node.key.split("/")}
-        can_restart = node.state != "waiting" and not ids & {FAILURE, PREPROCESSOR}
-        rows.append(StepRow(node, depth, _name(word), took, node.key if can_restart else ""))
+        ids = {id_of(each) for each in node.key.split("/")}
+        can_restart = node.has_begun and not ids & {FAILURE, PREPROCESSOR}
+        rows.append(StepRow(node, depth, title(node), took, node.key if can_restart else ""))
         rows += step_rows(node.steps, depth + 1)
     return rows
 
@@ -46,10 +56,9 @@ def step_rows(steps: Sequence[StepNode], depth: int = 0) -> list[StepRow]:
 def states_of(steps: Sequence[StepNode]) -> dict[str, StepState]:
     """How each step of the flow has fared, by its id: of one that ran more than once, how often and what is worst."""
     found: dict[str, Counter[str]] = {}
-    for node in _all(steps):
-        word = node.key.rpartition("/")[2].partition("~")[0]
-        if node.state and not word.isdecimal():
-            found.setdefault(word, Counter())[node.state] += 1
+    for node in all_nodes(steps):
+        if not is_number(node.key):
+            found.setdefault(id_of(node.key), Counter())[node.state] += 1
     return {word: _state(counts) for word, counts in found.items()}
 
 
@@ -64,16 +73,3 @@ def _state(counts: Counter[str]) -> StepState:
     total = sum(counts.values())
     text = worst if total == 1 else ", ".join(f"{count} {state}" for state, count in counts.most_common())
     return StepState(TONES.get(worst, "idle"), text)
-
-
-def _all(steps: Sequence[StepNode]) -> Iterator[StepNode]:
-    for node in steps:
-        yield node
-        yield from _all(node.steps)
-
-
-def _name(word: str) -> str:
-    name, _, attempt = word.partition("~")
-    if attempt.isdecimal():
-        return f"{name}, attempt {int(attempt) + 1}"
-    return f"number {name}" if name.isdecimal() else name

@@ -26,14 +26,17 @@ from worker.flows.effects import (
     Done,
     Effect,
     Enter,
+    Entered,
     Execute,
     Failed,
     FanOut,
+    Left,
     Outcome,
     Turn,
     Wait,
 )
 from worker.flows.evaluation import Valued, is_steady
+from worker.flows.marks import mark
 from worker.flows.records import Records
 from worker.flows.steps import StepEnd, event_of
 from worker.flows.tools import Tools
@@ -98,6 +101,9 @@ class Drive:
     def _answer(self, effect: Effect, tick: Callable[[], None]) -> Answer:
         if isinstance(effect, Again):
             return Done(self._records.is_again(effect.key))
+        if isinstance(effect, Entered | Left):
+            mark(effect, self._records, self._tools)
+            return Done()
         known = self._records.answer(effect.key)
         if known is None and self._records.is_full:
             known = faults.too_large()
@@ -134,7 +140,7 @@ class Drive:
     def _wait(self, effect: Wait) -> Answer:
         """Let go of the run, until somebody claims it again, or until the flow has taken as long as it may."""
         seconds, answer = self._deadlines.wait(effect)
-        self._records.note(effect.key, answer)
+        self._records.note(effect.key, Done(effect.seconds) if isinstance(answer, Done) else answer)
         self._let_go(seconds)
         return answer
 

@@ -9,6 +9,7 @@ from shared.flow_records import (
     AGAIN,
     BEGUN,
     FAILED,
+    LEFT,
     LIMIT,
     STARTED,
     Begun,
@@ -148,6 +149,15 @@ class Records:
                 self.put(key, anew[key])
         self._stored = {**self._stored, **anew}
 
+    def _forget_ends(self, failed: str) -> None:
+        """What stands around that which has failed has not ended after all."""
+        words = failed.partition("?")[0].partition("#")[0].split("/")
+        for depth in range(1, len(words) + 1):
+            name = "/".join(words[:depth]) + LEFT
+            if self._stored.get(name):
+                self._stored = {**self._stored, name: b""}
+                self.put(name, b"")
+
     def _take_again(self) -> set[str]:
         """What has been run again after it had failed goes on there; that is said once."""
         if not self._stored.get(AGAIN):
@@ -160,6 +170,7 @@ class Records:
             return set()
         self.put(FAILED, b"")
         self.put(f"{failed}{AGAIN}", b"1")
+        self._forget_ends(failed)
         return {failed}
 
 

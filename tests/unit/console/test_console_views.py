@@ -14,7 +14,7 @@ from console.pages.run_filters import Filters, query_of, read_filters
 from console.pages.triggers import sparkline
 from console.pages.way import way_of
 from shared.errors import UserError
-from shared.flow_tree import StepNode
+from shared.flow_nodes import StepNode
 from shared.history import RunDetails
 from shared.run_record import Attempt, Run
 
@@ -188,6 +188,7 @@ STEPS = [
     StepNode(key="a", state="succeeded", started_at=T0, ended_at=T1),
     StepNode(
         key="l",
+        state="succeeded",
         steps=[
             StepNode(key="l/0", steps=[StepNode(key="l/0/x", state="succeeded")]),
             StepNode(
@@ -212,6 +213,7 @@ def test_a_step_that_ran_more_than_once_is_drawn_with_how_often_and_with_the_wor
     """One that ran once, with its state."""
     assert states_of(STEPS) == {
         "a": StepState("ok", "succeeded"),
+        "l": StepState("ok", "succeeded"),
         "x": StepState("bad", "2 succeeded, 1 failed"),
         "z": StepState("idle", "waiting"),
     }
