@@ -26,11 +26,10 @@ from worker.flows.effects import (
     Done,
     Effect,
     Enter,
-    Entered,
     Execute,
     Failed,
     FanOut,
-    Left,
+    Mark,
     Outcome,
     Turn,
     Wait,
@@ -67,9 +66,7 @@ class Crashed(Exception):
 
 
 class Drive:
-    """One run, from its start, or from where it was, to its end or until it has to wait. Its steps find the folder
-    `shared` ('' none).
-    """
+    """One run, from where it was to its end, or until it has to wait. Its steps find the folder `shared` ('' none)."""
 
     def __init__(self, job: Job, records: Records, tools: Tools, deadline_ms: int | None, shared: str) -> None:
         self._job = job
@@ -101,9 +98,8 @@ class Drive:
     def _answer(self, effect: Effect, tick: Callable[[], None]) -> Answer:
         if isinstance(effect, Again):
             return Done(self._records.is_again(effect.key))
-        if isinstance(effect, Entered | Left):
-            mark(effect, self._records, self._tools)
-            return Done()
+        if isinstance(effect, Mark):
+            return mark(effect, self._records, self._tools)
         known = self._records.answer(effect.key)
         if known is None and self._records.is_full:
             known = faults.too_large()

@@ -8,7 +8,7 @@ import msgspec
 
 from shared import flow_records
 from shared.flow_records import ENTERED, LEFT
-from worker.flows.effects import Entered, Failed, Left, Mark
+from worker.flows.effects import Done, Entered, Failed, Left, Mark
 from worker.flows.records import Records
 
 ITEMS_BYTES_MAX: Final = 4096
@@ -26,19 +26,20 @@ class Watch(Protocol):
         """A value as it may be kept, and whether there was a secret in it."""
 
 
-def mark(effect: Mark, records: Records, watch: Watch) -> None:
+def mark(effect: Mark, records: Records, watch: Watch) -> Done:
     """Note it, unless it was noted before a crash, or nothing more may be. A flow never fails by it: what cannot be
     written as JSON is left out.
     """
     name = f"{effect.key}{ENTERED if isinstance(effect, Entered) else LEFT}"
     if records.is_full or records.raw(name):
-        return
+        return Done()
     now = watch.now_ms()
     try:
         blob = _entered(effect, now, watch) if isinstance(effect, Entered) else _left(effect, now, watch)
     except (ValueError, OverflowError, RecursionError, TypeError):
         blob = flow_records.encode(flow_records.Left(now))
     records.put(name, blob)
+    return Done()
 
 
 def _entered(effect: Entered, now: int, watch: Watch) -> bytes:
