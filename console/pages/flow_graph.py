@@ -31,7 +31,7 @@ _KINDS: Final[Mapping[str, str]] = {
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A step: its box, what stands in it, and how it has fared (`tone` '' before it is known)."""
+    """A step: its box, what stands in it, and how it has fared, which is told at `key` ('' if it is not known)."""
 
     x: float
     y: float
@@ -40,6 +40,7 @@ class Node(msgspec.Struct, frozen=True):
     kind: str
     tone: str = ""
     state: str = ""
+    key: str = ""
 
 
 class Label(msgspec.Struct, frozen=True):
@@ -72,10 +73,11 @@ class Drawing(msgspec.Struct, frozen=True):
 
 
 class StepState(msgspec.Struct, frozen=True):
-    """How a step of a run has fared, in one word and in a few."""
+    """How a step of a run has fared, in one word and in a few; `key` is where that is told."""
 
     tone: str
     text: str
+    key: str = ""
 
 
 def draw(value: Mapping[str, Any], states: Mapping[str, StepState]) -> Drawing:
@@ -142,7 +144,9 @@ class _Pen:
         name = str(module.get("summary") or value.get("path") or step_id)
         detail = fit(f"{step_id} · {kind}" if name != step_id else kind, _INSIDE, _SIZE)
         shown = fit(state.text, _INSIDE, _SIZE)
-        self.nodes.append(Node(x - WIDTH / 2, y, step_id, fit(name, _INSIDE, _NAME_SIZE), detail, state.tone, shown))
+        self.nodes.append(
+            Node(x - WIDTH / 2, y, step_id, fit(name, _INSIDE, _NAME_SIZE), detail, state.tone, shown, state.key)
+        )
 
     def _module(self, module: Mapping[str, Any], x: float, y: float) -> float:
         self.node(module, x, y)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from console.pages.flow_graph import Drawing, StepState, draw
 from shared.definitions import Flow
-from shared.flow_nodes import NOT_REACHED, WAITING, StepNode, all_nodes, id_of, is_number, title
+from shared.flow_nodes import NOT_REACHED, WAITING, StepNode, id_of, is_number, title
 from shared.openflow import FAILURE, PREPROCESSOR
 from shared.run_page import milliseconds
 
@@ -55,11 +55,11 @@ def step_rows(steps: Sequence[StepNode], depth: int = 0) -> list[StepRow]:
 
 def states_of(steps: Sequence[StepNode]) -> dict[str, StepState]:
     """How each step of the flow has fared, by its id: of one that ran more than once, how often and what is worst."""
-    found: dict[str, Counter[str]] = {}
-    for node in all_nodes(steps):
+    found: dict[str, list[StepNode]] = {}
+    for node in _own(steps):
         if not is_number(node.key):
-            found.setdefault(id_of(node.key), Counter())[node.state] += 1
-    return {word: _state(counts) for word, counts in found.items()}
+            found.setdefault(id_of(node.key), []).append(node)
+    return {word: _state(nodes) for word, nodes in found.items()}
 
 
 def drawing_of(flow: Flow, steps: Sequence[StepNode]) -> Drawing:
@@ -68,8 +68,17 @@ def drawing_of(flow: Flow, steps: Sequence[StepNode]) -> Drawing:
     return draw(value, states_of(steps))
 
 
-def _state(counts: Counter[str]) -> StepState:
+def _own(steps: Sequence[StepNode]) -> Iterator[StepNode]:
+    """Without those of flows within the flow, whose ids are theirs alone."""
+    for node in steps:
+        yield node
+        if node.kind != "flow":
+            yield from _own(node.steps)
+
+
+def _state(nodes: Sequence[StepNode]) -> StepState:
+    counts = Counter(node.state for node in nodes)
     worst = next(state for state in (*_WORST_FIRST, *counts) if counts[state])
-    total = sum(counts.values())
-    text = worst if total == 1 else ", ".join(f"{count} {state}" for state, count in counts.most_common())
-    return StepState(TONES.get(worst, "idle"), text)
+    text = worst if len(nodes) == 1 else ", ".join(f"{count} {state}" for state, count in counts.most_common())
+    first = next(node for node in nodes if node.state == worst)
+    return StepState(TONES.get(worst, "idle"), text, first.key)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from console.windmill.flow_status import flow_status
@@ -13,9 +15,13 @@ from shared.flow_nodes import StepNode, all_nodes, id_of
 from shared.flow_show import read_steps
 from shared.history import show
 from shared.run_page import page
+from shared.run_record import iso_text
+from shared.scripts import operate
 from shared.store import Store
 from tests.support.eventually import eventually
+from tests.support.factories import NOW_ISO, run_fields
 from tests.support.flows import (
+    Tally,
     branch_all,
     branch_one,
     deploy_flow,
@@ -127,3 +133,68 @@ def test_every_step_of_a_flow_is_shown_with_state_times_and_what_it_gives_to_the
     assert modules["lo"]["iterator"] == {"index": 1, "itered": [5, 6]}
     assert modules["ba"]["flow_jobs_success"] == [True, False]
     assert json.dumps(known)
+
+
+def test_the_tree_is_kept_through_the_death_of_a_worker_and_a_re_drive(
+    store: Store, headrace: Callable[..., HeadraceProcess], redis_url: str, tmp_path: Path
+) -> None:
+    """What had ended keeps its times, what was cut off is told so, and what is around it has ended only at its end."""
+
+    def start() -> HeadraceProcess:
+        return headrace("worker", REDIS_URL=redis_url, **FAST).wait_ready()
+
+    def seen() -> dict[str, StepNode]:
+        return {node.key: node for node in all_nodes(read_steps(store, RUN, states(store, RUN)[0]))}
+
+    def shown(keys: str) -> list[str]:
+        found = seen()
+        return [found[key].state for key in keys.split()]
+
+    tally = Tally(tmp_path)
+    inner = loop("l", "[1, 2]", step("y", {"v": "flow_input.iter.value"}), step("x"))
+    flow = deploy_flow(
+        store,
+        [identity("i"), branch_one("b", {"true": [inner]}), identity("z")],
+        {"y": GIVES, "x": tally.held("x")},
+    )
+    run_flow(store, flow, RUN)
+    worker = start()
+    eventually(lambda: tally.is_held)
+    before = seen()
+    assert shown("i b b/0 b/0/l b/0/l/0 b/0/l/0/y b/0/l/0/x z") == [
+        "succeeded", "running", "running", "running", "running", "succeeded", "running", "waiting",
+    ]  # fmt: skip
+    runners = psutil.Process(worker.pid).children(recursive=True)
+    worker.kill9()
+    eventually(lambda: not any(runner.is_running() for runner in runners))
+    start()
+    eventually(lambda: states(store, RUN) == ["interrupted"], timeout_s=20)
+    assert set(shown("b b/0 b/0/l b/0/l/0 b/0/l/0/x")) == {"interrupted"}
+    assert shown("i b/0/l/0/y z") == ["succeeded", "succeeded", "not reached"]
+
+    assert store.run(operate.retry(RUN, NOW_ISO)) == "queued"
+    eventually(lambda: states(store, RUN) == ["succeeded"], timeout_s=20)
+    after = seen()
+    assert set(shown("i b b/0 b/0/l b/0/l/0 b/0/l/1 z")) == {"succeeded"}
+    assert after["b/0/l/0/x"].state == "interrupted"
+    assert after["z"].result == after["b"].result == after["b/0/l"].result == [{}, {}]
+    for key in ("i", "b", "b/0/l", "b/0/l/0/y"):
+        assert after[key].started_at == before[key].started_at, key
+    assert (after["b"].ended_at or "") >= (after["b/0/l/1"].ended_at or "") > (after["b/0/l/0/x"].ended_at or "")
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_flow_that_has_waited_was_queued_once_and_its_attempt_took_all_the_time(store: Store) -> None:
+    """Each time that it goes on it is queued again, which is nobody's business."""
+    flow = deploy_flow(
+        store, [step("a", sleep=static(0.3)), loop("p", "[1, 2]", step("x"), value={"parallel": True}), step("z")]
+    )
+    run_flow(store, flow, RUN)
+    eventually(lambda: states(store, RUN) == ["succeeded"])
+
+    details = show(store, RUN)
+    run, (attempt,) = details.run, details.attempts
+    assert iso_text(run_fields(store, RUN)["created_at"]) == run.queued_at
+    assert (run.queued_at or "") <= (run.started_at or "")
+    assert (run.attempts, attempt.started_at, attempt.ended_at) == (1, run.started_at, run.ended_at)
+    assert (details.steps[0].started_at or "") >= (run.started_at or "")
