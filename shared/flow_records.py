@@ -42,6 +42,7 @@ LIMIT: Final = "?timeout"
 INTERRUPTED: Final = "Interrupted"
 """The name of the error of a step that was cut off, and is not done again."""
 
+_MARKS: Final = (ENTERED, LEFT)
 _SUCCEEDED = "succeeded"
 _PART_ERRORS: Final = {
     "interrupted": (INTERRUPTED, "the part was cut off by the death of its worker"),
@@ -175,6 +176,11 @@ def read_ended(blob: bytes) -> Ended:
     if text.startswith("{"):
         error |= msgspec.json.decode(text, type=dict[str, Any])
     return Ended(0, ok=False, error=error, limit=limit_in(error))
+
+
+def is_mark(name: str) -> bool:
+    """Whether a record is one that the engine does not ask for."""
+    return name.endswith(_MARKS)
 
 
 def part_state(blob: bytes) -> str:

@@ -16,6 +16,7 @@ from shared.flow_records import (
     Ended,
     RawEnded,
     encode,
+    is_mark,
     read_begun,
     read_ended,
 )
@@ -46,7 +47,7 @@ class Records:
         self._stored = stored
         self._now_ms = now_ms
         self._inputs: dict[str, Begun] = {}
-        self._count = len(stored)
+        self._count = sum(not is_mark(name) for name in stored)
         self._bytes = sum(map(len, stored.values()))
         self._pending: dict[str, bytes] = dict(taken or {})
         self._messages: list[Message] = []
@@ -121,7 +122,7 @@ class Records:
     def put(self, name: str, blob: bytes) -> None:
         """To be recorded with the next step."""
         self._pending[name] = blob
-        self._count += 1
+        self._count += not is_mark(name)
         self._bytes += len(blob)
 
     def kept(self) -> None:
