@@ -37,7 +37,7 @@ class Composites:
     def _branch_one(self, module: FlowModule, step: BranchOne, key: str, scope: Scope) -> Asking[Any]:
         """The result of the branch that is taken. The default one has the number after the last."""
         exprs = [branch.expr for branch in step.branches]
-        asked = Choose(f"{key}?branch", Place(module.id, "branches"), exprs, scope.variables())
+        asked = Choose(f"{key}?branch", Place(module.id, "branches"), exprs, scope.before())
         chosen = yield from self._asker.ask(asked, module.id)
         modules = step.default if chosen is None else step.branches[chosen].modules
         number = len(exprs) if chosen is None else chosen
