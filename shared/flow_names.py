@@ -28,8 +28,11 @@ IN_FAILURE: Final = {
     "flow_job_id": "the id of the run",
 }
 """In the inputs of the failure module."""
+_BEFORE = {"result": "`previous_result`"}
 _RESULT = {"result": "the result of this step"}
 IN_PLACES: Final[dict[Place, dict[str, str]]] = {
+    "branch": _BEFORE,
+    "skip_if": _BEFORE,
     "stop_after_if": _RESULT | {"all_iters": "the results of the loop so far"},
     "stop_after_all_iters_if": _RESULT,
     "retry_if": _RESULT,

@@ -44,7 +44,7 @@ class Composites:
         """The result of the branch that is taken. The default one has the number after the last."""
         yield Entered(key)
         exprs = [branch.expr for branch in step.branches]
-        asked = Choose(f"{key}?branch", Place(module.id, "branches"), exprs, scope.variables())
+        asked = Choose(f"{key}?branch", Place(module.id, "branches"), exprs, scope.before())
         chosen = yield from self._asker.ask(asked, module.id)
         modules = step.default if chosen is None else step.branches[chosen].modules
         number = len(exprs) if chosen is None else chosen

@@ -22,7 +22,7 @@ class Conditions:
         if module.skip_if is None:
             return False
         place = Place(module.id, "skip_if")
-        return (yield from self._asker.judge(f"{key}?skip", place, module.skip_if.expr, scope.variables()))
+        return (yield from self._asker.judge(f"{key}?skip", place, module.skip_if.expr, scope.before()))
 
     def stop_after(self, module: FlowModule, key: str, scope: Scope, result: Any) -> Asking[None]:
         """Throws Stop, or Failure, if an expression says so. In a loop, `stop_after_if` is about its iterations."""

@@ -21,7 +21,7 @@ from worker.flows.effects import Asking, Outcome
 from worker.flows.interpreter import Known, interpret, interpret_part
 from worker.flows.parts import fan_before, find_part, gone_on
 from worker.flows.records import Records
-from worker.flows.tools import Tools
+from worker.flows.tools import Opening, Tools
 from worker.flows.versions import FlowVersion
 from worker.jobs import Job
 from worker.outcomes import Ended
@@ -62,8 +62,11 @@ class FlowEngine:
         self._references = references
         self._report = report
 
-    def drive(self, job: Job, version: FlowVersion, tick: Callable[[], None]) -> None:
-        """As far as it goes now. `tick` is called now and then."""
+    def drive(self, job: Job, version: FlowVersion, opening: Opening, tick: Callable[[], None]) -> None:
+        """As far as it goes now. `tick` is called now and then. `opening` starts it, with the first that it records:
+        what comes before that changes nothing, and is done again by whoever claims it next.
+        """
+        self._tools.open_with(opening)
         if job.spec is not None and job.spec.part:  # its end is looked up: there is somebody to be told
             job = msgspec.structs.replace(job, claim=msgspec.structs.replace(job.claim, counted=""))
         folder = Scratch() if version.flow.value.same_worker else None
@@ -85,7 +88,8 @@ class FlowEngine:
         finally:
             if folder is not None:
                 folder.remove()
-        self._report(ended)
+        if self._tools.open():
+            self._report(ended)
 
     def _drive(self, job: Job, version: FlowVersion, shared: str, tick: Callable[[], None]) -> Ended:
         began = time.monotonic()

@@ -41,6 +41,10 @@ class Scope(msgspec.Struct):
             "previous_result": self.previous,
         }
 
+    def before(self) -> dict[str, Any]:
+        """The variables of an expression that decides what comes next: `result` is the previous one (Windmill)."""
+        return {**self.variables(), "result": self.previous}
+
     def after(self, result: Any) -> dict[str, Any]:
         """The variables of an expression that judges the result of a step."""
         return {**self.variables(), "error": _error_in(result), "result": result, "previous_result": result}

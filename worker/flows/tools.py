@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -38,6 +38,12 @@ PARTS_MAX: Final = 10_000
 ENVIRONMENT_WAIT_S: Final = 0.05
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
+
+
+Opening = Callable[[Call[Any] | None], Any]
+"""Records the start of a flow, and with it the call, in one round trip: the reply to it, False without one. None: the
+flow is not ours to execute.
+"""
 
 
 class ScriptVersions(Protocol):
@@ -95,6 +101,7 @@ class Tools:
         self._scripts = scripts
         self._secrets = secrets
         self._triggers = triggers
+        self._opening: Opening | None = None
         self.sealed = secrets.sealed
         self.opened = secrets.resolve
 
@@ -103,8 +110,21 @@ class Tools:
         """Epoch milliseconds."""
         return time.time_ns() // 1_000_000
 
+    def open_with(self, opening: Opening) -> None:
+        """The first that the next flow records goes with its start."""
+        self._opening = opening
+
+    def open(self) -> bool:
+        """The flow is to be started, if it is not yet: whether it may go on."""
+        opening, self._opening = self._opening, None
+        return opening is None or opening(None) is not None
+
     def ask(self, call: Call[Reply]) -> Reply | None:
-        """Have Redis carry out what may be repeated. None: told to stop and out of patience."""
+        """Have Redis carry out what may be repeated. None: told to stop and out of patience, or no longer ours."""
+        if (opening := self._opening) is not None:
+            self._opening = None
+            reply: Reply | None = opening(call)
+            return reply
         return self._uplink.insist(lambda store: store.run(call))
 
     def script(self, runnable: Runnable) -> ScriptFiles | RunErrorInfo | None:
