@@ -160,11 +160,11 @@ local function park(job, exec, claims, started, scheduled, ms)
   move(job, 'running', 'scheduled')
 end
 
--- What waits in RQ's scheduled registry for something else than its time is queued.
-local function wake(job, first)
+-- What waits in RQ's scheduled registry for something else than its time is queued: before the flows that have not begun (see flow_fan).
+local function wake(job)
   if job.status ~= 'scheduled' or job.state ~= 'scheduled' or redis.call('ZREM', 'rq:scheduled:headrace', job.id) == 0 then return false end
   redis.call('HSET', job.key, 'status', 'queued', 'state', 'queued')
-  redis.call(first and 'LPUSH' or 'RPUSH', 'rq:queue:headrace', job.id)
+  redis.call('LPUSH', 'rq:queue:headrace', job.id)
   move(job, 'scheduled', 'queued')
   return true
 end
@@ -184,7 +184,7 @@ local function tell_parent(job, state, text)
     end
     redis.call('HSET', flow, fan .. '!next', next)
   end
-  if redis.call('HINCRBY', flow, fan .. '!left', -1) == 0 then wake(read_job(job.parent), true) end
+  if redis.call('HINCRBY', flow, fan .. '!left', -1) == 0 then wake(read_job(job.parent)) end
 end
 
 -- Cancel the parts of a flow that live, and theirs: at once what waits, by its worker what is executed.

@@ -5,7 +5,8 @@
 --       be recorded, then that (_lib: note), then per part: its number in the fan, data
 -- -> 1 parked, 2 somebody wants the run to be cancelled: it is still yours and nothing was made, 0 no longer yours
 -- invariant: a part is one run, because its id is fixed; its end takes it off `<fan>!left`, queues the next that waits, and wakes the flow after the last:
--- all in the step that ends it (_lib: tell_parent). cost: O(parts)
+-- all in the step that ends it (_lib: tell_parent). What has begun goes before what has not: parts, in their order, stand at the head of the queue, or all
+-- flows of a burst would begin before any could end. cost: O(parts)
 local id, exec, fan, base = ARGV[1], ARGV[2], ARGV[6], ARGV[8]
 if redis.call('HGET', KEYS[1], id) ~= exec .. ' started' then return 0 end
 local job = read_job(id)
@@ -16,7 +17,7 @@ local total = (#ARGV - from + 1) / 2
 local at_once = math.min(ARGV[7], total)
 redis.call('HSET', KEYS[2], fan .. '!left', total, fan .. '!next', at_once, fan .. '!total', total, fan .. '!base', base)
 local queued = {}
-for position = 1, total do
+for position = total, 1, -1 do
   local i = from + 2 * (position - 1)
   local child = base .. position
   local now = position <= at_once
@@ -26,7 +27,7 @@ for position = 1, total do
   redis.call('ZADD', 'headrace:children:' .. id, ARGV[4] + position, child)
   if now then queued[#queued + 1] = child else redis.call('ZADD', KEYS[4], FAR + position, child) end
 end
-many('RPUSH', KEYS[5], queued)
+many('LPUSH', KEYS[5], queued)
 redis.call('SADD', KEYS[6], KEYS[5])
 park(job, exec, KEYS[1], KEYS[3], KEYS[4], tonumber(ARGV[5]))
 flush()

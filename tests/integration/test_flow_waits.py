@@ -114,6 +114,27 @@ def test_a_parallel_loop_runs_its_iterations_as_runs_of_their_own(
     assert store.command("ZCARD", keys.RQ_SCHEDULED) == store.command("LLEN", keys.RQ_QUEUE) == claims_left(store) == 0
 
 
+def test_flows_that_have_begun_go_before_those_that_have_not(
+    store: Store, start_worker: Callable[[], HeadraceProcess], tally: Tally
+) -> None:
+    """Parallel parts and sleepers too: in a burst of messages flows end while others still wait for their turn."""
+    modules = [
+        step("a", sleep=static(0.01)),
+        loop("l", "[1, 2]", step("b"), value={"parallel": True}),
+        step("c"),
+    ]
+    flow = deploy_flow(store, modules, {name: tally.source(name) for name in "abc"})
+    runs = [f"q2-s-1-{number}" for number in range(1, 301)]
+    queue_flows(store, flow, *runs)
+    start_worker()
+    eventually(lambda: set(states(store, *runs)) == {"succeeded"}, timeout_s=60)
+
+    executed = tally.executed()
+    assert executed.count("c") == len(runs)
+    last_begin = len(executed) - executed[::-1].index("a")
+    assert executed[:last_begin].count("c") > len(runs) / 2
+
+
 def test_parallel_branches_that_fail_fail_the_flow_once_all_have_ended(
     store: Store, start_worker: Callable[[], HeadraceProcess], tally: Tally
 ) -> None:
