@@ -118,6 +118,14 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     runners_max: Annotated[
         int, Meta(ge=1, description="Warm interpreters: one for each script and step of a flow.")
     ] = 32
+    expression_ms: Annotated[
+        int,
+        Meta(
+            ge=10,
+            le=5000,
+            description="Milliseconds of processor time that an expression of a flow may take.",
+        ),
+    ] = 1000
     runner_memory_mib: Annotated[
         int, Meta(ge=0, description="Memory in MiB that a runner may use; 0 means no limit.")
     ] = 0

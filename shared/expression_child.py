@@ -29,12 +29,26 @@ BYTES_PER_S = 10_000_000
 
 # Its line is 1, so that a position on a later line is one in the expression. What the expression gives is made JSON
 # with what there was before the expression could touch it.
-FINISH = """((stringify, P, E) => (call, variables) => {
-  const value = call(variables);
-  const kind = value instanceof P ? 'promise' : typeof value;
-  if (kind === 'promise' || kind === 'function' || kind === 'symbol') throw new E('it gives a ' + kind);
-  return stringify(value) ?? 'null';
-})(JSON.stringify, Promise, TypeError)""".replace("\n", " ")
+FINISH = """((stringify, P, E, apply, then) => {
+  let settled;
+  const text = (value) => {
+    const kind = typeof value;
+    if (kind === 'function' || kind === 'symbol') throw new E('it gives a ' + kind);
+    return stringify(value) ?? 'null';
+  };
+  return (call, variables) => {
+    settled = undefined;
+    const value = call(variables);
+    if (!(value instanceof P)) return text(value);
+    const failed = (error) => { settled = [undefined, error]; };
+    apply(then, value, [(got) => { try { settled = [text(got)]; } catch (error) { failed(error); } }, failed]);
+    return () => {
+      if (settled === undefined) throw new E('it waits for what never comes');
+      if (settled.length > 1) throw settled[1];
+      return settled[0];
+    };
+  };
+})(JSON.stringify, Promise, TypeError, Reflect.apply, Promise.prototype.then)""".replace("\n", " ")
 
 
 class World:
@@ -64,8 +78,13 @@ class World:
 
     def call(self, source: str, variables: str) -> bytes:
         """What the function gives, as JSON."""
-        result: str = self._finish(self.compile(source), self._context.parse_json(variables))
-        return result.encode()
+        result = self._finish(self.compile(source), self._context.parse_json(variables))
+        if not isinstance(result, str):  # a promise: once nothing more is to be done, it is settled or never will be
+            while self._context.execute_pending_job():
+                pass
+            result = result()
+        text: str = result
+        return text.encode()
 
 
 def main() -> None:

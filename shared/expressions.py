@@ -11,7 +11,7 @@ A text that is no single expression is the body of a function, and has to `retur
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -34,6 +34,30 @@ _HIDDEN = re.compile(r"\\u|\beval\b")
 """With these a variable may be named without being written."""
 _POSITION = re.compile(r"<input>:(\d+):(\d+)")
 _LARGE_S = 1.0
+LOOKUPS = ("variable", "resource")
+"""The functions that look up."""
+MOST_LOOKUPS = 50
+Lookup = Callable[[str, str], Mapping[str, JSON]]
+"""What a variable or resource (kind, path) is: `value`, or `error`, what is thrown."""
+_KNOWN = "$known"
+# What has been asked for in vain counts also where the expression has caught what was thrown then.
+_LOOKING_UP = """(async (call) => {
+  const missing = [];
+  const ask = (kind) => (path) => {
+    path = String(path);
+    if (!Object.hasOwn($known[kind], path)) { missing.push([kind, path]); throw new Error(kind + ' ' + path); }
+    const found = $known[kind][path];
+    if (found.error !== undefined) throw new Error(found.error);
+    return found.value;
+  };
+  let value;
+  try { value = await call(ask('variable'), ask('resource')); }
+  catch (error) { if (!missing.length) throw error; }
+  if (missing.length) return {missing};
+  const kind = typeof value;
+  if (kind === 'function' || kind === 'symbol') throw new TypeError('it gives a ' + kind);
+  return {value};
+})(""".replace("\n", " ")
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
@@ -46,7 +70,13 @@ class Expression:
         self._plain = plain
         self._wrapped = wrapped
         self._pure = wrapped is _EXPRESSION and is_pure(text)
+        self._kind = _kind(text)
         self._words = None if _HIDDEN.search(text) else frozenset(_WORDS.findall(text))
+
+    @property
+    def looks_up(self) -> bool:
+        """Whether it may ask for a variable or resource of the workspace."""
+        return self._plain is None and any(map(self.mentions, LOOKUPS))
 
     @property
     def is_plain(self) -> bool:
@@ -57,39 +87,55 @@ class Expression:
         """Whether it may look at a variable of that name; others need not be there."""
         return self._words is None or name in self._words
 
-    def evaluate(self, variables: Mapping[str, JSON], limits: Limits = DEFAULT_LIMITS) -> JSON:
+    def evaluate(
+        self, variables: Mapping[str, JSON], limits: Limits = DEFAULT_LIMITS, lookup: Lookup | None = None
+    ) -> JSON:
         """The result as JSON has it: undefined is null at the top and left out below, NaN is null, a Date its text.
 
         Only variables that it mentions are read, so a mapping may work them out when asked. Their names are names of
-        JavaScript. Raises ExpressionError: what it threw, and where; that it gave what JSON has not (a function, a
-        BigInt); that it took more than `limits`.
+        JavaScript. With `lookup` there are the functions `variable(path)` and `resource(path)`: it is evaluated again,
+        with what they have been asked for. What a plain path leads to is given as it is: no number becomes a double.
+
+        Raises ExpressionError: what it threw, and where; that it gave what JSON has not (a function, a BigInt); that it
+        took more than `limits`. What `lookup` raises.
         """
         try:
             if self._plain is not None:
                 result = self._evaluate_plain(self._plain, variables)
                 if result is not ENGINE:
                     return result
+            if lookup is not None and self.looks_up:
+                return self._evaluate_with(lookup, variables, limits)
             return self._evaluate_in_engine(variables, limits)
         except ExpressionError as error:
             raise explain(error.message, self.text, limits) from None
 
     def _evaluate_plain(self, plain: Path | Literal | Template, variables: Mapping[str, JSON]) -> JSON:
         value = plain.evaluate(variables)
-        if value is ENGINE or type(value) is str:
-            return value
-        try:
-            return None if value is UNDEFINED else as_javascript(value)
-        except (RecursionError, TypeError):
-            return ENGINE
+        if value is ENGINE or type(value) is str or isinstance(plain, Path):
+            return None if value is UNDEFINED else value
+        return None if value is UNDEFINED else as_javascript(value)
 
-    def _evaluate_in_engine(self, variables: Mapping[str, JSON], limits: Limits) -> JSON:
-        given = {name: variables[name] for name in variables if self.mentions(name)}
+    def _evaluate_with(self, lookup: Lookup, variables: Mapping[str, JSON], limits: Limits) -> JSON:
+        known: dict[str, dict[str, JSON]] = {name: {} for name in LOOKUPS}
+        for _ in range(MOST_LOOKUPS):
+            found = self._evaluate_in_engine({**variables, _KNOWN: known}, limits, _LOOKING_UP)
+            if not (missing := found.get("missing")):
+                return found.get("value")
+            for kind, path in missing:
+                known[kind][path] = lookup(kind, path)
+        raise ExpressionError(f"Error: it looks up more than {MOST_LOOKUPS} variables and resources, one by one")
+
+    def _evaluate_in_engine(self, variables: Mapping[str, JSON], limits: Limits, around: str = "") -> JSON:
+        given = {name: variables[name] for name in variables if self.mentions(name) or (around and name == _KNOWN)}
         before, after = self._wrapped
         try:
             blob = _encode(given)
         except (TypeError, ValueError, RecursionError) as error:
             raise ExpressionError(f"a variable cannot be given as JSON: {error}") from error
-        source = f"(({{{', '.join(given)}}}) => (function () {{ {before}\n{self.text}\n{after} }})())"
+        names = ", ".join(LOOKUPS) if around else ""
+        call = f"({self._kind} ({names}) {{ {before}\n{self.text}\n{after} }})"
+        source = f"(({{{', '.join(given)}}}) => {around}{call}{')' if around else '()'})"
         result = _engine().call(source, blob, limits, pure=self._pure)
         try:
             return _decode(result)
@@ -149,6 +195,10 @@ def explain(said: str, text: str, limits: Limits = DEFAULT_LIMITS) -> Expression
     return ExpressionError(f"expression {shown}: {problem}", expression=text, problem=problem, **fields)
 
 
+def _kind(text: str) -> str:
+    return "async function" if "await" in _WORDS.findall(text) else "function"
+
+
 _EXPRESSION = ("return (", ")")
 _BODY = ("", "")
 
@@ -156,7 +206,7 @@ _BODY = ("", "")
 def _compile(code: str, wrapped: tuple[str, str]) -> None:
     before, after = wrapped
     limits = Limits(_LARGE_S, DEFAULT_LIMITS.memory)
-    _engine().compile(f"(function () {{ {before}\n{code}\n{after} }})", limits)
+    _engine().compile(f"({_kind(code)} () {{ {before}\n{code}\n{after} }})", limits)
 
 
 @cache

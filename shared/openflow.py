@@ -19,6 +19,9 @@ FAILURE: Final = "failure"
 PREPROCESSOR: Final = "preprocessor"
 """The id of `preprocessor_module`."""
 
+MAX_SECONDS: Final = 7 * 24 * 3600
+"""The longest `timeout` and `sleep`."""
+
 
 class Static(msgspec.Struct, frozen=True, tag_field="type", tag="static"):
     """A value that stands there. Texts `$var:…` and `$res:…` are put in place when the step starts."""

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 from shared.definitions import Broker, Resource, Variable
 from shared.deployment import Deployed, read_all, read_all_async
-from shared.errors import UnknownReference
+from shared.errors import SecretError, UnknownReference
+from shared.expressions import Lookup
 from shared.secrets import SecretBox
 from shared.store import AsyncStore, Store
 
 VARIABLE, RESOURCE = "$var:", "$res:"
 SEALED = "$sealed:"
-"""What follows is a value as JSON, sealed like a secret. Only `Values.referring` writes it."""
+"""What follows is a value as JSON, sealed like a secret. Only `Values.sealed` writes it."""
 MAX_DEPTH = 10
 """References that may lead from one resource to the next."""
 MASKED_CHARACTERS = 4
@@ -91,6 +92,10 @@ class Values:
             return {key: self._referring(each, names, forms) for key, each in value.items()}
         return self._referring(value, names, forms)
 
+    def sealed(self, value: Any) -> str:
+        """A text that stands for the value, whatever that is; `resolve` opens it. Raises SecretError."""
+        return SEALED + self._box.seal(_ARGUMENTS, json.dumps(value))
+
     def _referring(self, value: Any, names: Mapping[str, str], forms: Iterable[str]) -> Any:
         match value:
             case str() if value in names:
@@ -100,12 +105,9 @@ class Values:
             case list():
                 return [self._referring(each, names, forms) for each in value]
             case dict():
-                return self._sealed(value)
+                return self.sealed(value)
             case _:
-                return self._sealed(value) if any(form in str(value) for form in forms) else value
-
-    def _sealed(self, value: Any) -> str:
-        return SEALED + self._box.seal(_ARGUMENTS, json.dumps(value))
+                return self.sealed(value) if any(form in str(value) for form in forms) else value
 
     def _resolved(self, value: Any, chain: tuple[str, ...]) -> Any:
         match value:
@@ -131,6 +133,18 @@ class Values:
             return read(path)
         except UnknownReference as error:
             raise UnknownReference(error.message + _way(chain), hint=error.hint, path=path, chain=chain) from error
+
+
+def looked_up(resolve: Callable[[Any], Any]) -> Lookup:
+    """What `variable(path)` and `resource(path)` of an expression come to, by what resolves references."""
+
+    def lookup(kind: str, path: str) -> Mapping[str, Any]:
+        try:
+            return {"value": resolve((VARIABLE if kind == "variable" else RESOURCE) + path)}
+        except (UnknownReference, SecretError) as error:
+            return {"error": error.message}
+
+    return lookup
 
 
 def read_values(store: Store, deployed: Deployed, box: SecretBox) -> Values:

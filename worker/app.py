@@ -30,8 +30,9 @@ from worker.error_handlers import ErrorHandlers
 from worker.execution import Execution
 from worker.executor import Executor
 from worker.flows.engine import FlowEngine
+from worker.flows.evaluation import expression_limits
 from worker.flows.steps import StepCalls, StepEndings, Steps
-from worker.flows.tools import Tools
+from worker.flows.tools import Bounds, Tools
 from worker.flows.versions import FlowVersions
 from worker.follow_up import FOLLOW_UP_EVERY_S, FollowUp
 from worker.lease import BEATS_PER_LEASE
@@ -109,7 +110,7 @@ def _make_execution(
     steps = Executor(pool, step_calls, masked, timeout_s, stop, endings)
     tools = Tools(
         known.uplink, known.scripts, Steps(steps, endings, step_calls), known.values, known.triggers, stop,
-        settings.worker.max_crashes,
+        Bounds(settings.worker.max_crashes, expression_limits(settings.worker)),
     )  # fmt: skip
     engine = FlowEngine(tools, known.triggers, known.values, report)
     return Execution(known.scripts, executor, FlowVersions(known.uplink), engine, steps)

@@ -103,7 +103,7 @@ def _run(wanted: _Wanted, *, is_flow: bool | None) -> int:
         if catalog.stands_in:
             given = msgspec.structs.replace(given, environment=here.mocked(catalog.values))
         if isinstance(found, Flow):
-            return _run_flow(catalog, here, found, given, wanted)
+            return _run_flow(own, catalog, here, found, given, wanted)
         return _run_script(own, here, found, given, wanted)
 
 
@@ -118,15 +118,18 @@ def _run_script(own: Settings, here: Here, script: Script, given: Given, wanted:
     return 0 if outcome.ok else 1
 
 
-def _run_flow(catalog: Catalog, here: Here, found: Flow, given: Given, wanted: _Wanted) -> int:
+def _run_flow(own: Settings, catalog: Catalog, here: Here, found: Flow, given: Given, wanted: _Wanted) -> int:
     from worker.flow_page import end_lines, step_lines
-    from worker.flow_trial import Manner, StepRun, run_flow
+    from worker.flow_report import StepRun
+    from worker.flow_trial import Manner, run_flow
+    from worker.flows.evaluation import expression_limits
 
     def tell(step: StepRun) -> None:
         if not wanted.json_output:
             click.echo("\n".join(step_lines(found, step, screen_width())), err=True)
 
-    outcome = run_flow(catalog, here, found, given, Manner(waits=not wanted.no_wait, tell=tell))
+    manner = Manner(waits=not wanted.no_wait, tell=tell, limits=expression_limits(own.worker))
+    outcome = run_flow(catalog, here, found, given, manner)
     if wanted.json_output:
         click.echo(as_json(outcome))
     else:
@@ -145,7 +148,7 @@ def _given(path: str, event: Path | None, arguments: str | None) -> Given:
 
 def _arguments(text: str) -> bytes:
     """A JSON object, given as such or in a file."""
-    blob = text.encode() if text.lstrip().startswith("{") else _read(Path(text))
+    blob = text.encode() if text.lstrip()[:1] in tuple('{["') else _read(Path(text))
     try:
         return msgspec.json.encode(msgspec.json.decode(blob, type=dict[str, object]))
     except msgspec.DecodeError as error:

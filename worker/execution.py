@@ -9,6 +9,7 @@ import msgspec
 from shared.runs import RunSpec
 from worker.executor import Executing, Executor, Verdict
 from worker.flows.engine import FlowEngine
+from worker.flows.tools import Opening
 from worker.flows.versions import FlowVersion, FlowVersions
 from worker.jobs import Job
 from worker.runners.base import RunErrorInfo, ScriptFiles
@@ -53,7 +54,7 @@ class Execution:
         self._flows = flows
         self._engine = engine
         self._steps = steps
-        self._flow: tuple[Job, FlowVersion] | None = None
+        self._flow: tuple[Job, FlowVersion, Opening] | None = None
 
     @property
     def current(self) -> str | None:
@@ -82,15 +83,15 @@ class Execution:
         if isinstance(group.what, ScriptFiles):
             self._executor.prepare(group.what, group.jobs)
 
-    def begin(self, group: Group) -> None:
-        """Let started runs execute. The group before is over."""
+    def begin(self, group: Group, opening: Opening) -> None:
+        """Let started runs execute. The group before is over. A flow is started by `opening`."""
         match group.what:
             case RunErrorInfo():
                 self._executor.refuse(group.jobs, group.what)
             case ScriptFiles():
                 self._executor.begin(group.what, group.jobs)
             case FlowVersion():
-                self._flow = (group.jobs[0], group.what)
+                self._flow = (group.jobs[0], group.what, opening)
 
     def collect(self, tick: Callable[[], None]) -> None:
         """Wait until each run of the group has been reported, or let go of."""
@@ -98,6 +99,7 @@ class Execution:
             self._executor.collect(tick)
             return
         try:
-            self._engine.drive(*self._flow, tick)
+            job, version, opening = self._flow
+            self._engine.drive(job, version, opening, tick)
         finally:
             self._flow = None

@@ -8,7 +8,7 @@ import msgspec
 
 from shared.definitions import Flow
 from shared.tables import clip, duration, printable, printable_lines
-from worker.flow_trial import FlowOutcome, StepRun, branch_name
+from worker.flow_report import FlowOutcome, StepRun, branch_name
 from worker.runners.base import Message
 
 _SIGNS = {"succeeded": "✓", "failed": "✗", "mocked": "○", "branch": "→", "waited": "…", "not waited": "…"}

@@ -3,99 +3,71 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
 from shared.clock import iso_utc
-from shared.definitions import Flow, Runnable, encode_definition
+from shared.definitions import Flow, encode_definition
 from shared.errors import HeadraceError, UserError
 from shared.event import mqtt_event, payload_argument
-from shared.openflow import BranchOne, FlowModule, FlowStep, Mock, RawScript, ScriptStep, Static, map_modules, walk
+from shared.expression_engine import Limits
+from shared.expressions import DEFAULT_LIMITS
+from shared.flow_records import limit_in
+from shared.openflow import FlowStep, Static, walk
 from shared.runs import RunSpec
+from shared.values import looked_up
 from worker.arguments import run_context
 from worker.catalog import Catalog
 from worker.environment import flow_environment, run_environment
+from worker.flow_report import FlowOutcome, StepRun
+from worker.flow_stand import Stand, standing_in
+from worker.flows.deadlines import Deadlines
 from worker.flows.effects import (
     Again,
+    Allow,
     Answer,
     Asking,
     Choose,
     Done,
     Effect,
     Enter,
+    Entered,
     Execute,
     Failed,
     FanOut,
+    Left,
     Outcome,
+    Turn,
     Wait,
 )
-from worker.flows.evaluation import Valued, evaluate, inputs_of, timeout_of
-from worker.flows.faults import error_dict
+from worker.flows.evaluation import Evaluator, Valued
+from worker.flows.faults import error_dict, too_large
 from worker.flows.interpreter import Known, interpret, interpret_part
 from worker.flows.parts import find_part
+from worker.flows.records import RECORDS_MAX
 from worker.here import Here
-from worker.runners.base import Message, RunCall
+from worker.runners.base import RunCall
+from worker.runners.process import Scratch
 from worker.trial import RUN_ID, Given, message_of
 
+_MS = 1000
 _json = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
-
-
-class Stand(msgspec.Struct, frozen=True):
-    """What steps do instead of being run: the `results`, and the `errors`, of steps by id. Of the flow
-    itself: a flow within it is a step.
-    """
-
-    results: Mapping[str, Any] = {}
-    errors: Mapping[str, dict[str, Any]] = {}
-
-
-class StepRun(msgspec.Struct, frozen=True):
-    """What one step came to; `key` tells where: `l/3/x` is step x in iteration 3 of loop l, `a~1` a second attempt.
-
-    `branch` is the number of the branch that a branchone takes (the default one comes last); it runs no code.
-    `messages` are what would be published.
-    """
-
-    key: str
-    step: str
-    state: str
-    runnable: str = ""
-    inputs: Any = None
-    result: Any = None
-    error: dict[str, Any] | None = None
-    log: str = ""
-    branch: int | None = None
-    waited_s: float | None = None
-    duration_ms: float | None = None
-    messages: tuple[Message, ...] = ()
-
-
-class FlowOutcome(msgspec.Struct, frozen=True):
-    """What came of the flow. `arguments` are those that it went on with, after its preprocessor if it has one."""
-
-    runnable: str
-    version: str
-    ok: bool
-    result: Any
-    error: dict[str, Any] | None
-    skipped: bool
-    arguments: Any
-    steps: list[StepRun]
-    duration_ms: float
 
 
 class Manner(msgspec.Struct, frozen=True):
     """How a flow is tried. `waits`: a sleep, or the time before a retry, is waited for; else only told.
 
-    `tell` is called for each step when it has ended.
+    `tell` is called for each step when it has ended. `limits` are those of expressions.
     """
 
     waits: bool = True
     stand: Stand = Stand()
     tell: Callable[[StepRun], None] = lambda _step: None
+    limits: Limits = DEFAULT_LIMITS
 
 
 def run_flow(catalog: Catalog, here: Here, flow: Flow, given: Given, manner: Manner) -> FlowOutcome:
@@ -108,17 +80,37 @@ class _FlowTrial:
         self._catalog = catalog
         self._here = here
         self._version, _ = encode_definition(flow)
-        self._flow = _standing_in(flow, manner.stand)
+        self._flow = standing_in(flow, manner.stand)
         self._given = given
         self._manner = manner
         self._message = message_of(given.event) if given.event else None
         self._steps: list[StepRun] = []
+        self._evaluator = Evaluator(manner.limits, looked_up(catalog.values.resolve))
+        self._deadlines = Deadlines(self._now_ms, self._evaluator)
+        self._not_waited_s = 0.0
+        self._done = 0
+        self._folder: Scratch | None = None
         self._arguments: Any = None
         self._inputs: dict[str, Any] = {}
         self._constants: dict[str, Any] = {}
         self._within = {module.id for module in walk(flow.value) if isinstance(module.value, FlowStep)}
 
     def run(self) -> FlowOutcome:
+        with self._own_folder():
+            return self._run()
+
+    @contextmanager
+    def _own_folder(self) -> Iterator[None]:
+        """The folder `shared` of a flow that asks for one, as a worker has it: one for the flow, one for each part."""
+        outer, self._folder = self._folder, Scratch() if self._flow.value.same_worker else None
+        try:
+            yield
+        finally:
+            if self._folder is not None:
+                self._folder.remove()
+            self._folder = outer
+
+    def _run(self) -> FlowOutcome:
         began = time.monotonic()
         began_ms = time.time_ns() // 1_000_000
         self._constants = {
@@ -155,25 +147,51 @@ class _FlowTrial:
             return outcome
 
     def _answer(self, effect: Effect) -> Answer:
+        if isinstance(effect, Again):
+            return Done(False)  # noqa: FBT003 - nobody has asked for it
+        if isinstance(effect, Entered | Left):
+            return Done()
+        self._done += 1
+        return too_large() if self._done > RECORDS_MAX else self._act(effect)
+
+    def _act(self, effect: Execute | FanOut | Wait | Allow | Turn | Valued) -> Answer:
         match effect:
-            case Again():
-                return Done(False)  # noqa: FBT003 - nobody has asked for it
             case Execute():
                 return self._execute(effect)
             case FanOut():
                 return Done([self._part(effect, number, item) for number, item in effect.parts])
             case Wait():
-                self._ended(
-                    StepRun(effect.key, "", "waited" if self._manner.waits else "not waited", waited_s=effect.seconds)
-                )
-                if self._manner.waits:
-                    time.sleep(effect.seconds)
-                return Done()
+                return self._wait(effect)
+            case _:
+                return self._instantly(effect)
+
+    def _instantly(self, effect: Allow | Turn | Valued) -> Answer:
+        match effect:
+            case Allow():
+                return self._deadlines.allow(effect)
+            case Turn():
+                return self._deadlines.over(effect.limit) or Done()
             case _:
                 return self._evaluate(effect)
 
+    def _wait(self, effect: Wait) -> Answer:
+        seconds, answer = self._deadlines.wait(effect)
+        if self._folder is not None:  # a worker lets go of the flow
+            self._folder.remove()
+            self._folder = Scratch()
+        self._ended(StepRun(effect.key, "", "waited" if self._manner.waits else "not waited", waited_s=seconds))
+        if self._manner.waits:
+            time.sleep(seconds)
+        else:
+            self._not_waited_s += seconds
+        return answer
+
+    def _now_ms(self) -> int:
+        """As if all had been waited for."""
+        return time.time_ns() // 1_000_000 + round(self._not_waited_s * _MS)
+
     def _evaluate(self, effect: Valued) -> Answer:
-        answer = evaluate(effect)
+        answer = self._evaluator.evaluate(effect)
         if isinstance(effect, Choose) and isinstance(answer, Done):
             number = len(effect.exprs) if answer.result is None else answer.result
             key = effect.key.removesuffix("?branch")
@@ -185,9 +203,13 @@ class _FlowTrial:
     def _part(self, effect: FanOut, number: int, item: Any) -> Answer:
         """One after the other: what comes of them is the same."""
         part = find_part(self._flow, self._catalog.flow_versions, f"{effect.container}/{number}")
-        known = Known(effect.flow_input, dict(effect.results), item)
-        ended = self._drive(interpret_part(part, self._catalog.flow_versions, known, self._constants))
-        return Done(ended.result) if ended.ok else Failed(ended.error or {}, ended.result)
+        known = Known(effect.flow_input, dict(effect.results), item, effect.limit)
+        with self._own_folder():
+            ended = self._drive(interpret_part(part, self._catalog.flow_versions, known, self._constants))
+        if ended.ok:
+            return Done(ended.result)
+        error = ended.error or {}
+        return Failed(error, ended.result, limit=limit_in(error))
 
     def _execute(self, effect: Execute) -> Answer:
         own = not any(word.partition("~")[0] in self._within for word in effect.key.split("/")[:-1])
@@ -200,13 +222,14 @@ class _FlowTrial:
             self._ended(StepRun(effect.key, effect.step, "mocked", effect.runnable.path, result=result))
             return self._went_on(effect, Done(result))
         inputs = self._inputs_of(effect)
-        allowed = inputs if isinstance(inputs, Failed) else timeout_of(effect, inputs.result)
-        if isinstance(allowed, Failed):
-            error = {**allowed.error, "step_id": effect.step}
+        seconds = inputs if isinstance(inputs, Failed) else self._deadlines.timeout(effect, inputs.result)
+        if isinstance(seconds, Failed):
+            error = {"step_id": effect.step, **seconds.error}
             self._ended(StepRun(effect.key, effect.step, "failed", effect.runnable.path, error=error))
-            return Failed(error)
+            return msgspec.structs.replace(seconds, error=error)
         self._inputs[effect.key] = inputs.result
-        return self._went_on(effect, self._in_runner(effect, inputs.result, allowed.result))
+        timeout_s = self._deadlines.at_most(effect, seconds.result)
+        return self._went_on(effect, self._in_runner(effect, inputs.result, timeout_s))
 
     def _in_runner(self, effect: Execute, inputs: dict[str, Any], timeout_s: float) -> Answer:
         path, version = effect.runnable.path, effect.runnable.version
@@ -218,12 +241,13 @@ class _FlowTrial:
         except HeadraceError as problem:
             raise UserError(f"step {effect.step}: {problem.message}", hint=problem.hint) from problem
         result = _json(done.result_json) if done.result_json else None
-        error = None if done.ok else error_dict(done.error) | {"step_id": effect.step}
+        over = None if done.ok else self._deadlines.over(effect.limit)
+        error = None if done.ok else {"step_id": effect.step} | (over.error if over else error_dict(done.error))
         self._ended(StepRun(
             effect.key, effect.step, "succeeded" if done.ok else "failed", path, inputs, result, error, done.log,
             duration_ms=round((time.monotonic() - began) * 1000, 3), messages=done.messages if done.ok else (),
         ))  # fmt: skip
-        return Done(result) if error is None else Failed(error, result)
+        return Done(result) if error is None else Failed(error, result, limit=over.limit if over else "")
 
     def _went_on(self, effect: Execute, answer: Answer) -> Answer:
         if effect.wants_event and isinstance(answer, Done):
@@ -238,7 +262,7 @@ class _FlowTrial:
             return Done({"event": {**(event or {}), **payload}})
         if effect.inputs_of:
             return Done(self._inputs[effect.inputs_of])
-        return inputs_of(effect)
+        return self._evaluator.inputs_of(effect)
 
     def _call(self, effect: Execute, inputs: dict[str, Any]) -> RunCall:
         trigger = self._message.trigger if self._message else ""
@@ -250,7 +274,8 @@ class _FlowTrial:
             "idempotency_key": f"trial/{effect.key}", "step": effect.step,
         }  # fmt: skip
         payload = _encode(self._resolved(effect, inputs))
-        return RunCall(RUN_ID, payload, None, context, "arguments", environment)
+        shared = self._folder.path if self._folder else ""
+        return RunCall(RUN_ID, payload, None, context, "arguments", environment, shared)
 
     def _resolved(self, effect: Execute | Enter, inputs: dict[str, Any]) -> dict[str, Any]:
         static = {name: inputs[name] for name, each in effect.inputs.items() if isinstance(each, Static)}
@@ -259,28 +284,3 @@ class _FlowTrial:
     def _ended(self, step: StepRun) -> None:
         self._steps.append(step)
         self._manner.tell(step)
-
-
-def branch_name(flow: Flow, step: str, number: int) -> str:
-    """`default`, or the summary of a branch, or its number."""
-    module = next((each for each in walk(flow.value) if each.id == step), None)
-    if module is None or not isinstance(module.value, BranchOne):
-        return str(number)
-    branches = module.value.branches
-    return "default" if number >= len(branches) else branches[number].summary or str(number)
-
-
-def _standing_in(flow: Flow, stand: Stand) -> Flow:
-    """The flow with what stands in for steps. One that fails is turned into code, which is then not run."""
-
-    def change(module: FlowModule) -> FlowModule:
-        if module.id in stand.results:
-            mock = Mock(enabled=True, return_value=stand.results[module.id])
-            return msgspec.structs.replace(module, mock=mock)
-        if module.id in stand.errors and not isinstance(module.value, RawScript | ScriptStep):
-            return msgspec.structs.replace(module, value=RawScript())
-        return module
-
-    places = {step: Runnable(f"{flow.path}/{step}", "", 1) for step in stand.errors}
-    value = map_modules(flow.value, change)
-    return msgspec.structs.replace(flow, value=value, runnables={**places, **flow.runnables})

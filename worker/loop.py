@@ -8,31 +8,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
 
-from shared import keys
 from shared.clock import iso_utc
 from shared.config import WorkerSettings
 from shared.events import emit
 from shared.runs import RunSpec
 from shared.scripts.call import Call
-from shared.scripts.worker import Claims, claim, read_claims, release, start
+from shared.scripts.worker import Claims, read_claims, release, start
 from worker.backlog import Backlog
 from worker.batching import BatchSizer
 from worker.chores import Chores
+from worker.claiming import Claiming
 from worker.execution import Execution, Group, What
+from worker.flows.versions import FlowVersion
 from worker.measuring import measure_started
 from worker.reporting import Exchange, Reporter
 from worker.stopping import StopRequest
 from worker.uplink import Uplink
 
-CLAIM_BYTES = 4 * 1024 * 1024
 SUSPENDED_NAP_S = 0.2
 ENVIRONMENT_WAIT_S = 0.05
-PEEK_MIN_S = 0.01
-"""A time-out of 0 would be for ever."""
 
 State = Literal["started", "idle", "busy", "suspended"]
 
@@ -70,7 +69,7 @@ class WorkLoop:
         self._stop = stop
         self._chores = chores
         self._backlog = Backlog()
-        self._claimed = 0
+        self._claiming = Claiming(uplink)
         self._doubtful = False
         self._stopping = False
         self._asked: _Asked | None = None
@@ -90,7 +89,7 @@ class WorkLoop:
                 elif self._doubtful:
                     self._reconcile()
                 elif group := self._next_group():
-                    started = self._start(group, self._ask(group, self._cost_s(group)))
+                    started = self._begun(group)
                 else:
                     self._fetch()
         finally:
@@ -123,7 +122,7 @@ class WorkLoop:
     def _fetch(self) -> None:
         if self._stop.requested:
             return
-        replies = self._reporter.exchange(self._claiming(self._sizer.claim_size()))
+        replies = self._reporter.exchange(self._claiming.ask(self._sizer.claim_size()))
         if replies is None:
             self._doubtful = True
             self._uplink.nap()
@@ -134,14 +133,36 @@ class WorkLoop:
             time.sleep(SUSPENDED_NAP_S)
         elif state == "taken" and not self._backlog:
             self.state = "idle"
-            self._wait()
+            self._claiming.wait(min(self._poll_s, self._uplink.beat_in_s, self._chores.due_in_s))
 
-    def _wait(self) -> None:
-        """Block until there is something in the queue, without taking it: moved onto its own head, it stays there."""
-        timeout_s = min(self._poll_s, self._uplink.beat_in_s, self._chores.due_in_s)
-        peek = ("BLMOVE", keys.RQ_QUEUE, keys.RQ_QUEUE, "LEFT", "LEFT", max(PEEK_MIN_S, timeout_s))
-        if self._uplink.attempt(lambda store: store.commands([peek])) is None:
-            self._uplink.nap()
+    def _begun(self, group: Group) -> Group | None:
+        """What of a group is to be executed. The start of a flow goes with the first that it records (`_open`)."""
+        if isinstance(group.what, FlowVersion):
+            return group
+        return self._start(group, self._ask(group, self._cost_s(group)))
+
+    def _open(self, group: Group, call: Call[Any] | None) -> Any:
+        """One round trip: record endings and the start of a flow, claim more if there is room, and the call.
+
+        The reply to the call; False for no call, and a flow that may be executed. None: told to stop, or not ours.
+        """
+        calls = [] if call is None else [call]
+        claiming = self._claiming_more(self._cost_s(group))
+        replies = self._reporter.exchange([self._starting(group), *claiming, *calls])
+        if replies is None:
+            self._doubtful = self._doubtful or bool(claiming)
+        else:
+            self._take(replies[1 : 1 + len(claiming)])
+        while replies is None or replies[0] is None:
+            if replies is not None:
+                self._uplink.lapsed()
+            replies = self._reporter.insist([self._starting(group), *calls])
+            if replies is None:
+                return None
+        if replies[0] != [True]:
+            return None
+        measure_started(group.jobs)
+        return replies[-1] if calls else False
 
     def _execute(self, started: Group) -> Group | None:
         """Let these execute and meanwhile prepare the next ones, which are given back as started."""
@@ -152,7 +173,7 @@ class WorkLoop:
             following = self._following(held_s)
             self._ask_on(following, held_s + (self._cost_s(following) if following else 0.0))
         began = time.monotonic()
-        self._execution.begin(started)
+        self._execution.begin(started, partial(self._open, started))
         self._execution.collect(self._tick)
         elapsed_s = time.monotonic() - began
         self._sizer.observe(started.version, len(started.jobs), elapsed_s)
@@ -185,9 +206,7 @@ class WorkLoop:
     def _ask_on(self, group: Group | None, held_s: float) -> None:
         """The same, without waiting for the answer: Redis works while the code does."""
         starting: list[Call[Any]] = [self._starting(group)] if group else []
-        claiming: list[Call[Any]] = []
-        if not (self._backlog or self._stop.requested):
-            claiming = self._claiming(self._sizer.claim_size(held_s))
+        claiming = self._claiming_more(held_s)
         self._asked = _Asked(self._reporter.begin([*starting, *claiming]), len(starting), len(claiming))
 
     def _hear(self) -> list[bool] | None:
@@ -219,11 +238,9 @@ class WorkLoop:
     def _starting(self, group: Group) -> Call[Any]:
         return start(self._uplink.name, iso_utc(time.time_ns()), [job.claim for job in group.jobs])
 
-    def _claiming(self, count: int) -> list[Call[Any]]:
-        if count == 0:
-            return []
-        self._claimed += 1
-        return [claim(self._uplink.name, f"{self._uplink.name}-{self._claimed}", count, CLAIM_BYTES)]
+    def _claiming_more(self, held_s: float) -> list[Call[Any]]:
+        """The call that claims what there is room for besides."""
+        return [] if self._backlog or self._stop.requested else self._claiming.ask(self._sizer.claim_size(held_s))
 
     def _take(self, replies: Sequence[Claims]) -> str:
         state = "taken"
@@ -270,7 +287,7 @@ class WorkLoop:
     def _leave(self) -> None:
         self._announce_stop()
         self._hear()
-        if not self._claimed and self._reporter.idle:
+        if self._claiming.is_new and self._reporter.idle:
             return
         empty_handed = self._reporter.idle and not self._backlog and not self._doubtful
         ask = self._reporter.exchange if empty_handed else self._reporter.insist

@@ -43,6 +43,10 @@ class DeployedValues:
         self._read(answer)
         return self._values.resolve(value)
 
+    def sealed(self, value: Any) -> str:
+        """A text that stands for the value, which `resolve` gives again. Raises SecretError."""
+        return self._values.sealed(value)
+
     def masked(self, events: list[RunEvent]) -> list[RunEvent]:
         """What runners say, without secrets."""
         return self._mask.events(events)

@@ -41,6 +41,16 @@ class Parts(msgspec.Struct, frozen=True):
     recheck_ms: int
 
 
+class Cut(msgspec.Struct, frozen=True):
+    """Those of these parts (`<fan>/<number>`) that have not ended have come to this record. `why` tells who looks at a
+    part that was cancelled.
+    """
+
+    parts: Sequence[str]
+    record: bytes
+    why: str
+
+
 def checkpoint(worker: str, run_id: str, execution: str, news: News, *, progress: bool) -> Call[Reply]:
     """Record; code may begin only after the answer. `progress`: something has ended. May be repeated.
 
@@ -74,6 +84,16 @@ def fan_out(
         args += (number, data)
     names = [keys.claims(worker), keys.flow(run_id), keys.RQ_STARTED, keys.RQ_SCHEDULED, keys.RQ_QUEUE, keys.RQ_QUEUES]
     return Call("flow_fan", names, args, _REPLIES.__getitem__)
+
+
+def cut(worker: str, run_id: str, execution: str, now_iso: str, now_ms: int, parts: Cut, news: News) -> Call[Reply]:
+    """Record, cancel all parts that live, and have the run queued again at once. Repeated, it says `not ours`.
+
+    `cancelled`: it is recorded, still ours, and somebody wants it to be cancelled.
+    """
+    args: list[Arg] = [run_id, execution, now_iso, now_ms, parts.why, parts.record, len(parts.parts), *parts.parts]
+    names = [keys.claims(worker), keys.flow(run_id), keys.RQ_STARTED, keys.RQ_SCHEDULED]
+    return Call("flow_cut", names, [*args, *_noted(news)], _REPLIES.__getitem__)
 
 
 def say_missing(run_id: str, parts: Sequence[tuple[str, str]]) -> Call[int]:

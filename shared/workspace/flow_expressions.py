@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Literal
 
+from shared.expression_paths import RESERVED
 from shared.expressions import check
-from shared.flow_names import EVERYWHERE, IN_FAILURE, IN_PLACES, IN_STEPS, LEFT_OUT, visible
+from shared.flow_names import EVERYWHERE, GLOBALS, IN_FAILURE, IN_PLACES, IN_STEPS, LEFT_OUT, visible
 from shared.openflow import FAILURE, FlowValue
 from shared.workspace.flow_fields import Found, Written
 from shared.workspace.flow_scopes import Scope, scopes
 from shared.workspace.problems import Problems, did_you_mean
+from shared.workspace.references import Reference
 
 _TEXT = r""""(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'"""
 _NAME = r"[A-Za-z_$][\w$]*"
@@ -22,14 +25,17 @@ _TOKEN = re.compile(
     rf"""(?P<comment>//[^\n]*|/\*.*?\*/)
     | (?<![\w$.])results\s*(?:\?\.|\.)\s*(?P<step>{_NAME})
     | (?<![\w$.])results\s*(?:\?\.)?\[\s*(?P<quoted>{_TEXT})\s*\]
+    | (?<![\w$.])(?P<lookup>variable|resource)\s*\(\s*(?P<path>{_TEXT})\s*\)
     | (?P<text>{_TEXT})
     | (?P<template>`(?:\\.|[^`\\])*`)
-    | (?<![\w$.])(?P<name>{_NAME})(?!\s*:(?!:))""",
+    | (?<![\w$.])(?P<name>{_NAME})(?![\w$])(?!\s*:(?!:))""",
     re.DOTALL | re.VERBOSE,
 )
 _HOLE = re.compile(r"\$\{((?:[^{}]|\{[^{}]*\})*)\}")
 _PLAIN = re.compile(rf"\s*({_NAME})(?:\??\.{_NAME}|\[\d+\]|\[(?:{_TEXT})\])*\s*;?\s*")
-_WORDS = frozenset(["true", "false", "null", "undefined", "this"])
+_WORDS = GLOBALS | RESERVED | {"true", "false", "null", "of"}
+_REGULAR = re.compile(r"(?:^|[(,=:?&|!\[{};])\s*/(?![/*])")
+"""Where a regular expression may begin, whose words are no names."""
 _ALL = {*EVERYWHERE, *IN_STEPS, *IN_FAILURE, *(name for names in IN_PLACES.values() for name in names)}
 
 
@@ -58,6 +64,16 @@ def steps_in(text: str) -> Iterator[str]:
             yield token["quoted"][1:-1]
 
 
+def references_of(found: Found) -> Iterator[Reference]:
+    """The variables and resources that expressions look up, as far as they stand there."""
+    for each in found.expressions:
+        for token in _tokens(each.text):
+            kind = token["lookup"]
+            if kind and not _is_declared(kind, each.text):
+                looked_up: Literal["variable", "resource"] = "variable" if kind == "variable" else "resource"
+                yield Reference(each.file, each.line, each.key, looked_up, token["path"][1:-1])
+
+
 def _left_out(text: str) -> str:
     """A name of Windmill's that is not there, or ''."""
     return next((name for name in _names_in(text) if name in LEFT_OUT and not _is_declared(name, text)), "")
@@ -66,8 +82,8 @@ def _left_out(text: str) -> str:
 def _names_in(text: str) -> Iterator[str]:
     """The names that an expression uses, without those of properties."""
     for token in _tokens(text):
-        if token["name"]:
-            yield token["name"]
+        if token["name"] or token["lookup"]:
+            yield token["name"] or token["lookup"]
         elif token["step"] or token["quoted"]:
             yield "results"
 
@@ -87,7 +103,7 @@ def _check_names(each: Written, problems: Problems) -> None:
     for name in dict.fromkeys(_names_in(each.text)):
         if name in names or name in _WORDS or _is_declared(name, each.text):
             continue
-        if plain or name in _ALL:
+        if plain or name in _ALL or not _REGULAR.search(each.text):
             tell = problems.error if plain else problems.warn
             elsewhere = f"{name} is not known here" if name in _ALL else f"{name} is no name that a flow knows"
             hint = did_you_mean(name, names) or f"known here are {', '.join(sorted(names))}"

@@ -6,14 +6,15 @@ Everything that must be looked at again when the whole flow is known is kept in 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
 from shared.flow_names import Place
-from shared.openflow import Inputs, InputTransform, JavaScript, Mock, SkipIf, Static, StopAfterIf
+from shared.openflow import MAX_SECONDS, Inputs, InputTransform, JavaScript, Mock, SkipIf, Static, StopAfterIf
 from shared.workspace.yaml_lines import Table
 
-_MAX_SECONDS = 7 * 24 * 3600
+_LEAST_TIMEOUT_S = 0.001
 MAX_AT_ONCE = 10_000
 
 
@@ -84,7 +85,7 @@ class Found:
             inner.error("type", "ai is not supported", "write static or javascript")
         return None
 
-    def number(self, table: Table, key: str, step: str, most: int = _MAX_SECONDS) -> InputTransform | None:
+    def number(self, table: Table, key: str, step: str, most: int = MAX_SECONDS) -> InputTransform | None:
         """`timeout`, `sleep` or `parallelism`: a transform, or the number itself."""
         places: Mapping[str, Place] = {"timeout": "timeout", "sleep": "sleep", "parallelism": "parallelism"}
         value = table.data(key)
@@ -94,11 +95,10 @@ class Found:
             if not isinstance(transform, Static):
                 return transform
             found = transform
-        value = found.value
-        if value is None:
+        if found.value is None:
             return None
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= most:
-            table.error(key, f"is {value!r}, expected a number from 0 to {most}, or an input transform")
+        if (wanted := _wrong_number(key, found.value, most)) is not None:
+            table.error(key, f"is {found.value!r}, expected {wanted}, or an input transform")
             return None
         return found
 
@@ -139,3 +139,15 @@ class Found:
     def note(self, table: Table, key: str, place: Place, step: str, text: str) -> None:
         """Keep an expression."""
         self.expressions.append(Written(text, place, step, table.file, table.line(key), table.key(key)))
+
+
+def _wrong_number(key: str, value: Any, most: int) -> str | None:
+    """What it should be; None: it is that."""
+    is_whole = key == "parallelism"
+    kinds = int if is_whole else int | float
+    is_number = isinstance(value, kinds) and not isinstance(value, bool)
+    if is_number and (0 if key == "sleep" else 1 if is_whole else _LEAST_TIMEOUT_S) <= value <= most:
+        return None
+    if is_whole:
+        return f"a whole number from 1 to {most}"
+    return f"a number from 0 to {most}" if key == "sleep" else f"a number above 0, {most} at most"

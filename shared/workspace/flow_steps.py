@@ -17,12 +17,14 @@ from shared.openflow import (
     FlowValue,
     ForLoop,
     Identity,
+    InputTransform,
     ModuleValue,
     RawScript,
     ScriptStep,
     Static,
     WhileLoop,
 )
+from shared.retry_policy import Retry
 from shared.workspace.flow_fields import MAX_AT_ONCE, Called, Code, Found
 from shared.workspace.problems import did_you_mean
 from shared.workspace.references import REFERENCES
@@ -60,6 +62,7 @@ class Steps:
     def __init__(self) -> None:
         self.found = Found()
         self.complete = True
+        self._shares_folder = False
         self.kinds: dict[str, Callable[[Table, str], ModuleValue | None]] = {
             "rawscript": self._raw_script, "script": self._script, "flow": self._flow, "branchone": self._branch_one,
             "branchall": self._branch_all, "forloopflow": self._for_loop, "whileloopflow": self._while_loop,
@@ -68,11 +71,12 @@ class Steps:
 
     def read(self, table: Table) -> FlowValue:
         """What stands under `value`."""
+        self._shares_folder = table.flag("same_worker") is True
         modules = self._modules(table, "modules", required=True)
         failure = self._special(table, "failure_module", FAILURE, _STEPS)
         preprocessor = self._special(table, "preprocessor_module", PREPROCESSOR, ("rawscript", "script"))
         value = FlowValue(
-            modules, failure, preprocessor, table.flag("same_worker") is True,
+            modules, failure, preprocessor, self._shares_folder,
             self.found.expression(table, "skip_expr", "skip_expr", ""), self._environment(table),
             table.text("early_return"),
         )  # fmt: skip
@@ -115,26 +119,42 @@ class Steps:
         if step:
             table.call(f"step {step}")
         value = self._value(table, step, kinds)
-        runs = isinstance(value, RawScript | ScriptStep)
         timeout, sleep = self.found.number(table, "timeout", step), self.found.number(table, "sleep", step)
-        if timeout is not None and not runs:
-            table.warn("timeout", "not used: only a step that is a script has one", "give it to the steps within")
+        if timeout is not None and isinstance(value, Identity):
+            table.warn("timeout", "not used: the step does nothing", "leave it out")
         stop_after_all = self.found.stop(table, "stop_after_all_iters_if", step)
         if stop_after_all is not None and isinstance(value, RawScript | ScriptStep | FlowStep | BranchOne | Identity):
             table.warn("stop_after_all_iters_if", "not used: the step is no loop", "write stop_after_if")
+        stop_after = self.found.stop(table, "stop_after_if", step)
+        if stop_after is not None and isinstance(value, BranchAll):
+            table.warn("stop_after_if", "not used: it is about iterations", "write stop_after_all_iters_if")
         retry = read_retry(table)
         if retry is not None and retry.retry_if is not None and (inner := table.table("retry")):
             self.found.note(inner.table("retry_if") or inner, "expr", "retry_if", step, retry.retry_if)
+        if self._shares_folder:
+            self._warn_of_folder(table, value, sleep, retry)
         module = FlowModule(
-            step, value or Identity(), table.text("summary") or "", self.found.stop(table, "stop_after_if", step),
-            stop_after_all, self.found.skip(table, step), sleep, timeout, retry,
-            table.flag("continue_on_error") is True, self.found.mock(table),
+            step, value or Identity(), table.text("summary") or "", stop_after, stop_after_all,
+            self.found.skip(table, step), sleep, timeout, retry, table.flag("continue_on_error") is True,
+            self.found.mock(table),
         )  # fmt: skip
         if isinstance(value, WhileLoop) and not any(each.stop_after_if for each in (module, *value.modules)):
             table.warn("value", "nothing ends this loop but an error", "give it, or a step in it, a stop_after_if")
         table.refuse(*LEFT_OUT_OF_MODULE, message=_REFUSAL, hint=_REFUSAL_HINT)
         table.close()
         return module if step and value is not None else None
+
+    def _warn_of_folder(
+        self, table: Table, value: ModuleValue | None, sleep: InputTransform | None, retry: Retry | None
+    ) -> None:
+        hint = "give what steps share as results, or leave out same_worker"
+        if sleep is not None:
+            table.warn("sleep", "the folder ./shared of same_worker is empty after it", hint)
+        if retry is not None and (retry.constant.seconds or retry.exponential.attempts):
+            table.warn("retry", "the folder ./shared of same_worker is empty after the wait", hint)
+        if isinstance(value, ForLoop | BranchAll) and value.parallel:
+            problem = "each part has a folder ./shared of its own, and it is empty after them"
+            table.warn("value", problem, "leave out parallel: with same_worker Windmill runs no parallel parts")
 
     def _id(self, table: Table, own_id: str) -> str:
         found = table.text("id", required=not own_id) or own_id

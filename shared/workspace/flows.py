@@ -10,7 +10,7 @@ import msgspec
 from shared.definitions import Flow, Script
 from shared.openflow import PREPROCESSOR
 from shared.workspace.flow_code import FlowCode
-from shared.workspace.flow_expressions import check_expressions
+from shared.workspace.flow_expressions import check_expressions, references_of
 from shared.workspace.flow_fields import Called
 from shared.workspace.flow_steps import Steps
 from shared.workspace.layout import FLOW_FILE, flow_of
@@ -100,7 +100,8 @@ def _read_flow(folder: str, texts: Mapping[str, str], scripts: ScriptFiles, prob
             code[PREPROCESSOR] = scripts.preprocessors[each.path]
             called.remove(each)
     flow = Flow(path, value, timeout_s, parameters=parameters, ws_error_handler_muted=muted)
-    return FlowFile(file, flow, code, called, list(references_in(file, table.texts("value"))))
+    references = [*references_in(file, table.texts("value")), *references_of(steps.found)]
+    return FlowFile(file, flow, code, called, references)
 
 
 def _parameters(table: Table) -> list[str]:

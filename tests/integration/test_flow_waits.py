@@ -14,7 +14,6 @@ from shared.again import Edits, run_again
 from shared.doctor_runs import differences
 from shared.errors import UserError
 from shared.flow_records import STARTED
-from shared.flow_restart import restart_run
 from shared.history import show
 from shared.retry_policy import ConstantRetry, Retry
 from shared.scripts import operate
@@ -23,7 +22,7 @@ from shared.store import Store
 from tests.support.eventually import eventually
 from tests.support.factories import NOW_ISO, NOW_MS, counters, run_fields
 from tests.support.failing import HANDLER, deploy_script, deploy_trigger, queue
-from tests.support.flows import Tally, branch_all, deploy_flow, loop, queue_flows, records, run_flow, static, step
+from tests.support.flows import Tally, branch_all, deploy_flow, loop, queue_flows, run_flow, static, step
 from tests.support.processes import HeadraceProcess
 from tests.support.workers import FAST, claims_left, last_attempt, states
 
@@ -218,33 +217,6 @@ def test_a_part_whose_record_somebody_has_deleted_counts_as_cancelled(
     assert (found[0]["error"]["name"], found[1]) == ("Cancelled", {})
 
 
-def test_a_step_that_has_failed_goes_on_when_the_run_is_re_driven(
-    store: Store, start_worker: Callable[[], HeadraceProcess], tally: Tally
-) -> None:
-    """What had ended does not run again; the failure module does, if it fails once more; parts fail and are tried."""
-    flaky = tally.source("f", f"if open({str(tally.file)!r}).read().count('f ') < 3:\n    raise OSError\nreturn given")
-    flow = deploy_flow(
-        store,
-        [
-            step("a"),
-            loop("l", "[1, 2]", step("b"), value={"parallel": True}),
-            loop("m", "[1]", step("f"), step("g")),
-        ],
-        {name: tally.source(name) for name in ("a", "b", "g", "failure")} | {"f": flaky},
-        failure_module=step("failure"),
-    )
-    start_worker()
-    queue_flows(store, flow, "q2-s-1-1")
-    result(store, "q2-s-1-1", "failed")
-    for _ in range(2):
-        assert store.run(operate.retry("q2-s-1-1", NOW_ISO)) == "queued"
-        eventually(lambda: states(store, "q2-s-1-1")[0] in {"failed", "succeeded"})
-
-    assert states(store, "q2-s-1-1") == ["succeeded"]
-    assert tally.executed() == ["a", "b", "b", "f", "failure", "f", "failure", "f", "g"]
-    assert records(store, "q2-s-1-1")["m/0/f~2"].ok
-
-
 def test_a_flow_may_take_as_long_as_its_trigger_says_waits_included_and_anew_when_it_is_re_driven(
     store: Store, start_worker: Callable[[], HeadraceProcess], tally: Tally
 ) -> None:
@@ -266,26 +238,6 @@ def test_a_flow_may_take_as_long_as_its_trigger_says_waits_included_and_anew_whe
     assert store.run(operate.retry(run_id, NOW_ISO)) == "queued"
     eventually(lambda: states(store, run_id) == ["succeeded"])
     assert tally.executed() == ["a", "b"]
-
-
-def test_a_flow_is_restarted_from_a_step_as_a_new_run(
-    store: Store, start_worker: Callable[[], HeadraceProcess], tally: Tally
-) -> None:
-    """It takes over what the steps before it had come to, with the same message, outside the books."""
-    modules = [step("a", {"v": "flow_input.payload"}), step("b", {"v": "results.a.v"}), step("c", {"v": "results.b.v"})]
-    flow = deploy_flow(store, modules, {name: tally.source(name) for name in "abc"})
-    start_worker()
-    queue_flows(store, flow, "q2-s-1-1", payload=b"x")
-    result(store, "q2-s-1-1")
-    books = counters(store)
-    new_id = restart_run(store, "q2-s-1-1", "b", None)
-
-    assert result(store, new_id) == {"v": "eA=="}
-    assert tally.executed() == ["a", "b", "c", "b", "c"]
-    assert counters(store) == books
-    assert show(store, new_id).parent == "q2-s-1-1"
-    with pytest.raises(UserError):
-        restart_run(store, "q2-s-1-1", "x", None)
 
 
 def test_what_a_flow_has_recorded_is_forgotten_with_its_run(

@@ -102,6 +102,19 @@ def test_what_a_flow_consists_of_is_told_with_it(command: CommandLine, folder: P
     assert ("f/t/hot", ["f/t/s"]) in [(each["path"], each["details"]) for each in by_script]
 
 
+def test_what_an_expression_looks_up_by_its_name_has_to_be_there(command: CommandLine, folder: Path) -> None:
+    """As what a static input refers to; a path that is computed is looked up when the step starts."""
+    looks_up = "`${variable('f/t/limt')}-${resource('f/t/' + 'db')}`"
+    (folder / "f/t/hot__flow/flow.yaml").write_text(FLOW.replace("flow_input.t", f'"{looks_up}"'))
+    (folder / "f/t/limit.variable.yaml").write_text("value: '3'\nis_secret: false\n")
+    refused = command("push", folder)
+    (folder / "f/t/limt.variable.yaml").write_text("value: '3'\nis_secret: false\n")
+
+    assert "there is no variable f/t/limt" in refused.out + refused.err
+    assert "input_transforms.t.expr" in refused.out + refused.err
+    assert command("push", folder).status == 0
+
+
 def test_a_pulled_flow_pushes_back_as_unchanged(command: CommandLine, folder: Path, tmp_path: Path) -> None:
     """With every comment."""
     command.text("push", folder)

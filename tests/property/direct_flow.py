@@ -75,18 +75,16 @@ class Direct:
             return self._steps(flow, flow.value.modules, given, results), False
         except StopsEarly as stop:
             return stop.result, stop.skipped
-        except Ends as end:
-            self._tired = 0
-            raise StepFailed(end.error) from None
         except StepFailed as failed:
             self._tired = 0
             module = flow.value.failure_module
             if module is None or failed.handled:
-                raise
+                raise StepFailed(failed.error, handled=failed.handled) from None
             try:
                 result = self._tried(flow, module, given, results, {"error": failed.error}, failed.error)
-            except StepFailed:
-                raise StepFailed(failed.error, handled=True) from None
+            except StepFailed as second:
+                said = f"{failed.error['message']} (and the failure module failed: {second.error['message']})"
+                raise StepFailed({**failed.error, "message": said}, handled=True) from None
             if isinstance(result, dict) and result.get("recover") is True:
                 return result, False
             raise StepFailed(failed.error, handled=True) from None
@@ -130,7 +128,7 @@ class Direct:
     def _stop(self, module: FlowModule, stop: StopAfterIf, known: Variables, result: Any) -> None:
         if not self._is(stop.expr, known | {"result": result, "previous_result": result}):
             return
-        if stop.error_message is not None:
+        if stop.error_message is not None and not stop.skip_if_stopped:
             raise Ends({"name": "EarlyStopError", "message": stop.error_message, "step_id": module.id})
         raise StopsEarly(result, skipped=stop.skip_if_stopped)
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from shared.errors import ExpressionError
 from shared.expression_engine import Limits
+from shared.expression_paths import as_javascript
 from shared.expressions import Expression, check, compile_expression
 
 NAMES = ["a", "b", "length", "toString", "__proto__", "constructor", "0", "if"]
@@ -37,7 +38,7 @@ def outcome(expression: Expression, variables: dict[str, Any]) -> object:
         result = expression.evaluate(variables, PATIENT)
     except ExpressionError as error:
         return str(error.fields["problem"]).split(" (", maxsplit=1)[0]
-    return kinds(result)
+    return kinds(as_javascript(result))  # a plain path leaves numbers as they are
 
 
 def kinds(value: Any) -> object:

@@ -13,8 +13,24 @@ from hypothesis import strategies as st
 from shared.definitions import Flow, Runnable
 from shared.openflow import FlowModule, FlowStep, FlowValue, RawScript, walk
 from tests.property.direct_flow import Direct, Expressions, StepFailed, Variables
-from worker.flows.effects import Again, Answer, Asking, Done, Effect, Execute, Failed, FanOut, Outcome, Wait
-from worker.flows.evaluation import Valued, evaluate, inputs_of, is_steady
+from worker.flows.deadlines import Deadlines
+from worker.flows.effects import (
+    Again,
+    Allow,
+    Answer,
+    Asking,
+    Done,
+    Effect,
+    Entered,
+    Execute,
+    Failed,
+    FanOut,
+    Left,
+    Outcome,
+    Turn,
+    Wait,
+)
+from worker.flows.evaluation import Evaluator, Valued, is_steady
 from worker.flows.interpreter import Known, interpret, interpret_part
 from worker.flows.parts import find_part
 
@@ -109,6 +125,7 @@ def module(draw: st.DrawFn, depth: int) -> dict[str, Any]:
         "sleep": draw(maybe(st.just({"type": "static", "value": 3}))),
         "retry": draw(maybe(retry)),
         "continue_on_error": draw(st.booleans()),
+        "timeout": None if kind in {"script", "identity"} else draw(maybe(st.just({"type": "static", "value": 9}))),
         "mock": draw(maybe(st.just({"enabled": True, "return_value": 9}))),
     }
     found["value"] = value = {"type": "rawscript", "input_transforms": draw(inputs)}
@@ -234,29 +251,34 @@ class Memory:
     def _answer(self, effect: Effect) -> Answer:
         if isinstance(effect, Again):
             return Done(effect.key in self.overruled)
+        if isinstance(effect, Entered | Left):
+            return Done()
         if effect.key not in self._answers:
             answer = self._new(effect)
-            if not isinstance(effect, Execute | Wait | FanOut) and is_steady(effect):
+            if not isinstance(effect, Execute | Wait | FanOut | Allow | Turn) and is_steady(effect):
                 return answer
             assert effect.key not in self.asked, "a key stands for one thing"
             self.asked.append(effect.key)
             self._answers[effect.key] = answer
         return self._answers[effect.key]
 
-    def _new(self, effect: Execute | Wait | FanOut | Valued) -> Answer:
+    def _new(self, effect: Execute | Wait | FanOut | Allow | Turn | Valued) -> Answer:
         match effect:
-            case Wait(seconds=seconds):
-                self._world.wait(seconds)
+            case Allow():
+                return Deadlines(lambda: 0, Evaluator()).allow(effect)
+            case Turn() | Wait():
+                if isinstance(effect, Wait):
+                    self._world.wait(effect.seconds)
                 return Done()
             case Execute():
                 try:
-                    return Done(self._world.call(effect.step, inputs_of(effect).result))
+                    return Done(self._world.call(effect.step, Evaluator().inputs_of(effect).result))
                 except StepFailed as failed:
                     return Failed(failed.error)
             case FanOut():
                 return Done([self._part(effect, number, item) for number, item in effect.parts])
             case _:
-                return evaluate(effect)
+                return Evaluator().evaluate(effect)
 
     def _part(self, effect: FanOut, number: int, item: Any) -> Answer:
         known = Known(dict(effect.flow_input), dict(effect.results), item)

@@ -6,7 +6,6 @@ knows what has ended, and what was cut off.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -18,8 +17,10 @@ from shared.flow_records import INPUT, Begun, RawEnded, read_fanned
 from shared.scripts.call import Call
 from shared.scripts.flows import Reply, checkpoint
 from worker.flows import faults
+from worker.flows.deadlines import Deadlines
 from worker.flows.effects import (
     Again,
+    Allow,
     Answer,
     Asking,
     Done,
@@ -28,17 +29,19 @@ from worker.flows.effects import (
     Execute,
     Failed,
     FanOut,
+    Mark,
     Outcome,
+    Turn,
     Wait,
 )
-from worker.flows.evaluation import Valued, evaluate, inputs_of, is_steady, timeout_of
+from worker.flows.evaluation import Valued, is_steady
+from worker.flows.marks import mark
 from worker.flows.records import Records
 from worker.flows.steps import StepEnd, event_of
 from worker.flows.tools import Tools
 from worker.jobs import Job
 from worker.runners.base import RunDone, RunErrorInfo, RunnerDied, ScriptFiles
 
-_MS: Final = 1000
 _NULL: Final = msgspec.Raw(b"null")
 
 
@@ -63,15 +66,13 @@ class Crashed(Exception):
 
 
 class Drive:
-    """One run, from its start, or from where it was, to its end or until it has to wait. Its steps find the folder
-    `shared` ('' none).
-    """
+    """One run, from where it was to its end, or until it has to wait. Its steps find the folder `shared` ('' none)."""
 
     def __init__(self, job: Job, records: Records, tools: Tools, deadline_ms: int | None, shared: str) -> None:
         self._job = job
         self._records = records
         self._tools = tools
-        self._deadline_ms = deadline_ms
+        self._deadlines = Deadlines(tools.now_ms, tools.evaluator, deadline_ms)
         self._shared = shared
         self.labels: dict[str, None] = {}
 
@@ -97,12 +98,14 @@ class Drive:
     def _answer(self, effect: Effect, tick: Callable[[], None]) -> Answer:
         if isinstance(effect, Again):
             return Done(self._records.is_again(effect.key))
+        if isinstance(effect, Mark):
+            return mark(effect, self._records, self._tools)
         known = self._records.answer(effect.key)
         if known is None and self._records.is_full:
             known = faults.too_large()
         return known or self._act(effect, tick)
 
-    def _act(self, effect: Execute | Wait | FanOut | Valued, tick: Callable[[], None]) -> Answer:
+    def _act(self, effect: Execute | Wait | FanOut | Allow | Turn | Valued, tick: Callable[[], None]) -> Answer:
         match effect:
             case Execute():
                 return self._execute(effect, tick)
@@ -110,24 +113,32 @@ class Drive:
                 return self._wait(effect)
             case FanOut():
                 return self._fan_out(effect)
+            case Allow():
+                return self._noted(effect.key, self._deadlines.allow(effect))
+            case Turn():
+                return self._noted(effect.key, self._deadlines.over(effect.limit) or Done())
             case _:
                 return self._evaluate(effect)
 
     def _evaluate(self, effect: Valued) -> Answer:
-        """What it comes to, noted unless it comes to the same again. What holds a secret is not kept."""
-        answer, steady = evaluate(effect), is_steady(effect)
+        """What it comes to, noted unless it comes to the same again. What holds a secret is kept sealed."""
+        answer, steady = self._tools.evaluator.evaluate(effect), is_steady(effect)
         if isinstance(effect, Enter) and isinstance(answer, Done):
             given, answer = answer, self._tools.enter(effect, answer.result)
             steady = steady and answer == given  # a variable may come to something else tomorrow
-        if isinstance(answer, Failed) or not (steady or self._tools.without_secrets(answer.result)[1]):
-            self._records.note(effect.key, answer)
-        return answer
+        if isinstance(answer, Done) and steady:
+            return answer
+        if isinstance(answer, Done) and self._tools.without_secrets(answer.result)[1]:
+            self._records.note_sealed(effect.key, self._tools.sealed(answer.result))
+            return answer
+        return self._noted(effect.key, answer)
 
     def _wait(self, effect: Wait) -> Answer:
         """Let go of the run, until somebody claims it again, or until the flow has taken as long as it may."""
-        self._records.note(effect.key, Done())
-        self._let_go(max(0, min(effect.seconds, self._left_s())))
-        return Done()
+        seconds, answer = self._deadlines.wait(effect)
+        self._records.note(effect.key, Done(effect.seconds) if isinstance(answer, Done) else answer)
+        self._let_go(seconds)
+        return answer
 
     def _fan_out(self, effect: FanOut) -> Answer:
         """The ends of the parts, if all have ended; else they begin, or are waited for."""
@@ -136,18 +147,25 @@ class Drive:
         found = [end for end in ends if end is not None]
         if len(found) == len(ends):
             return Done(found)
+        over = self._deadlines.over(effect.limit)
         if begun is None:
+            if over is not None:
+                return self._noted(effect.key, over)
             if len(effect.parts) > self._tools.parts_max:
                 return self._noted(effect.key, faults.too_many(len(effect.parts), self._tools.parts_max))
-            if self._tools.without_secrets(effect.flow_input)[1]:
+            if self._tools.without_secrets([effect.flow_input, effect.results, effect.parts])[1]:
                 return self._noted(effect.key, faults.secret_in_parts())
-            reply = self._tools.fan_out(self._job, effect, self._records, self._deadline_ms)
+            missing = [part for part, end in zip(effect.parts, ends, strict=True) if end is None]
+            effect = msgspec.structs.replace(effect, parts=missing)
+            reply = self._tools.fan_out(self._job, effect, self._records, self._deadlines)
             if reply == "cancelled":  # nothing was recorded: it is with the end of the run
                 raise Cancelled
             self._heed(reply)
+        elif over is not None:
+            self._heed(self._tools.cut(self._job, effect, over, self._records))
         else:
             self._tools.look_after(self._job, effect, read_fanned(begun))
-            self._let_go(self._tools.recheck_s, effect.fan)
+            self._let_go(self._deadlines.look_after_s(effect.limit, self._tools.recheck_s), effect.fan)
         raise LetGo
 
     def _execute(self, effect: Execute, tick: Callable[[], None]) -> Answer:
@@ -159,21 +177,25 @@ class Drive:
             if fault is not None:
                 return self._noted(effect.key, fault)
         inputs = self._inputs(effect, begun)
-        allowed = inputs if isinstance(inputs, Failed) else self._timeout(effect, inputs.result)
-        if isinstance(allowed, Failed):
-            return self._noted(effect.key, allowed)
+        seconds = inputs if isinstance(inputs, Failed) else self._deadlines.timeout(effect, inputs.result)
+        if isinstance(seconds, Failed):
+            return self._noted(effect.key, seconds)
         script = self._script(effect, tick)
         if isinstance(script, RunErrorInfo):
             return self._noted(effect.key, Failed(faults.error_dict(script)))
         answer = None
         while answer is None:
             starts += 1
-            end = self._step(effect, script, inputs.result, starts, allowed.result, tick)
+            end = self._step(
+                effect, script, inputs.result, starts, self._deadlines.at_most(effect, seconds.result), tick
+            )
             answer = self._judged(effect, end, starts)
         return answer
 
     def _judged(self, effect: Execute, end: StepEnd, starts: int) -> Answer | None:
         """What has come of a step. None: its runner has died, and it begins again."""
+        if end.timed_out and (over := self._deadlines.over(effect.limit)):
+            return self._failed(effect, over, end.log)
         if end.answer is not None:
             return self._ended(effect, end.answer)
         if end.death is None:
@@ -197,7 +219,9 @@ class Drive:
         if fault is not None:
             return StepEnd(RunDone(self._job.claim.run_id, ok=False, error=fault))
         shown, masked = (None, False) if effect.wants_event else self._tools.without_secrets(inputs)
-        begun = Begun(self._tools.now_ms(), shown, effect.runnable.path, effect.runnable.version, starts, masked)
+        sealed = self._tools.sealed(inputs) if masked else ""
+        at, ran = self._tools.now_ms(), effect.runnable
+        begun = Begun(at, shown, ran.path, ran.version, starts, masked, sealed)
         self._records.note_begin(effect.key, begun)
         self._heed(self._tools.ask(self._checkpoint()))
         return self._tools.steps.run(self._job, script, timeout_s, tick)
@@ -224,26 +248,18 @@ class Drive:
         return Failed(error, result.result)
 
     def _failed(self, effect: Execute, fault: Failed, log: str) -> Answer:
-        error = fault.error | {"step_id": effect.step}
-        self._records.note_end(effect.key, RawEnded(self._tools.now_ms(), False, _NULL, error, log))  # noqa: FBT003
-        return Failed(error)
+        error = {"step_id": effect.step} | fault.error
+        record = RawEnded(self._tools.now_ms(), False, _NULL, error, log, limit=fault.limit)  # noqa: FBT003
+        self._records.note_end(effect.key, record)
+        return Failed(error, limit=fault.limit)
 
     def _inputs(self, effect: Execute, begun: Begun | None) -> Answer:
         if effect.wants_event:
             return Done(event_of(self._job))
         first = begun or (self._records.begun(effect.inputs_of) if effect.inputs_of else None)
-        return Done(first.inputs) if first is not None and not first.masked else inputs_of(effect)
-
-    def _timeout(self, effect: Execute, inputs: Any) -> Answer:
-        allowed = timeout_of(effect, inputs if isinstance(inputs, dict) else {})
-        if isinstance(allowed, Failed):
-            return allowed
-        left_s = self._left_s()
-        return Done(min(allowed.result, left_s)) if left_s > 0 else faults.out_of_time()
-
-    def _left_s(self) -> float:
-        """Seconds until the flow must have ended."""
-        return math.inf if self._deadline_ms is None else (self._deadline_ms - self._tools.now_ms()) / _MS
+        if first is None or (first.masked and not first.sealed):
+            return self._tools.evaluator.inputs_of(effect)
+        return Done(self._tools.opened(first.sealed) if first.masked else first.inputs)
 
     def _script(self, effect: Execute, tick: Callable[[], None]) -> ScriptFiles | RunErrorInfo:
         """The script with its packages. A worker that is told to stop begins no step more."""
@@ -255,7 +271,10 @@ class Drive:
         self._let_go(0)
         raise LetGo
 
-    def _noted(self, key: str, answer: Failed) -> Failed:
+    def _noted(self, key: str, answer: Answer) -> Answer:
+        """What it has come to is recorded; an error without secrets, which an expression may have thrown."""
+        if isinstance(answer, Failed):
+            answer = msgspec.structs.replace(answer, error=self._tools.without_secrets(answer.error)[0])
         self._records.note(key, answer)
         return answer
 

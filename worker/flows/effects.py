@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from shared.definitions import Runnable
+from shared.flow_records import Limit
 from shared.openflow import Inputs, InputTransform
 from shared.retry_policy import Retry
 
@@ -42,6 +43,25 @@ class Execute(msgspec.Struct, frozen=True):
     timeout: InputTransform | None = None
     inputs_of: str = ""
     wants_event: bool = False
+    limit: Limit | None = None
+
+
+class Allow(msgspec.Struct, frozen=True):
+    """A step that consists of steps begins: how long may it take? Answer: Done with [seconds, the time when they are
+    over (epoch ms)], or with None: as long as it takes; or Failed.
+    """
+
+    key: str
+    step: str
+    timeout: InputTransform
+    variables: Mapping[str, Any]
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """A loop that may have no end goes round once more. Answer: Done, or Failed where it must not."""
+
+    key: str
+    limit: Limit | None = None
 
 
 class Evaluate(msgspec.Struct, frozen=True):
@@ -99,10 +119,11 @@ class Later(msgspec.Struct, frozen=True):
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """Let so many seconds pass. Answer: Done."""
+    """Let so many seconds pass. Answer: Done, or Failed where the time of a step around it ends before."""
 
     key: str
     seconds: float
+    limit: Limit | None = None
 
 
 class FanOut(msgspec.Struct, frozen=True):
@@ -120,9 +141,36 @@ class FanOut(msgspec.Struct, frozen=True):
     parallelism: int | None
     flow_input: dict[str, Any]
     results: dict[str, Any]
+    limit: Limit | None = None
 
 
-Effect = Execute | Evaluate | Judge | Choose | Enter | Again | Later | Wait | FanOut
+class Entered(msgspec.Struct, frozen=True):
+    """Told, not asked: a step that consists of steps begins, a flow within the flow with these `inputs`, a loop with
+    these `items`. Answer: Done.
+    """
+
+    key: str
+    inputs: dict[str, Any] | None = None
+    items: list[Any] | None = None
+
+
+class Left(msgspec.Struct, frozen=True):
+    """Told, not asked: what runs no code of its own (a step that consists of steps, an iteration or branch of one, a
+    step that passes something on) has come to this. Answer: Done.
+
+    `of`: that is the result of what stands at this key. `parts`: it is the list of those of so many iterations or
+    branches. `how`: it was `mocked`, or `skipped`.
+    """
+
+    key: str
+    answer: Answer
+    of: str = ""
+    parts: int | None = None
+    how: str = ""
+
+
+Mark = Entered | Left
+Effect = Execute | Evaluate | Judge | Choose | Enter | Again | Later | Wait | FanOut | Allow | Turn | Mark
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -134,12 +182,13 @@ class Done(msgspec.Struct, frozen=True):
 class Failed(msgspec.Struct, frozen=True):
     """It has failed: `error` has `name`, `message`, and others. `result` is what code has returned all the same.
 
-    `final`: nothing in the flow may handle it.
+    `final`: nothing in the flow may handle it. `limit`: nothing within the step with this key may, whose time is over.
     """
 
     error: dict[str, Any]
     result: Any = None
     final: bool = False
+    limit: str = ""
 
 
 Answer = Done | Failed

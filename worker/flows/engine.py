@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from shared import keys
 from shared.errors import HeadraceError, InternalError, StoreUnavailable, UserError
 from shared.event import payload_argument
-from shared.flow_records import BEGUN, INPUT, STARTED, read_fanned
+from shared.flow_records import BEGUN, FROM, INPUT, INTERRUPTED, PARTS, STARTED, read_fanned, read_records
 from shared.run_record import iso_ms
 from shared.runs import RunSpec
 from worker import outcomes
@@ -19,9 +19,9 @@ from worker.flows import faults
 from worker.flows.drive import Cancelled, Crashed, Drive, LetGo
 from worker.flows.effects import Asking, Outcome
 from worker.flows.interpreter import Known, interpret, interpret_part
-from worker.flows.parts import find_part
+from worker.flows.parts import fan_before, find_part, gone_on
 from worker.flows.records import Records
-from worker.flows.tools import Tools
+from worker.flows.tools import Opening, Tools
 from worker.flows.versions import FlowVersion
 from worker.jobs import Job
 from worker.outcomes import Ended
@@ -62,8 +62,11 @@ class FlowEngine:
         self._references = references
         self._report = report
 
-    def drive(self, job: Job, version: FlowVersion, tick: Callable[[], None]) -> None:
-        """As far as it goes now. `tick` is called now and then."""
+    def drive(self, job: Job, version: FlowVersion, opening: Opening, tick: Callable[[], None]) -> None:
+        """As far as it goes now. `tick` is called now and then. `opening` starts it, with the first that it records:
+        what comes before that changes nothing, and is done again by whoever claims it next.
+        """
+        self._tools.open_with(opening)
         if job.spec is not None and job.spec.part:  # its end is looked up: there is somebody to be told
             job = msgspec.structs.replace(job, claim=msgspec.structs.replace(job.claim, counted=""))
         folder = Scratch() if version.flow.value.same_worker else None
@@ -85,7 +88,8 @@ class FlowEngine:
         finally:
             if folder is not None:
                 folder.remove()
-        self._report(ended)
+        if self._tools.open():
+            self._report(ended)
 
     def _drive(self, job: Job, version: FlowVersion, shared: str, tick: Callable[[], None]) -> Ended:
         began = time.monotonic()
@@ -100,6 +104,8 @@ class FlowEngine:
             return outcomes.crashed(job, crashed.death)
         if not outcome.ok:
             records.note_failure(outcome.failed_at)
+        result, error = (self._tools.without_secrets(each)[0] for each in (outcome.result, outcome.error))
+        outcome = msgspec.structs.replace(outcome, result=result, error=error)
         ended = _ended(job, outcome, drive, records, time.monotonic() - began)
         return outcomes.recorded(ended, drive.last_record())
 
@@ -110,12 +116,33 @@ class FlowEngine:
             raise InternalError("a job that is not ours was to be executed", run=job.claim.run_id)
         commands: list[tuple[str, ...]] = [("HGETALL", keys.flow(job.claim.run_id))]
         if spec.part:
-            fan = spec.part.rpartition("/")[0]
-            commands.append(("HMGET", keys.flow(spec.parent or ""), f"{fan}!parts{BEGUN}", STARTED))
+            fan, _, number = spec.part.rpartition("/")
+            wanted = f"{fan}{PARTS}{BEGUN}", STARTED, f"{fan}{FROM}{number}"
+            commands.append(("HMGET", keys.flow(spec.parent or ""), *wanted))
+        replies = self._asked(commands)
+        stored = _hash(replies[0])
+        around: Sequence[bytes | None] = replies[1] if spec.part else ()
+        taken = self._taken(spec, around[2]) if spec.part and not stored else {}
+        return Records(stored, self._tools.now_ms, taken, self._tools.opened), around[:2]
+
+    def _taken(self, spec: RunSpec, blob: bytes | None) -> Mapping[str, bytes]:
+        """What a part that was not begun yet takes over: of the run that was restarted, or of the part that had failed
+        and that it is in place of.
+        """
+        if blob is not None:
+            return read_records(blob)
+        if (before := fan_before(spec.part)) is None:
+            return {}
+        fan, number = before
+        (fanned,) = self._asked([("HGET", keys.flow(spec.parent or ""), f"{fan}{PARTS}{BEGUN}")])
+        run = None if fanned is None else read_fanned(fanned).run_of(number)
+        return {} if run is None else gone_on(_hash(self._asked([("HGETALL", keys.flow(run))])[0]))
+
+    def _asked(self, commands: Sequence[tuple[str, ...]]) -> list[Any]:
         replies = self._tools.read(commands)
         if replies is None:
             raise LetGo
-        return Records(_hash(replies[0]), self._tools.now_ms), replies[1] if spec.part else ()
+        return replies
 
     def _begin(
         self, job: Job, version: FlowVersion, records: Records, around: Sequence[bytes | None]
@@ -159,7 +186,7 @@ def _begin_part(
     around, _, last = fan.rpartition("/")
     container = f"{around}/{last.partition('#')[0]}".removeprefix("/")
     part = find_part(version.flow, version.flows, f"{container}/{number}")
-    known = Known(fanned.flow_input, fanned.results, _decode(spec.args or b"null"))
+    known = Known(fanned.flow_input, fanned.results, _decode(spec.args or b"null"), fanned.limit)
     constants = {"flow_job_id": spec.root or spec.parent, "started_at": int(started or 0) or None}
     return interpret_part(part, version.flows, known, constants), fanned.deadline_ms
 
@@ -176,7 +203,7 @@ def _ended(job: Job, outcome: Outcome, drive: Drive, records: Records, duration_
         answer = RunDone(job.claim.run_id, True, result, None, "", made, labels)  # noqa: FBT003
         return outcomes.done(job, answer, duration_s, skipped=outcome.skipped)
     error = faults.error_info(outcome.error or {})
-    if error.name == faults.INTERRUPTED:
+    if error.name == INTERRUPTED:
         return outcomes.interrupted(job, error)
     return outcomes.done(job, RunDone(job.claim.run_id, False, result, error, "", made, labels), duration_s)  # noqa: FBT003
 

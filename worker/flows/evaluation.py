@@ -7,57 +7,115 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from shared.config import WorkerSettings
 from shared.errors import ExpressionError
-from shared.expressions import Expression, compile_expression
-from shared.openflow import InputTransform, Static
+from shared.expression_engine import Limits
+from shared.expressions import DEFAULT_LIMITS, Expression, Lookup, compile_expression
+from shared.openflow import MAX_SECONDS, InputTransform, Static
 from worker.flows.asking import misplaced
 from worker.flows.effects import Answer, Choose, Done, Enter, Evaluate, Execute, Failed, Judge, Later, Place
 from worker.retry import next_delay_s
 
 _COMPILED_MAX = 4096
+_MEMORY = 128 * 1024 * 1024
+"""As Windmill's."""
 Valued = Evaluate | Judge | Choose | Enter | Later
 
 
-def evaluate(effect: Valued, chance: Callable[[], float] = random.random) -> Answer:
-    """The answer to what asks for a value. An error says step, field and expression."""
-    variables = effect.variables
-    try:
-        match effect:
-            case Evaluate(place=place, transform=transform):
-                return Done(_value(place, transform, variables))
-            case Judge(place=place, expr=expr):
-                return Done(_is_true(_evaluated(place, expr, variables)))
-            case Choose(place=place, exprs=exprs):
-                true = (i for i, expr in enumerate(exprs) if _is_true(_evaluated(_branch(place, i), expr, variables)))
-                return Done(next(true, None))
-            case Enter(step=step, inputs=transforms):
-                return Done(_inputs(step, transforms, variables))
-            case Later():
-                return Done(_delay(effect, chance))
-    except ExpressionError as error:
-        return _failed(error)
+def expression_limits(settings: WorkerSettings) -> Limits:
+    """What an expression of a flow may use."""
+    return Limits(settings.expression_ms / 1000, _MEMORY)
 
 
-def inputs_of(effect: Execute) -> Answer:
-    """The inputs of a step: Done with a dict, or Failed."""
-    try:
-        return Done(_inputs(effect.step, effect.inputs, effect.variables))
-    except ExpressionError as error:
-        return _failed(error)
+class Evaluator:
+    """Evaluates within `limits`; `lookup` tells what variables and resources of the workspace are (None: nothing), and
+    `chance` gives numbers from 0 to 1. An error says step, field and expression.
+    """
 
+    def __init__(
+        self, limits: Limits = DEFAULT_LIMITS, lookup: Lookup | None = None, chance: Callable[[], float] = random.random
+    ) -> None:
+        self._limits = limits
+        self._lookup = lookup
+        self._chance = chance
 
-def timeout_of(effect: Execute, inputs: Mapping[str, Any]) -> Answer:
-    """The seconds that a step may take: Done with a number, or Failed."""
-    if effect.timeout is None:
-        return Done(float(effect.runnable.timeout_s))
-    place = Place(effect.step, "timeout")
-    try:
-        wanted = _value(place, effect.timeout, {**effect.variables, "params": inputs})
-    except ExpressionError as error:
-        return _failed(error)
-    if not isinstance(wanted, int | float) or isinstance(wanted, bool) or wanted <= 0:
-        return misplaced(place, wanted, "a number of seconds").failed
-    return Done(float(wanted))
+    def evaluate(self, effect: Valued) -> Answer:
+        """The answer to what asks for a value."""
+        variables = effect.variables
+        try:
+            match effect:
+                case Evaluate(place=place, transform=transform):
+                    return Done(self._value(place, transform, variables))
+                case Judge(place=place, expr=expr):
+                    return Done(self._is_true(place, expr, variables))
+                case Choose():
+                    return Done(self._first(effect))
+                case Enter(step=step, inputs=transforms):
+                    return Done(self._inputs(step, transforms, variables))
+                case Later():
+                    return Done(self._delay(effect))
+        except ExpressionError as error:
+            return _failed(error)
+
+    def inputs_of(self, effect: Execute) -> Answer:
+        """The inputs of a step: Done with a dict, or Failed."""
+        try:
+            return Done(self._inputs(effect.step, effect.inputs, effect.variables))
+        except ExpressionError as error:
+            return _failed(error)
+
+    def timeout_of(self, effect: Execute, inputs: Mapping[str, Any]) -> Answer:
+        """The seconds that a step may take: Done with a number, or Failed."""
+        variables = {**effect.variables, "params": inputs}
+        asked = Done() if effect.timeout is None else self.seconds_of(effect.step, effect.timeout, variables)
+        return asked if isinstance(asked, Failed) or asked.result else Done(float(effect.runnable.timeout_s))
+
+    def seconds_of(self, step: str, timeout: InputTransform, variables: Mapping[str, Any]) -> Answer:
+        """What a time-out comes to: Done with a number, or None where it gives none, or Failed."""
+        place = Place(step, "timeout")
+        try:
+            wanted = self._value(place, timeout, variables)
+        except ExpressionError as error:
+            return _failed(error)
+        if wanted is None:
+            return Done()
+        if not isinstance(wanted, int | float) or isinstance(wanted, bool) or not 0 < wanted <= MAX_SECONDS:
+            return misplaced(place, wanted, f"a number of seconds, {MAX_SECONDS} at most").failed
+        return Done(float(wanted))
+
+    def _inputs(self, step: str, transforms: Mapping[str, InputTransform], variables: Mapping[str, Any]) -> Any:
+        return {
+            name: self._value(Place(step, f"input {name}"), transform, variables)
+            for name, transform in transforms.items()
+        }
+
+    def _value(self, place: Place, transform: InputTransform, variables: Mapping[str, Any]) -> Any:
+        return transform.value if isinstance(transform, Static) else self._evaluated(place, transform.expr, variables)
+
+    def _evaluated(self, place: Place, expr: str, variables: Mapping[str, Any]) -> Any:
+        try:
+            return _compiled(expr).evaluate(variables, self._limits, self._lookup)
+        except ExpressionError as error:
+            raise ExpressionError(f"{place}: {error.message}") from error
+
+    def _is_true(self, place: Place, expr: str, variables: Mapping[str, Any]) -> bool:
+        """As JavaScript has it: an empty list or object is true."""
+        value = self._evaluated(place, expr, variables)
+        return bool(value) or isinstance(value, list | Mapping)
+
+    def _first(self, effect: Choose) -> int | None:
+        for number, expr in enumerate(effect.exprs):
+            place = Place(effect.place.step, f"{effect.place.field}[{number}].expr")
+            if self._is_true(place, expr, effect.variables):
+                return number
+        return None
+
+    def _delay(self, effect: Later) -> int | None:
+        delay_s = next_delay_s(effect.made, effect.policy, self._chance)
+        condition = effect.policy.retry_if
+        if delay_s is None or condition is None:
+            return delay_s
+        return delay_s if self._is_true(Place(effect.step, "retry_if"), condition, effect.variables) else None
 
 
 def is_steady(effect: Valued) -> bool:
@@ -77,40 +135,8 @@ def _is_steady(transform: InputTransform) -> bool:
     return isinstance(transform, Static) or _compiled(transform.expr).is_plain
 
 
-def _branch(place: Place, number: int) -> Place:
-    return Place(place.step, f"{place.field}[{number}].expr")
-
-
-def _inputs(step: str, transforms: Mapping[str, InputTransform], variables: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _value(Place(step, f"input {name}"), transform, variables) for name, transform in transforms.items()}
-
-
-def _value(place: Place, transform: InputTransform, variables: Mapping[str, Any]) -> Any:
-    return transform.value if isinstance(transform, Static) else _evaluated(place, transform.expr, variables)
-
-
-def _evaluated(place: Place, expr: str, variables: Mapping[str, Any]) -> Any:
-    try:
-        return _compiled(expr).evaluate(variables)
-    except ExpressionError as error:
-        raise ExpressionError(f"{place}: {error.message}") from error
-
-
-def _delay(effect: Later, chance: Callable[[], float]) -> int | None:
-    delay_s = next_delay_s(effect.made, effect.policy, chance)
-    condition = effect.policy.retry_if
-    if delay_s is None or condition is None:
-        return delay_s
-    return delay_s if _is_true(_evaluated(Place(effect.step, "retry_if"), condition, effect.variables)) else None
-
-
 def _failed(error: ExpressionError) -> Failed:
     return Failed({"name": "ExpressionError", "message": error.message})
-
-
-def _is_true(value: Any) -> bool:
-    """As JavaScript has it: an empty list or object is true."""
-    return bool(value) or isinstance(value, list | Mapping)
 
 
 @lru_cache(_COMPILED_MAX)

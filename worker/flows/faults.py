@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import msgspec
 
+from shared.flow_records import INTERRUPTED, Limit
 from worker.flows.effects import Done, Failed
 from worker.runners.base import RunErrorInfo, RunnerDied
 
-INTERRUPTED: Final = "Interrupted"
 _QOS_EXACTLY_ONCE: Final = 2
 
 
@@ -76,7 +76,7 @@ def secret_in_parts() -> Failed:
     """What parts know is kept, and a secret is not."""
     return _failed(
         "SecretError",
-        "the arguments of the flow hold a secret, and what parallel parts know is kept: "
+        "what parallel parts know of the flow is kept, and there is a secret in it: "
         "give the steps within a static input $var:PATH, or leave out parallel",
     )
 
@@ -84,6 +84,12 @@ def secret_in_parts() -> Failed:
 def out_of_time() -> Failed:
     """The flow has a time-out of its own."""
     return _failed("TimeoutError", "the flow has taken longer than it may", final=True)
+
+
+def limit_reached(limit: Limit) -> Failed:
+    """A step around it has a time-out."""
+    message = f"step {limit.step} has taken longer than its time-out of {limit.seconds:g} s"
+    return Failed({"name": "TimeoutError", "message": message, "step_id": limit.step}, limit=limit.key)
 
 
 def too_large() -> Failed:

@@ -12,23 +12,20 @@ from typing import Any
 import msgspec
 
 from shared.definitions import Flow
+from shared.flow_records import TIMED_OUT, Limit
 from shared.openflow import (
     FAILURE,
     PREPROCESSOR,
-    BranchAll,
-    BranchOne,
     FlowModule,
     FlowStep,
-    ForLoop,
     Identity,
     RawScript,
     ScriptStep,
-    StopAfterIf,
-    WhileLoop,
 )
-from worker.flows.asking import EARLY_STOP, Asker, Failure, Stop, misplaced, of_step
+from worker.flows.asking import Asker, Failure, Stop, of_step
 from worker.flows.composites import Composites
-from worker.flows.effects import Asking, Done, Enter, Evaluate, Execute, Failed, Later, Outcome, Place, Wait
+from worker.flows.conditions import Conditions
+from worker.flows.effects import Asking, Done, Enter, Entered, Execute, Failed, Later, Left, Outcome, Place
 from worker.flows.parts import Part
 from worker.flows.scope import Scope
 
@@ -55,7 +52,7 @@ def interpret_part(
     constants: Mapping[str, Any] | None = None,
 ) -> Asking[Outcome]:
     """A branch or an iteration that is carried out on its own."""
-    return _Interpreter(flows, constants or {}).run_part(part, known)
+    return _Interpreter(flows, constants or {}, known.limit).run_part(part, known)
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -64,14 +61,24 @@ class Known(msgspec.Struct, frozen=True):
     flow_input: dict[str, Any]
     results: dict[str, Any]
     iteration: dict[str, Any] | None = None
+    limit: Limit | None = None
+
+
+class _End(msgspec.Struct, frozen=True):
+    """The result of a flow, whether it is marked as skipped, and where it stands that has it ('' nowhere)."""
+
+    result: Any
+    skipped: bool = False
+    of: str = ""
 
 
 class _Interpreter:
-    def __init__(self, flows: Mapping[str, Flow], constants: Mapping[str, Any]) -> None:
+    def __init__(self, flows: Mapping[str, Flow], constants: Mapping[str, Any], limit: Limit | None = None) -> None:
         self._flows = flows
         self._constants = constants
-        self._asker = Asker()
+        self._asker = Asker(limit)
         self._composites = Composites(self._asker, self._list)
+        self._conditions = Conditions(self._asker)
         self._rest: tuple[str, float] | None = None
 
     def run(self, flow: Flow, arguments: dict[str, Any] | None) -> Asking[Outcome]:
@@ -79,17 +86,18 @@ class _Interpreter:
         try:
             if arguments is None:
                 arguments = yield from self._preprocess(flow)
-            result, skipped = yield from self._flow(flow, "", arguments)
+            end = yield from self._flow(flow, "", arguments)
         except Failure as failure:
             return _badly(failure)
-        return Outcome(ok=True, result=result, skipped=skipped)
+        return Outcome(ok=True, result=end.result, skipped=end.skipped)
 
     def run_part(self, part: Part, known: Known) -> Asking[Outcome]:
         """To the end of the part."""
         scope = self._scope(part.flow, known.flow_input)
         scope.results.update(known.results)
         try:
-            result = yield from self._list(part.modules, part.key, scope.within(known.iteration))
+            key = part.key.removesuffix("/")
+            result = yield from self._composites.part(part.modules, key, scope.within(known.iteration))
         except Stop as stop:
             return Outcome(ok=True, result=stop.result, skipped=stop.skipped)
         except Failure as failure:
@@ -111,31 +119,31 @@ class _Interpreter:
             raise (yield from self._after_failure("", scope, failure)) from None
         return {} if made is None else made if isinstance(made, dict) else {"value": made}
 
-    def _flow(self, flow: Flow, prefix: str, flow_input: dict[str, Any]) -> Asking[tuple[Any, bool]]:
-        """The result of a flow, and whether it is marked as skipped."""
+    def _flow(self, flow: Flow, prefix: str, flow_input: dict[str, Any]) -> Asking[_End]:
+        """How a flow ends that ends well. Throws Failure."""
         value = flow.value
         scope = self._scope(flow, flow_input)
         try:
             if value.skip_expr is not None:
                 place = Place("", "skip_expr")
                 if (yield from self._asker.judge(f"{prefix}?skip", place, value.skip_expr, scope.variables())):
-                    return STOPPED_EARLY, True
+                    return _End(STOPPED_EARLY, skipped=True)
             if not value.modules:
-                return flow_input, False
-            return (yield from self._list(value.modules, prefix, scope)), False
+                return _End(flow_input)
+            return _End((yield from self._list(value.modules, prefix, scope)), of=scope.previous_at)
         except Stop as stop:
-            return stop.result, stop.skipped
+            return _End(stop.result, stop.skipped, stop.at)
         except Failure as failure:
             failed = yield from self._after_failure(prefix, scope, failure)
             if failed.handled and not failure.handled and _recovers(failed.failed.result):
-                return failed.failed.result, False
+                return _End(failed.failed.result)
             raise failed from None
 
     def _after_failure(self, prefix: str, scope: Scope, failure: Failure) -> Asking[Failure]:
         """Run the failure module, once, of the innermost flow that has one."""
         module = scope.flow.value.failure_module
         self._rest = None
-        if module is None or failure.handled or failure.is_certain:
+        if module is None or failure.handled or failure.is_out_of_time:
             return Failure(failure.failed, failure.at, handled=failure.handled)
         key = prefix + FAILURE + (f"#{self._asker.overruled}" if self._asker.overruled else "")
         constants = {**scope.constants, "error": failure.failed.error}
@@ -155,8 +163,9 @@ class _Interpreter:
         for module in modules:
             if self._rest is not None:
                 (key, seconds), self._rest = self._rest, None
-                yield Wait(key, seconds)
+                yield from self._asker.wait(key, seconds, module.id)
             scope.previous = yield from self._module(module, prefix + module.id, scope)
+            scope.previous_at = prefix + module.id
             scope.results[module.id] = scope.previous
         return scope.previous
 
@@ -165,8 +174,10 @@ class _Interpreter:
         try:
             if module.mock is not None and module.mock.enabled:
                 result = module.mock.return_value
-            elif module.skip_if is not None and (yield from self._is_skipped(module, key, scope)):
+                yield Left(key, Done(result), how="mocked")
+            elif (yield from self._conditions.is_skipped(module, key, scope)):
                 result = scope.previous
+                yield Left(key, Done(result), of=scope.previous_at, how="skipped")
             else:
                 result = yield from self._attempts(module, key, scope)
         except Failure as failure:
@@ -174,41 +185,11 @@ class _Interpreter:
                 raise
             result = failure.result
         else:
-            yield from self._stop_after(module, key, scope, result)
+            yield from self._conditions.stop_after(module, key, scope, result)
         if module.sleep is not None:
-            place = Place(module.id, "sleep")
-            asked = Evaluate(f"{key}?sleep", place, module.sleep, scope.after(result))
-            seconds = yield from self._asker.ask(asked, module.id)
-            if not isinstance(seconds, int | float) or isinstance(seconds, bool) or seconds < 0:
-                raise misplaced(place, seconds, "a number of seconds")
+            seconds = yield from self._conditions.rest(module, module.sleep, key, scope.after(result))
             self._rest = (f"{key}!sleep", seconds) if seconds else None
         return result
-
-    def _is_skipped(self, module: FlowModule, key: str, scope: Scope) -> Asking[bool]:
-        if module.skip_if is None:
-            return False
-        place = Place(module.id, "skip_if")
-        return (yield from self._asker.judge(f"{key}?skip", place, module.skip_if.expr, scope.variables()))
-
-    def _stop_after(self, module: FlowModule, key: str, scope: Scope, result: Any) -> Asking[None]:
-        """Throws Stop, or Failure, if an expression says so. In a loop, `stop_after_if` is about its iterations."""
-        if isinstance(module.value, ForLoop | WhileLoop | BranchAll):
-            if module.stop_after_all_iters_if is not None:
-                place = Place(module.id, "stop_after_all_iters_if")
-                yield from self._stop_if(f"{key}?stop", place, module.stop_after_all_iters_if, scope, result)
-        elif module.stop_after_if is not None:
-            place = Place(module.id, "stop_after_if")
-            yield from self._stop_if(f"{key}?stop", place, module.stop_after_if, scope, result)
-
-    def _stop_if(self, key: str, place: Place, stop: StopAfterIf, scope: Scope, result: Any) -> Asking[None]:
-        if not (yield from self._asker.judge(key, place, stop.expr, scope.after(result))):
-            return
-        if stop.error_message is None:
-            raise Stop(result, skipped=stop.skip_if_stopped)
-        error = {"name": EARLY_STOP, "message": stop.error_message, "step_id": place.step}
-        if stop.error_include_result:
-            error["result"] = result
-        raise Failure(Failed(error), stops=True)
 
     def _attempts(self, module: FlowModule, key: str, scope: Scope) -> Asking[Any]:
         """The result of what a step consists of, after as many attempts as its policy has."""
@@ -227,7 +208,7 @@ class _Interpreter:
                 elif (delay := (yield from self._later(module, attempt, made, scope, failure))) is not None:
                     made += 1
                     if delay > 0:
-                        yield Wait(f"{attempt}!retry", delay)
+                        yield from self._asker.wait(f"{attempt}!retry", delay, module.id)
                 elif failure.at == attempt and (yield from self._asker.again(attempt)):
                     made = 0
                 else:
@@ -248,22 +229,18 @@ class _Interpreter:
         return delay
 
     def _value(self, module: FlowModule, key: str, first: str, scope: Scope) -> Asking[Any]:
-        composites = self._composites
         match module.value:
             case RawScript() | ScriptStep() as step:
                 result = yield from self._execute(module, step, key, first, scope)
             case FlowStep() as step:
-                result = yield from self._sub_flow(module, step, key, scope)
-            case BranchOne() as step:
-                result = yield from composites.branch_one(module, step, key, scope)
-            case BranchAll() as step:
-                result = yield from composites.branch_all(module, step, key, scope)
-            case ForLoop() as step:
-                result = yield from composites.for_loop(module, step, key, scope)
-            case WhileLoop() as step:
-                result = yield from composites.while_loop(module, step, key, scope)
+                result = yield from self._asker.leaving(key, self._sub_flow(module, step, key, scope))
             case Identity():
                 result = scope.previous
+                yield Left(key, Done(result), of=scope.previous_at)
+            case composite:
+                steps = self._composites.steps(module, composite, key, scope)
+                within = self._asker.within(key, module, {**scope.variables(), "params": {}}, steps)
+                result = yield from self._asker.leaving(key, within)
         return result
 
     def _execute(
@@ -278,6 +255,7 @@ class _Interpreter:
             module.timeout,
             inputs_of=first if first != key else "",
             wants_event=module.id == PREPROCESSOR,
+            limit=self._asker.limit,
         )
         if isinstance(answer, Done):
             return answer.result
@@ -287,7 +265,11 @@ class _Interpreter:
         enter = Enter(f"{key}?inputs", module.id, step.input_transforms, scope.variables())
         inputs = yield from self._asker.ask(enter, module.id)
         inner = self._flows[scope.flow.runnables[module.id].version]
-        return (yield from self._flow(inner, f"{key}/", inputs))[0]
+        yield Entered(key, inputs)
+        variables = {**scope.variables(), "params": inputs}
+        end = yield from self._asker.within(key, module, variables, self._flow(inner, f"{key}/", inputs))
+        yield Left(key, Done(end.result), of=end.of)
+        return end.result
 
 
 def _recovers(result: Any) -> bool:
@@ -295,4 +277,6 @@ def _recovers(result: Any) -> bool:
 
 
 def _badly(failure: Failure) -> Outcome:
-    return Outcome(ok=False, result=failure.failed.result, error=failure.failed.error, failed_at=failure.at)
+    failed = failure.failed
+    error = failed.error | {"extra": {TIMED_OUT: failed.limit}} if failed.limit else failed.error
+    return Outcome(ok=False, result=failed.result, error=error, failed_at=failure.at)

@@ -8,6 +8,7 @@ import msgspec
 
 from shared.definitions import Flow
 from shared.errors import InternalError
+from shared.flow_records import AGAIN, BEGUN, PARTS, read_ended, read_fanned
 from shared.openflow import FlowModule, FlowStep, ForLoop, WhileLoop, lists_within, walk_modules
 
 
@@ -47,6 +48,40 @@ def find_part(flow: Flow, flows: Mapping[str, Flow], path: str) -> Part:
             return Part(flow, prefix, f"{path}/", modules)
     known = sorted(module.id for module in walk_modules(flow.value.modules))
     raise InternalError(f"the flow {flow.path} has no part {path}", steps=known)
+
+
+def fan_before(part: str) -> tuple[str, int] | None:
+    """Where a part stood when it was carried out the time before, and its number: `l` and 3 for `l#1/3`.
+
+    None: it is the first time.
+    """
+    fan, _, number = part.rpartition("/")
+    key, mark, turn = fan.rpartition("#")
+    if not mark or "/" in turn:
+        return None
+    return (key if turn == "1" else f"{key}#{int(turn) - 1}"), int(number)
+
+
+def gone_on(fields: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The records of a part that has failed, as those of the one that goes on in its place. Of parts within it that had
+    not all ended, those that had gone well are taken over, and the others begin anew.
+    """
+    cut_off = {name.removesuffix(PARTS + BEGUN) for name in fields if name.endswith(PARTS + BEGUN)}
+    cut_off = {fan for fan in cut_off if not _have_ended(fields, fan)}
+    kept = {AGAIN: b"1"}
+    for name, blob in fields.items():
+        fan, _, number = name.rpartition("/")
+        if fan not in cut_off:
+            if not any(name.startswith(f"{each}!") for each in cut_off):
+                kept[name] = blob
+        elif read_ended(blob).ok:
+            kept[f"{fan.partition('#')[0]}/{number}"] = blob
+    return kept
+
+
+def _have_ended(fields: Mapping[str, bytes], fan: str) -> bool:
+    fanned = read_fanned(fields[f"{fan}{PARTS}{BEGUN}"])
+    return all(f"{fan}/{number}" in fields for number in fanned.parts)
 
 
 def _top(flow: Flow) -> Sequence[FlowModule]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from shared.flow_records import (
     AGAIN,
     BEGUN,
     FAILED,
+    LEFT,
+    LIMIT,
     STARTED,
     Begun,
     Ended,
     RawEnded,
     encode,
+    is_mark,
     read_begun,
     read_ended,
 )
@@ -22,18 +26,30 @@ from worker.flows.effects import Answer, Done, Failed
 RECORDS_MAX = 50_000
 BYTES_MAX = 256 * 1024 * 1024
 """What a flow may leave in Redis: a loop without end ends here."""
+_MS = 1000
 
 
 class Records:
-    """The records of one run of a flow. What is noted is news until it is known to be in Redis (`kept`)."""
+    """The records of one run of a flow. What is noted is news until it is known to be in Redis (`kept`). `taken` are
+    those of another run that it goes on with, if none are stored yet: news too. `opened` opens what was sealed.
+    """
 
-    def __init__(self, stored: Mapping[str, bytes], now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        stored: Mapping[str, bytes],
+        now_ms: Callable[[], int],
+        taken: Mapping[str, bytes] | None = None,
+        opened: Callable[[Any], Any] = lambda sealed: sealed,
+    ) -> None:
+        self._opened = opened
+        if taken:
+            stored = {**taken, **stored}
         self._stored = stored
         self._now_ms = now_ms
         self._inputs: dict[str, Begun] = {}
-        self._count = len(stored)
+        self._count = sum(not is_mark(name) for name in stored)
         self._bytes = sum(map(len, stored.values()))
-        self._pending: dict[str, bytes] = {}
+        self._pending: dict[str, bytes] = dict(taken or {})
         self._messages: list[Message] = []
         self.progress = False
         """Whether something among the news has come to its end."""
@@ -62,7 +78,9 @@ class Records:
         if not blob:
             return None
         ended = read_ended(blob)
-        return Done(ended.result) if ended.ok else Failed(ended.error or {}, ended.result, final=ended.final)
+        if ended.ok:
+            return Done(self._opened(ended.result) if ended.sealed else ended.result)
+        return Failed(ended.error or {}, ended.result, final=ended.final, limit=ended.limit)
 
     def begun(self, key: str) -> Begun | None:
         """How the step with this key was begun."""
@@ -80,12 +98,11 @@ class Records:
 
     def note(self, key: str, answer: Answer) -> None:
         """Something that takes no time has come to this."""
-        now = self._now_ms()
-        if isinstance(answer, Done):
-            self.put(key, encode(Ended(now, result=answer.result)))
-        else:
-            record = Ended(now, ok=False, result=answer.result, error=answer.error, final=answer.final)
-            self.put(key, encode(record))
+        self.put(key, ended_record(self._now_ms(), answer))
+
+    def note_sealed(self, key: str, sealed: str) -> None:
+        """The same, and it holds a secret."""
+        self.put(key, encode(Ended(self._now_ms(), result=sealed, sealed=True)))
 
     def note_end(self, key: str, record: RawEnded, messages: Sequence[tuple[str, str, bytes]] = ()) -> None:
         """A step has ended, and publishes these: broker, trigger, message."""
@@ -105,7 +122,7 @@ class Records:
     def put(self, name: str, blob: bytes) -> None:
         """To be recorded with the next step."""
         self._pending[name] = blob
-        self._count += 1
+        self._count += not is_mark(name)
         self._bytes += len(blob)
 
     def kept(self) -> None:
@@ -122,15 +139,45 @@ class Records:
             self.put(STARTED, blob)
         return int(blob)
 
+    def _allow_anew(self) -> None:
+        """Steps that consist of steps may take as long again, as the flow may."""
+        now = self._now_ms()
+        anew = {}
+        for key, blob in self._stored.items():
+            if LIMIT in key and blob and (ended := read_ended(blob)).ok and ended.result:
+                seconds = ended.result[0]
+                anew[key] = ended_record(now, Done([seconds, now + round(seconds * _MS)]))
+                self.put(key, anew[key])
+        self._stored = {**self._stored, **anew}
+
+    def _forget_ends(self, failed: str) -> None:
+        """What stands around that which has failed has not ended after all."""
+        words = failed.partition("?")[0].partition("#")[0].split("/")
+        for depth in range(1, len(words) + 1):
+            name = "/".join(words[:depth]) + LEFT
+            if self._stored.get(name):
+                self._stored = {**self._stored, name: b""}
+                self.put(name, b"")
+
     def _take_again(self) -> set[str]:
         """What has been run again after it had failed goes on there; that is said once."""
         if not self._stored.get(AGAIN):
             return set()
         self.put(AGAIN, b"")
         self.put(STARTED, b"%d" % self._now_ms())
+        self._allow_anew()
         failed = (self._stored.get(FAILED) or b"").decode()
         if not failed:
             return set()
         self.put(FAILED, b"")
         self.put(f"{failed}{AGAIN}", b"1")
+        self._forget_ends(failed)
         return {failed}
+
+
+def ended_record(now_ms: int, answer: Answer) -> bytes:
+    """Something has come to this now."""
+    if isinstance(answer, Done):
+        return encode(Ended(now_ms, result=answer.result))
+    failed = Ended(now_ms, ok=False, result=answer.result, error=answer.error, final=answer.final, limit=answer.limit)
+    return encode(failed)

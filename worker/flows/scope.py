@@ -15,7 +15,8 @@ class Scope(msgspec.Struct):
     """What an expression may look at, in one list of steps of `flow`.
 
     `results` are shared by a flow and the lists within it: a step knows also what was the last result of a step inside
-    of a loop or branch before it. `constants` are the same everywhere in the flow.
+    of a loop or branch before it. `constants` are the same everywhere in the flow. `previous_at` is the key of the step
+    whose result `previous` is, '' for the first one.
     """
 
     flow: Flow
@@ -23,6 +24,7 @@ class Scope(msgspec.Struct):
     results: dict[str, Any]
     constants: dict[str, Any]
     previous: Any = None
+    previous_at: str = ""
 
     def within(self, iteration: dict[str, Any] | None = None) -> Scope:
         """The scope of a branch, or of an iteration, whose first step has the flow's arguments as previous result."""
@@ -38,6 +40,10 @@ class Scope(msgspec.Struct):
             "results": self.results,
             "previous_result": self.previous,
         }
+
+    def before(self) -> dict[str, Any]:
+        """The variables of an expression that decides what comes next: `result` is the previous one (Windmill)."""
+        return {**self.variables(), "result": self.previous}
 
     def after(self, result: Any) -> dict[str, Any]:
         """The variables of an expression that judges the result of a step."""

@@ -28,12 +28,13 @@ _encode = msgspec.json.Encoder().encode
 
 class StepEnd(msgspec.Struct, frozen=True):
     """How a step has ended: `answer` of its code, or `death` of its runner while it executed, or neither: it was
-    stopped because somebody asked for it.
+    stopped because somebody asked for it. `timed_out`: it took too long, as the answer says.
     """
 
     answer: RunDone | None = None
     death: RunnerDied | None = None
     log: str = ""
+    timed_out: bool = False
 
 
 class StepEndings:
@@ -59,7 +60,7 @@ class StepEndings:
         """The code was killed because it took too long."""
         what = "the script did not load" if loading else "the step gave no answer"
         problem = RunErrorInfo("TimeoutError", f"{what} within {timeout_s:g} s and was ended")
-        self._last = StepEnd(RunDone(job.claim.run_id, ok=False, error=problem, log=log))
+        self._last = StepEnd(RunDone(job.claim.run_id, ok=False, error=problem, log=log), timed_out=True)
 
     def stopped(self, _job: Job, log: str, _duration_s: float) -> None:
         """Somebody asked for it to be ended."""

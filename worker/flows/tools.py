@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -13,13 +13,17 @@ from shared.clock import iso_utc
 from shared.create_runs import DESCRIPTION_LENGTH
 from shared.definitions import Runnable
 from shared.errors import HeadraceError
+from shared.expression_engine import Limits
 from shared.flow_records import BEGUN, Fanned, encode
 from shared.runs import RunSpec, encode_job
 from shared.scripts.call import Call
-from shared.scripts.flows import Parts, Reply, fan_out, park, say_missing
+from shared.scripts.flows import Cut, Parts, Reply, cut, fan_out, park, say_missing
 from shared.tracing.runs import TracedRun, carried, parent_context
+from shared.values import looked_up
+from worker.flows.deadlines import Deadlines
 from worker.flows.effects import Answer, Done, Enter, Execute, Failed, FanOut
-from worker.flows.records import Records
+from worker.flows.evaluation import Evaluator
+from worker.flows.records import Records, ended_record
 from worker.flows.steps import Steps
 from worker.jobs import Job
 from worker.runners.base import RunDone, RunErrorInfo, ScriptFiles
@@ -34,6 +38,12 @@ PARTS_MAX: Final = 10_000
 ENVIRONMENT_WAIT_S: Final = 0.05
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
+
+
+Opening = Callable[[Call[Any] | None], Any]
+"""Records the start of a flow, and with it the call, in one round trip: the reply to it, False without one. None: the
+flow is not ours to execute.
+"""
 
 
 class ScriptVersions(Protocol):
@@ -52,6 +62,19 @@ class Secrets(Protocol):
     def without_secrets(self, document: bytes) -> bytes:
         """A JSON document without them."""
 
+    def resolve(self, value: Any) -> Any:
+        """The value with references put in place, and what was sealed opened."""
+
+    def sealed(self, value: Any) -> str:
+        """A text that stands for the value."""
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """How often a step may crash, and what expressions may use."""
+
+    max_crashes: int
+    expressions: Limits
+
 
 class Tools:
     """For any number of flows, one after the other."""
@@ -64,11 +87,12 @@ class Tools:
         secrets: Secrets,
         triggers: TriggerVersions,
         stop: StopRequest,
-        max_crashes: int,
+        bounds: Bounds,
     ) -> None:
         self.stop = stop
         self.steps = steps
-        self.max_crashes = max_crashes
+        self.max_crashes = bounds.max_crashes
+        self.evaluator = Evaluator(bounds.expressions, looked_up(secrets.resolve))
         self.worker = uplink.name
         self.tick_s = TICK_S
         self.recheck_s = RECHECK_S
@@ -77,14 +101,30 @@ class Tools:
         self._scripts = scripts
         self._secrets = secrets
         self._triggers = triggers
+        self._opening: Opening | None = None
+        self.sealed = secrets.sealed
+        self.opened = secrets.resolve
 
     @staticmethod
     def now_ms() -> int:
         """Epoch milliseconds."""
         return time.time_ns() // 1_000_000
 
+    def open_with(self, opening: Opening) -> None:
+        """The first that the next flow records goes with its start."""
+        self._opening = opening
+
+    def open(self) -> bool:
+        """The flow is to be started, if it is not yet: whether it may go on."""
+        opening, self._opening = self._opening, None
+        return opening is None or opening(None) is not None
+
     def ask(self, call: Call[Reply]) -> Reply | None:
-        """Have Redis carry out what may be repeated. None: told to stop and out of patience."""
+        """Have Redis carry out what may be repeated. None: told to stop and out of patience, or no longer ours."""
+        if (opening := self._opening) is not None:
+            self._opening = None
+            reply: Reply | None = opening(call)
+            return reply
         return self._uplink.insist(lambda store: store.run(call))
 
     def script(self, runnable: Runnable) -> ScriptFiles | RunErrorInfo | None:
@@ -127,7 +167,7 @@ class Tools:
         claim = job.claim
         return self.ask(park(self.worker, claim.run_id, claim.execution, round(seconds * 1000), records.news, fan))
 
-    def fan_out(self, job: Job, effect: FanOut, records: Records, deadline_ms: int | None) -> Reply | None:
+    def fan_out(self, job: Job, effect: FanOut, records: Records, deadlines: Deadlines) -> Reply | None:
         """Let go of the run until its parts have ended, which begin."""
         claim, spec = job.claim, job.spec
         if spec is None:
@@ -136,7 +176,9 @@ class Tools:
         runs = [f"{base}{position}" for position in range(1, len(effect.parts) + 1)]
         numbers = [number for number, _ in effect.parts]
         now_ns = time.time_ns()
-        fanned = Fanned(now_ns // 1_000_000, effect.flow_input, effect.results, runs, numbers, deadline_ms)
+        fanned = Fanned(
+            now_ns // 1_000_000, effect.flow_input, effect.results, runs, numbers, deadlines.flow_ms, effect.limit
+        )
         records.put(f"{effect.key}{BEGUN}", encode(fanned))
         data = [(number, _part(job, spec, effect, number, item)) for number, item in effect.parts]
         at_once = len(data) if effect.parallelism is None else effect.parallelism
@@ -147,10 +189,18 @@ class Tools:
             at_once,
             round(claim.timeout_s or 0),
             f"{spec.runnable}, {effect.fan}"[:DESCRIPTION_LENGTH],
-            round(RECHECK_S * 1000),
+            round(deadlines.look_after_s(effect.limit, RECHECK_S) * 1000),
         )
         call = fan_out(self.worker, claim.run_id, claim.execution, iso_utc(now_ns), now_ns // 1000, parts, records.news)
         return self.ask(call)
+
+    def cut(self, job: Job, effect: FanOut, over: Failed, records: Records) -> Reply | None:
+        """Cancel the parts that have not ended, and let go of the run for that long: they have come to this."""
+        claim, now_ns = job.claim, time.time_ns()
+        now_ms = now_ns // 1_000_000
+        parts = [f"{effect.fan}/{number}" for number, _ in effect.parts]
+        came_to = Cut(parts, ended_record(now_ms, over), str(over.error["message"]))
+        return self.ask(cut(self.worker, claim.run_id, claim.execution, iso_utc(now_ns), now_ms, came_to, records.news))
 
     def look_after(self, job: Job, effect: FanOut, fanned: Fanned) -> None:
         """Those parts have ended whose records are gone."""

@@ -14,7 +14,7 @@ from shared.envelope import QoS
 from shared.workspace.layout import TESTS
 from shared.workspace.problems import Problems
 from shared.workspace.yaml_lines import Table, read_yaml
-from worker.flow_trial import Stand
+from worker.flow_stand import Stand
 from worker.trial import Event, read_event
 
 _QOS: dict[str | int, QoS] = {"qos0": 0, "qos1": 1, "qos2": 2, 0: 0, 1: 1, 2: 2}

@@ -14,11 +14,14 @@ from shared.definitions import Flow, Resource, Script, Topic, Trigger, Variable
 from shared.errors import HeadraceError, TopicError
 from shared.topics import captures, matches, parse_filter
 from worker.catalog import Catalog
-from worker.flow_trial import Manner, branch_name, run_flow
+from worker.flow_report import branch_name
+from worker.flow_trial import Manner, run_flow
+from worker.flows.evaluation import expression_limits
 from worker.here import Here
 from worker.runners.base import Message
 from worker.testing.cases import Case, Suite
 from worker.testing.compare import Came, problems
+from worker.testing.names import unknown_names
 from worker.trial import Given, execute
 
 
@@ -60,16 +63,21 @@ class Examiner:
             found = Verdict(case.file, case.line, case.name, case.path, [f"could not be run: {error}"], 0)
         return msgspec.structs.replace(found, duration_ms=round((time.monotonic() - began) * 1000, 3))
 
+    def _manner(self, case: Case) -> Manner:
+        return Manner(waits=False, stand=case.stand, limits=expression_limits(self._settings.worker))
+
     def _carry_out(self, catalog: Catalog, case: Case) -> Verdict:
         head = case.file, case.line, case.name, case.path
         found = catalog.runnable(case.path, is_flow=case.is_flow)
         if found is None:
             kind = {None: "script and no flow", True: "flow", False: "script"}[case.is_flow]
             return Verdict(*head, [f"there is no {kind} {case.path}"], 0)
+        if wrong := unknown_names(case, found, catalog.flow_versions):
+            return Verdict(*head, wrong, 0)
         environment = self._here.mocked(catalog.values) if catalog.stands_in else {}
         given = msgspec.structs.replace(_given(case, catalog, found), environment=environment)
         if isinstance(found, Flow):
-            done = run_flow(catalog, self._here, found, given, Manner(waits=False, stand=case.stand))
+            done = run_flow(catalog, self._here, found, given, self._manner(case))
             ran = [step.step for step in done.steps if step.runnable and step.state != "mocked"]
             taken: dict[str, list[str]] = {}
             for step in done.steps:

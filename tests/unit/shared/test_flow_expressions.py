@@ -79,6 +79,14 @@ def said(**expressions: str) -> list[tuple[str, str]]:
         ("BRANCH", "results.l.length > 1"),
         ("FAILURE", "error.message + started_at + flow_job_id + results.a + results.s"),
         ("SKIP", "WM_SCHEDULED_FOR && flow_input.t"),
+        ("INPUT", "NaN"),
+        ("INPUT", "let s = 0; for (const x of results.l) { if (typeof x === 'number') s += x } return s"),
+        ("INPUT", "try { return JSON.parse(flow_input.t) } catch (problem) { return problem.message }"),
+        ("INPUT", "const {t, u: [v, w = 1]} = flow_input; return t ? {t, v, w} : new Date(t)"),
+        ("INPUT", "function twice(x) { return 2 * x }; return twice(flow_input.t)"),
+        ("INPUT", "/hot|cold/.test(flow_input.t) ? 1 : flow_input.t.replace(/x/g, '')"),
+        ("INPUT", "flow_input.items.reduce((sum, {t, u}) => sum + t * u, 0)"),
+        ("INPUT", "(async () => await variable('f/t/limit'))()"),
     ],
 )
 def test_what_an_expression_can_see_is_fine(place: str, text: str) -> None:
@@ -100,8 +108,7 @@ def test_what_an_expression_can_see_is_fine(place: str, text: str) -> None:
         ("RETRY", "results.s", "s has not run when this is looked at"),
         ("IN_BRANCH", "results.q", "q has not run when this is looked at"),
         ("BRANCH", "results.p", "p has not run when this is looked at"),
-        ("INPUT", "await variable('f/t/x')", "variable is not there"),
-        ("INPUT", "resource('f/t/x').host", "resource is not there"),
+        ("INPUT", "await flow_user_state('x')", "flow_user_state is not there"),
         ("SKIP", "results.a", "results is not known here"),
         ("INPUT", "flow_job_id", "flow_job_id is not known here"),
     ],
@@ -121,6 +128,8 @@ def test_what_cannot_be_is_an_error(place: str, text: str, word: str) -> None:
         ("INPUT", "results.m", "m is within a loop that has ended"),
         ("IN_LOOP", "results.n", "n has run only from the second iteration on"),
         ("INPUT", "result.t > 3", "result is not known here"),
+        ("INPUT", "fetch('http://x')", "fetch is no name that a flow knows"),
+        ("SKIP", "flow_inputt.t > 30", "did you mean flow_input?"),
     ],
 )
 def test_what_is_likely_a_mistake_is_a_warning(place: str, text: str, word: str) -> None:
@@ -144,7 +153,9 @@ def test_the_steps_of_an_expression_are_found_in_code_alone() -> None:
     assert list(steps_in(text)) == ["a", "b", "c", "d", "f"]
 
 
-@pytest.mark.parametrize("place, names", [("skip_expr", {"flow_input", "flow_env", "WM_SCHEDULED_FOR"})])
+@pytest.mark.parametrize(
+    "place, names", [("skip_expr", {"flow_input", "flow_env", "variable", "resource", "WM_SCHEDULED_FOR"})]
+)
 def test_the_names_of_a_place_are_a_table(place: Place, names: set[str]) -> None:
     """Before the first step there is nothing else."""
     assert visible(place) == names

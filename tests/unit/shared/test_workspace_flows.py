@@ -167,6 +167,9 @@ def test_loops_and_branches_are_read() -> None:
         ("id: c\nvalue: {type: identity}\ncache_ttl: 60", 11, "step c.cache_ttl", "is not supported", ""),
         ("id: c\nvalue: {type: identity}\npriority: 10", 11, "step c.priority", "is not supported", ""),
         ("id: c\nvalue: {type: identity}\nsleep: soon", 11, "step c.sleep", "expected a number", ""),
+        ("id: c\nvalue: {type: script, path: f/t/s}\ntimeout: 0", 11, "step c.timeout", "a number above 0", ""),
+        ("id: c\nvalue: {type: forloopflow, modules: [], iterator: {type: static, value: []}, parallelism: 2.5}", 10,
+         "step c.value.parallelism", "a whole number from 1 to 10000", ""),
         ("id: c\nvalue: {type: identity}\nretry: {exponential: {attempts: 2}}", 11, "step c.retry.exponential.seconds",
          "missing, or 0", ""),
         ("id: c\nvalue: {type: identity}\nretry: {constant: {attempts: 1001}}", 11, "step c.retry.constant.attempts",
@@ -275,6 +278,29 @@ def test_a_loop_that_nothing_ends_is_warned_about() -> None:
     found = workspace_of({FILE: with_step("id: c\nvalue: {type: whileloopflow, modules: []}")})
 
     assert [(each.line, each.key) for each in found.warnings] == [(10, "step c.value")]
+
+
+@pytest.mark.parametrize(
+    "fields, key",
+    [
+        ("sleep: 1", "step c.sleep"),
+        ("retry: {constant: {attempts: 1, seconds: 1}}", "step c.retry"),
+        ("value: {type: branchall, parallel: true, branches: []}", "step c.value"),
+    ],
+)
+def test_what_empties_the_folder_that_steps_share_is_warned_about(fields: str, key: str) -> None:
+    """Only where they share one; a retry at once keeps it."""
+    step = f"id: c\n{fields}" + ("" if "value" in fields else "\nvalue: {type: identity}")
+    text = with_step(step)
+    shared = text.replace("value:\n", "value:\n  same_worker: true\n", 1)
+    assert workspace_of({FILE: text}).warnings == []
+    assert [each.key for each in workspace_of({FILE: shared}).warnings] == [key]
+
+
+def test_a_stop_on_a_branchall_is_warned_about() -> None:
+    """It has no iterations."""
+    step = "id: c\nvalue: {type: branchall, branches: []}\nstop_after_if: {expr: 'true'}"
+    assert [each.key for each in workspace_of({FILE: with_step(step)}).warnings] == ["step c.stop_after_if"]
 
 
 def test_a_constant_is_no_reference() -> None:
