@@ -216,6 +216,32 @@ def test_a_script_is_run_and_followed(plant: WindmillPlant, tmp_path: Path) -> N
     assert _json(wmill("job", "get", job["id"], "--json"))["id"] == job["id"]
 
 
+def test_a_flow_with_a_loop_and_a_branch_is_run_and_followed(plant: WindmillPlant, tmp_path: Path) -> None:
+    """Step by step to its end; then its log is there, and it is told as one that went well."""
+    numbers = {"type": "javascript", "expr": "[10, 20]"}
+    loop = {"type": "forloopflow", "iterator": numbers, "skip_failures": False}
+    branch = {"expr": "results.a.sum == 3", "modules": [adds("e", "results.b[1].sum")]}
+    modules = [
+        adds("a", "flow_input.x"),
+        {"id": "b", "value": loop | {"modules": [adds("c", "flow_input.iter.value")]}},
+        {"id": "d", "value": {"type": "branchone", "branches": [branch], "default": []}},
+    ]
+    flow = {"path": "f/t/tank", "summary": "fills a tank", "value": {"modules": modules}}
+    assert plant.request("POST", "/flows/create", json=flow).status_code == 201
+    wmill = Wmill(tmp_path, plant.url, plant.token)
+
+    said = wmill("flow", "run", "f/t/tank", "-d", '{"x": 2}')
+    assert re.search(r'"sum": ?22', said)
+    (job,) = _json(wmill("job", "list", "--script-path", "f/t/tank", "--limit", "1", "--json"))
+    assert (job["type"], job["success"]) == ("CompletedJob", True)
+    logs = wmill("job", "logs", job["id"])
+    for line in ("adding 2 and 1", "adding 10 and 1", "adding 20 and 1", "adding 21 and 1"):
+        assert line in logs
+    shown = wmill("job", "get", job["id"])
+    assert "✗" not in shown
+    assert "▶" not in shown
+
+
 def test_what_is_deployed_is_listed(plant: WindmillPlant, tmp_path: Path) -> None:
     """Every `list` of the tool: it counts pages from 0."""
     wmill = Wmill(tmp_path, plant.url, plant.token)
@@ -244,6 +270,12 @@ def test_a_job_is_cancelled_and_run_again(plant: WindmillPlant, tmp_path: Path) 
     wmill("job", "cancel", waiting, "--reason", "not today")
     job = eventually(lambda: (found := plant.job(waiting))["type"] == "CompletedJob" and found, 20)
     assert (job["canceled"], job["canceled_reason"]) == (True, "not today")
+
+
+def adds(step: str, a: str) -> dict[str, Any]:
+    """A step that adds to what an expression says."""
+    inputs = {"a": {"type": "javascript", "expr": a}}
+    return {"id": step, "value": {"type": "script", "path": "f/t/adds", "input_transforms": inputs}}
 
 
 def _json(said: str) -> Any:
