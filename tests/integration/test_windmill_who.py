@@ -15,6 +15,7 @@ from shared.deployments import read_kept
 from shared.errors import NotThere
 from shared.rollback import rollback
 from shared.secrets import SecretBox
+from shared.stamps import newest_stamp
 from shared.store import Store
 from shared.workspace import read_workspace
 from tests.support.console import WORKSPACE, Console, executing
@@ -85,3 +86,5 @@ def test_values_that_runs_write_take_one_place_in_the_list(store: Store, console
     options = Options(60, box=SecretBox.load(console.settings, create=True), author="back")
     assert rollback(store, 3, options, lambda _plan: True).applied
     assert read_now(store).versions == first.versions
+    stamps = [newest_stamp(store, name) for name in ("variable:f/t/limit", "script:f/t/s", "resource:f/t/seen")]
+    assert [each and each.author for each in stamps] == ["back", "tests", None]
