@@ -13,7 +13,7 @@ from litestar.params import QueryParameter
 from litestar.response import ServerSentEvent
 from litestar.response.sse import ServerSentEventMessage
 
-from console.api.filters import Cursor, Limit, RunFilter, State, Text, When, run_query
+from console.api.filters import Cursor, Limit, RunFilter, Source, State, Text, When, run_query
 from console.auditing import Note
 from console.blocking import Blocking
 from console.callers import Caller
@@ -40,7 +40,9 @@ _TAIL_EVERY_S: Final = 0.5
 
 
 class RunItem(msgspec.Struct, frozen=True):
-    """A run in a list: `outcome` is the beginning of its result or error, as text."""
+    """A run in a list: `outcome` is the beginning of its result or error, as text. `created_at` is what `since` and
+    `until` mean.
+    """
 
     id: str
     state: str
@@ -57,16 +59,21 @@ class RunItem(msgspec.Struct, frozen=True):
     labels: list[str]
     source: str
     outcome: str
+    created_at: str | None
+    created_by: str | None
+    worker: str | None
 
 
 class RunItems(msgspec.Struct, frozen=True):
     """Runs, newest first. `next`: the cursor of the page after, None where there is none. It may hold fewer than asked
-    for, and even none, where it has looked at `looked_at` runs and goes on with the next page.
+    for, and even none, where it has looked at `looked_at` runs, `back_to` those that were made then, and goes on with
+    the next page.
     """
 
     runs: list[RunItem]
     next: str | None
     looked_at: int
+    back_to: str | None
 
 
 class Log(msgspec.Struct, frozen=True):
@@ -124,30 +131,39 @@ async def list_runs(
     work: Blocking,
     trigger: Text = "",
     runnable: Text = "",
+    folder: Text = "",
     states: Annotated[list[State] | None, QueryParameter(name="state")] = None,
+    sources: Annotated[list[Source] | None, QueryParameter(name="source")] = None,
     topic: Text = "",
     label: Text = "",
     error: Text = "",
+    args: Text = "",
+    result: Text = "",
+    worker: Text = "",
+    user: Text = "",
+    steps: Annotated[bool, QueryParameter(description="Also what runs have started.")] = False,  # noqa: FBT002
     since: When = "",
     until: When = "",
     limit: Limit = 50,
     cursor: Cursor = "",
 ) -> RunItems:
     """Runs, newest first, page by page."""
-    given = RunFilter(trigger, runnable, states or [], topic, label, error, since, until)
+    given = RunFilter(
+        trigger, runnable, folder, states or [], sources or [], topic, label, error, args, result, worker, user,
+        since, until, steps,
+    )  # fmt: skip
     return _items(await work(search_page, run_query(given, limit), cursor))
 
 
 @post("/runs", opt=needs("operate"), status_code=201)
 async def make(data: NewRun, content: Workspace, runs: Runs, settings: Settings, caller: Caller, note: Note) -> Made:
     """Run a script or flow with arguments. It is counted for no trigger; a script that crashes is not started again."""
-    del caller
     version, found = await (content.flow if data.is_flow else content.script)(data.runnable)
     arguments = await content.referring(msgspec.json.encode(data.args))
     timeout_s = math.ceil(found.timeout_s or settings.worker.default_timeout_s)
     run = make_run(found.path, version, timeout_s, arguments, "api", is_flow=data.is_flow)
     note.tell("run flow" if data.is_flow else "run script", data.runnable, after={"run": run.id})
-    await runs.create(run)
+    await runs.create(msgspec.structs.replace(run, created_by=caller.name))
     return Made(run.id)
 
 
@@ -176,11 +192,12 @@ async def follow_log(run_id: str, work: Blocking, live: Live) -> ServerSentEvent
 
 
 @post("/runs/{run_id:str}/again", opt=needs("operate"), status_code=201)
-async def again(run_id: str, data: Again, work: Blocking, settings: Settings, note: Note) -> Made:
+async def again(run_id: str, data: Again, work: Blocking, settings: Settings, caller: Caller, note: Note) -> Made:
     """Run it again as a new run, with the same message or arguments, or with edited ones."""
     edits = Edits(data.args, data.changes)
+    latest_s = settings.worker.default_timeout_s if data.latest else None
     try:
-        made = await work(run_again, run_id, edits, settings.worker.default_timeout_s if data.latest else None)
+        made = await work(run_again, run_id, edits, latest_s, caller.name)
     except NotThere:
         raise
     except UserError as error:
@@ -236,7 +253,7 @@ async def _tail(run_id: str, work: Blocking, live: Live) -> AsyncIterator[Server
 
 
 def _items(page: RunPage) -> RunItems:
-    return RunItems([item_of(run) for run in page.runs], page.next, page.looked_at)
+    return RunItems([item_of(run) for run in page.runs], page.next, page.looked_at, page.back_to)
 
 
 def item_of(run: Run) -> RunItem:
@@ -248,6 +265,7 @@ def item_of(run: Run) -> RunItem:
     return RunItem(
         run.id, run.state, run.trigger, run.runnable, run.topic, run.qos, run.attempts, run.received_at, run.queued_at,
         run.started_at, run.ended_at, run.payload_size, run.labels, run.source, outcome[:_BEGINNING],
+        run.created_at, run.created_by, run.worker,
     )  # fmt: skip
 
 

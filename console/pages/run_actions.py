@@ -40,7 +40,7 @@ async def again(run_id: str, request: Asked, view: View, work: Blocking, setting
     """Run it again as a new run, with its own message or other arguments, the version of then or of now."""
     form = await request.form()
     try:
-        made = await work(run_again, run_id, _edits(form), _latest_s(form, settings))
+        made = await work(run_again, run_id, _edits(form), _latest_s(form, settings), view.who)
     except HeadraceError as error:
         return view.redirect(f"/runs/{run_id}", error.message, "bad", error.hint)
     note.tell("run again", run_id, after=made)
@@ -90,7 +90,7 @@ async def restart(run_id: str, request: Asked, view: View, work: Blocking, note:
     """Run a flow again from one of its steps on, as a new run."""
     step = text(await request.form(), "step")
     try:
-        made = await work(restart_run, run_id, step, None)
+        made = await work(restart_run, run_id, step, None, view.who)
     except HeadraceError as error:
         return view.redirect(f"/runs/{run_id}", error.message, "bad", error.hint)
     note.tell("restart flow", run_id, after={"step": step, "run": made})

@@ -38,7 +38,7 @@ async def run_on_message(request: Asked, view: View, work: Blocking, note: Note)
     path = text(form, "trigger")
     try:
         event = read_event(json.loads(text(form, "event") or "null"))
-        made = await work(run_on, path, event)
+        made = await work(run_on, path, event, view.who)
     except (HeadraceError, json.JSONDecodeError) as error:
         said = error.message if isinstance(error, HeadraceError) else "this is no captured message"
         return view.redirect(f"/triggers/{path}", said, "bad")

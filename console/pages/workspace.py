@@ -143,7 +143,7 @@ async def run_script(request: Asked, view: View, work: Blocking, settings: Setti
         return view.redirect(there, f"The arguments are no JSON: {error}.", "bad", "nothing was queued")
     if not isinstance(arguments, dict):
         return view.redirect(there, "The arguments are no JSON object.", "bad", 'write {"name": value}')
-    made = await work(_queue, path, kind == "flow", json.dumps(arguments).encode(), settings)
+    made = await work(_queue, path, kind == "flow", json.dumps(arguments).encode(), settings, view.who)
     note.tell("run script", path, after=made)
     return view.redirect(f"/runs/{made}", f"Queued: {path}, with the arguments that were given.")
 
@@ -154,11 +154,11 @@ def _kind(text: str) -> Kind:
     return cast("Kind", text)
 
 
-def _queue(store: Store, path: str, is_flow: bool, arguments: bytes, settings: Settings) -> str:  # noqa: FBT001
+def _queue(store: Store, path: str, is_flow: bool, arguments: bytes, settings: Settings, who: str) -> str:  # noqa: FBT001
     version = latest(store, path, settings.worker.default_timeout_s, is_flow=is_flow)
     run = make_run(path, version.version, version.timeout_s, arguments, "api", is_flow=is_flow)
     now_ns = time.time_ns()
-    store.run(create_runs([run], iso_utc(now_ns), now_ns // 1000))
+    store.run(create_runs([msgspec.structs.replace(run, created_by=who)], iso_utc(now_ns), now_ns // 1000))
     return run.id
 
 

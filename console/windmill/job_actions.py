@@ -16,13 +16,13 @@ from console.errors import Refusal, bad_request, unprocessable
 from console.needs import needs
 from console.runs import Found, Runs
 from console.windmill import job_objects
-from console.windmill.filtering import LOOKED_AT_MAX
 from shared.again import Edits, run_again
 from shared.config import Settings
 from shared.errors import HeadraceError
 from shared.expressions import compile_expression
 from shared.flow_restart import restart_run
-from shared.history import Query, search
+from shared.history import search
+from shared.run_query import SCAN, Query
 from shared.runs import LIVE
 from shared.store import Store
 
@@ -85,7 +85,7 @@ async def cancel_persistent(
     path: str, runs: Runs, work: Blocking, caller: Caller, note: Note, data: Reason | None = None
 ) -> Response[bytes]:
     """Cancel all runs of a script or flow that have not ended; their ids."""
-    query = Query(runnable=path.strip("/"), states=frozenset(LIVE), limit=LOOKED_AT_MAX, scan=LOOKED_AT_MAX)
+    query = Query(runnable=path.strip("/"), states=frozenset(LIVE), limit=SCAN)
     cancelled = [
         run_id
         for run_id in await work(_ids, query)
@@ -122,7 +122,7 @@ async def batch_rerun(
             found = await runs.get(run_id, caller)
             by_path = data.flow_options_by_path if found.details.is_flow else data.script_options_by_path
             options = by_path.get(found.details.run.runnable or "") or RunnableOptions()
-            lines.append(await work(_again, found, options, settings.worker.default_timeout_s))
+            lines.append(await work(_again, found, options, settings.worker.default_timeout_s, caller.name))
         except HeadraceError as error:  # those before it are queued: their ids have to be told
             lines.append(f"Error: {run_id}: {error.message}".replace("\n", " "))
     note.tell("run again", after={"runs": data.job_ids, "new": lines})
@@ -141,7 +141,7 @@ async def restart_flow(
         raise bad_request("flow_version: a flow is restarted in the version that the run was of")
     found = await runs.get(run_id, caller)
     step = "/".join(map(str, (data, *data.nested_path)))
-    new = await work(restart_run, found.id, step, None)
+    new = await work(restart_run, found.id, step, None, caller.name)
     note.tell("run again", found.id, after={"from": step, "new": new})
     return created(new)
 
@@ -150,9 +150,9 @@ def _ids(store: Store, query: Query) -> list[str]:
     return [run.id for run in search(store, query, lambda _looked_at: None)]
 
 
-def _again(store: Store, found: Found, options: RunnableOptions, default_timeout_s: float) -> str:
+def _again(store: Store, found: Found, options: RunnableOptions, default_timeout_s: float, who: str) -> str:
     edits = Edits(single=_transformed(found, options.input_transforms))
-    return run_again(store, found.id, edits, default_timeout_s if options.use_latest_version else None)
+    return run_again(store, found.id, edits, default_timeout_s if options.use_latest_version else None, who)
 
 
 def _transformed(found: Found, transforms: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from console.runs import Found
-from console.windmill.identity import EMAIL, PERMISSIONED_AS, USERNAME
+from console.windmill.identity import EMAIL, PERMISSIONED_AS, USERNAME, email_of, username_of
 from shared.run_page import milliseconds
 
 _FATES = {
@@ -46,15 +46,15 @@ def job_object(found: Found, workspace: str, language: str = "", *, with_result:
         "job_kind": _kind(found),
         "script_path": run.runnable,
         "script_hash": run.runnable_version,
-        "created_by": f"mqtt-{run.trigger}" if run.trigger else USERNAME,
-        "created_at": run.queued_at,
+        "created_by": run.created_by or (f"mqtt-{run.trigger}" if run.trigger else USERNAME),
+        "created_at": run.created_at,
         "started_at": run.started_at,
         "parent_job": found.details.parent,
         "root_job": found.details.root,
         "canceled": run.state == "cancelled",
         "is_flow_step": False,
-        "permissioned_as": PERMISSIONED_AS,
-        "email": EMAIL,
+        "permissioned_as": f"u/{username_of(run.created_by)}" if run.created_by else PERMISSIONED_AS,
+        "email": email_of(run.created_by) if run.created_by else EMAIL,
         "visible_to_owner": True,
         "tag": language or ("flow" if found.details.is_flow else "python3"),
         "language": language or None,

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from litestar.di import Provide
 
-from console.windmill.filtering import contains
+from shared.run_query import contains
 
 _SEARCHED: Final = ("path", "summary", "description", "resource_type", "value")
 

@@ -16,7 +16,7 @@ from litestar import Request, Response, Router, get, post
 from console.answers import created
 from console.authentication import BY_HEADER
 from console.blocking import Blocking
-from console.callers import Caller
+from console.callers import Caller, Person
 from console.described import JSON_OBJECT, TEXT, TIME, described
 from console.errors import bad_request, conflict, forbidden
 from console.needs import needs
@@ -138,7 +138,8 @@ class Starter:
         made_by: Origin = "child" if family and family.parent and origin == "api" else origin
         run = make_run(runnable.path, version, timeout_s, arguments, made_by, family, is_flow=is_flow)
         run = known_as(run, options.job_id) if options.job_id else run
-        if not await self.runs.create(msgspec.structs.replace(run, due_ms=options.due_ms)):
+        who = self.request.user.name if isinstance(self.request.user, Person) else ""
+        if not await self.runs.create(msgspec.structs.replace(run, due_ms=options.due_ms, created_by=who)):
             raise conflict(f"job {options.job_id} already exists")
         return run.id
 

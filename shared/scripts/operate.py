@@ -23,6 +23,7 @@ class MadeRun(msgspec.Struct, frozen=True):
     """A run that no message made: RQ job id, RQ job data, text for RQ's tools, seconds it may take, who made it.
 
     `trigger` is the one under which it is listed, '' for none; it is not counted there. `due_ms` (epoch): not before.
+    `created_by` has asked for it, '' where that is not known.
     """
 
     id: str
@@ -34,6 +35,7 @@ class MadeRun(msgspec.Struct, frozen=True):
     root: str | None = None
     trigger: str = ""
     due_ms: int | None = None
+    created_by: str = ""
 
 
 class OnRecord(msgspec.Struct, frozen=True):
@@ -126,7 +128,7 @@ def create_runs(runs: Sequence[MadeRun], now_iso: str, now_us: int) -> Call[int]
     args: list[Arg] = [now_iso, now_us, keys.QUEUE]
     for run in runs:
         args += (run.id, run.data, run.description, run.timeout_s, run.source, run.parent or "", run.root or "")
-        args += (run.trigger, "" if run.due_ms is None else run.due_ms / 1000)
+        args += (run.trigger, "" if run.due_ms is None else run.due_ms / 1000, run.created_by)
     return Call("create_runs", [keys.RQ_QUEUE, keys.RQ_QUEUES, keys.RUNS, keys.RQ_SCHEDULED], args, int)
 
 

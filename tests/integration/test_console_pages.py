@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 import httpx
+import msgspec
 import pytest
 
 from shared import keys
 from shared.alerts.model import Record, encode
+from shared.clock import iso_utc
+from shared.create_runs import make_run
 from shared.dead import DeadLetter, encode_letter
 from shared.definitions import Runnable, Trigger, Variable
 from shared.definitions import Topic as Filter
+from shared.deployments import Deployment
 from shared.outgoing import OUTGOING_VERSION, Outgoing, encode_outgoing
 from shared.scripts.alerts import ROLE
+from shared.scripts.operate import MadeRun, create_runs
 from shared.store import Store
 from tests.support.console import Console, deploy, script
 from tests.support.workers import SCRIPT, queue_runs
@@ -90,6 +97,11 @@ def a_trigger(path: str, topic: str) -> Trigger:
     """A trigger as it is deployed."""
     runnable = Runnable("f/t/script", "0" * 16, 60)
     return Trigger(path, "session", "client", "f/t/broker", "f/t/script", {"f/t/script": runnable}, [Filter(topic, 1)])
+
+
+def made_by(runnable: str, source: Literal["api", "child", "preview"], args: bytes, who: str = "") -> MadeRun:
+    """A run that no message made."""
+    return msgspec.structs.replace(make_run(runnable, "0" * 16, 60, args, source), created_by=who)
 
 
 def test_every_page_is_there_when_nothing_is(admin: Person) -> None:
@@ -226,6 +238,67 @@ def test_pages_of_runs_follow_each_other_and_miss_none(store: Store, admin: Pers
         older = re.search(r'<a href="([^"]+)" rel="next">', page)
         path = older[1].replace("&amp;", "&") if older else ""
     assert sorted(seen) == sorted(f"q1-n-1-{number}" for number in range(120))
+
+
+def test_runs_are_filtered_in_the_address_and_a_page_says_how_far_it_has_looked(store: Store, admin: Person) -> None:
+    """What runs have started is there when it is asked for; what has to be read is read for a thousand at a time."""
+    old = made_by("f/plant/hall/check", "api", b'{"site": "Nord"}', "alice")
+    child = made_by("f/t/script", "child", b"{}")
+    others = [made_by("f/t/script", "preview", b"{}") for _ in range(1100)]
+    now_us = time.time_ns() // 1000
+    for several in ([old, child], others):
+        store.run(create_runs(several, iso_utc(now_us * 1000), now_us))
+        now_us += 10_000
+
+    def shows(query: str, *wanted: MadeRun) -> bool:
+        page = admin.get(f"/runs?{query}")
+        return [run.id for run in (old, child) if f'id="{run.id}"' in page] == [run.id for run in wanted]
+
+    assert shows("source=api", old)
+    assert shows("source=api&source=child", old, child)
+    assert shows("folder=f%2Fplant", old)
+    assert shows("folder=f%2Fpla")
+    assert shows("user=alice", old)
+    assert shows("user=alice&worker=w1")
+    assert shows("runnable=f%2Ft%2Fscript&source=child", child)
+    assert shows(f"until={quote(iso_utc((now_us - 10_000) * 1000))}", old)
+    assert shows(f"steps=1&until={quote(iso_utc((now_us - 10_000) * 1000))}", old, child)
+    assert "alice" in admin.get("/runs?user=alice")
+    page = admin.get("/runs?args=nord")
+    assert re.search(r"among the 1.000 that were looked at, back to <time", page)
+    older = re.search(r'href="([^"]+)" rel="next"', page)
+    assert older
+    assert f'id="{old.id}"' in admin.get(older[1].replace("&amp;", "&"))
+    assert "is not JSON" in admin.get("/runs?result=%7B")
+
+
+def test_triggers_are_listed_by_folder_and_script_with_who_changed_them_and_what_can_be_done(
+    store: Store, admin: Person, console: Console
+) -> None:
+    """Each row leads to all of it, for whoever may."""
+    changed = Deployment(1, 1_767_225_600_000, "console by alice", "", {"trigger:f/plant/b": "1"}, [], {})
+    store.command("LPUSH", keys.DEPLOYMENTS, msgspec.json.encode(changed))
+    deploy(store, a_trigger("f/t/a", "t/a"), a_trigger("f/plant/b", "plant/b"), script("f/t/script", "def main(): ..."))
+
+    def shown(query: str) -> list[str]:
+        return re.findall(r'data-open href="/triggers/([^"]+)"', admin.get(f"/triggers?{query}"))
+
+    assert shown("") == shown("runnable=f/t/script") == ["f/plant/b", "f/t/a"]
+    assert shown("folder=f/plant") == shown("q=PLANT") == ["f/plant/b"]
+    assert shown("folder=f/plant&q=t/a") == shown("runnable=f/t/other") == shown("folder=f/pla") == []
+    assert shown("first=1") == ["f/plant/b"]
+    page = admin.get("/triggers")
+    assert re.search(r'edited by alice \(console\), <time datetime="2026-01-01T00:00:00.000Z"', page)
+    assert page.count("edited by") == 1
+    for action in ("/triggers/edit/f/t/a", "/workspace/at/script/f/t/script", "/runs?trigger=f/t/a"):
+        assert f'href="{action}"' in page
+    assert 'action="/triggers/delete"' in page
+    assert 'aria-label="Disable f/t/a"' in page
+    reader = Person(console, "read")
+    page = reader.get("/triggers")
+    reader.client.close()
+    assert 'href="/workspace/at/script/f/t/script"' in page
+    assert not re.search(r"/triggers/(edit|delete|mode)", page)
 
 
 def test_a_script_is_run_with_arguments_that_have_to_be_an_object(store: Store, admin: Person) -> None:

@@ -55,6 +55,7 @@ from tests.support.console import WORKSPACE
 from tests.support.eventually import eventually
 from tests.support.mosquitto import Mosquitto
 from tests.support.valkey import ValkeyServer
+from tests.support.windmill import token_of
 from tests.support.windmill_plant import WindmillPlant
 
 SCRIPTS = {
@@ -419,6 +420,21 @@ def test_jobs_are_run_again_in_a_batch(plant: WindmillPlant) -> None:
         assert (partly.status_code, [line.startswith("Error: ") for line in lines]) == (201, errors), lines
 
 
+def test_a_job_is_that_of_who_has_started_it(plant: WindmillPlant) -> None:
+    """By the name of the token, and as the user that `whoami` tells."""
+    headers = {"Authorization": f"Bearer {token_of(plant.store, 'operate', 'bob@plant.example')}"}
+    started = plant.request("POST", "/jobs/run/p/f/t/adds", json={"a": 1}, headers=headers).text
+    username = plant.request("GET", "/users/whoami", headers=headers).json()["username"]
+    other = plant.start("f/t/adds", {"a": 1})
+    job = plant.completed(started)
+    assert (job["created_by"], job["permissioned_as"], job["email"]) == (
+        "bob@plant.example", "u/bob", "bob@plant.example",
+    )  # fmt: skip
+    for who, ids in (("bob@plant.example", {started}), (username, {started}), ("!bob", {other}), ("carol", set())):
+        listed = list_jobs.sync(WORKSPACE, client=plant.client, created_by=who) or []
+        assert {each.id for each in listed} & {started, other} == ids, who
+
+
 def test_lists_are_filtered(plant: WindmillPlant) -> None:
     """Each filter on its own, by the models of the client."""
     begun = datetime.now(UTC)
@@ -449,7 +465,8 @@ def test_lists_are_filtered(plant: WindmillPlant) -> None:
     queue = list_queue.sync(WORKSPACE, client=plant.client, per_page=1)
     assert [job.id for job in completed or []] == [bad, good]
     assert [job.id for job in queue or []] == [waiting]
-    for query in ("per_page=many", "success=maybe", "args=%7B", "created_before=noon", "status=fine"):
+    wrong = ("page=first", "success=maybe", "sucess=true", "args=%7B", "created_before=noon", "status=fine")
+    for query in wrong:
         assert plant.request("GET", f"/jobs/list?{query}").status_code == 400, query
 
 
@@ -468,8 +485,16 @@ def test_jobs_are_counted(plant: WindmillPlant) -> None:
     now = get_queue_count.sync(WORKSPACE, client=plant.client)
     assert now is not None
     assert now.database_length == queued.database_length + 1
-    count = count_completed_jobs.sync_detailed(WORKSPACE, client=plant.client)
-    assert int(text(count)) == after.database_length
+
+    def count(**query: Any) -> int:
+        return int(text(count_completed_jobs.sync_detailed(WORKSPACE, client=plant.client, **query)))
+
+    assert count() == count(tags="python3,flow,bash") == count(completed_after_s_ago=10_000) == after.database_length
+    assert count(tags="zz") == 0
+    ended = plant.completed(plant.start("f/t/fails"))["completed_at"]
+    eventually(lambda: datetime.now(UTC) > datetime.fromisoformat(ended) + timedelta(seconds=1.1), 30)
+    assert count(completed_after_s_ago=1) == 0
+    assert plant.request("GET", "/jobs/queue/count?tags=x").status_code == 400
 
 
 def test_a_script_has_no_steps_to_restart_at(plant: WindmillPlant) -> None:

@@ -11,7 +11,8 @@ import httpx
 import paho.mqtt.client as paho
 import pytest
 
-from shared.history import Query, search
+from shared.history import search
+from shared.run_query import Query
 from shared.run_record import Run
 from shared.store import Store
 from tests.support.eventually import eventually

@@ -32,13 +32,14 @@ def found(state: str, *, message: bool = False, **changes: Any) -> Found:
         "topic": None, "qos": 2, "idempotency_key": "api-1", "attempts": 1, "received_at": None, "queued_at": QUEUED,
         "started_at": STARTED, "ended_at": ENDED, "result": None, "error": None, "payload_size": None,
         "runnable_version": "0" * 16, "labels": [], "source": "child",
+        "created_at": QUEUED, "worker": "0123abcd",
     }  # fmt: skip
     extra: dict[str, Any] = {name: changes.pop(name) for name in ("cancelled_by", "cancel_reason") if name in changes}
     run = Run(**(fields | changes))
     envelope = make_envelope() if message else None
     args = None if message else {"t": 21.5}
     details = RunDetails(run, envelope, {}, [], args, "child", "q1-parent", "q1-root")
-    return Found(details, **({"worker": "0123abcd", "cancelled_by": "", "cancel_reason": "", "progress": None} | extra))
+    return Found(details, **({"cancelled_by": "", "cancel_reason": "", "progress": None} | extra))
 
 
 @pytest.mark.parametrize("state", ["succeeded", "failed", "lost", "interrupted", "cancelled"])

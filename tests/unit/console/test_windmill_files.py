@@ -13,12 +13,12 @@ from console.windmill.audit_log import operation_of
 from console.windmill.bodies import checked, without_nulls
 from console.windmill.captures import read_draft
 from console.windmill.exporting import Wanted
-from console.windmill.filtering import contains
 from console.windmill.languages import extension_of, language_name
 from console.windmill.script_files import ScriptBody
 from shared.definitions import Runnable, Topic, Trigger
 from shared.deployment import Deployed
 from shared.errors import UserError
+from shared.run_query import contains
 from shared.stamps import Stamp, Stamps
 from shared.status import SessionStatus
 from shared.workspace.yaml_lines import read_document
