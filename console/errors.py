@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
-from litestar import MediaType, Request, Response
+from litestar import MediaType, Request, Response, status_codes
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.response import Redirect, Template
 from litestar.status_codes import (
@@ -21,7 +21,6 @@ from litestar.status_codes import (
     HTTP_401_UNAUTHORIZED,
     HTTP_403_FORBIDDEN,
     HTTP_404_NOT_FOUND,
-    HTTP_405_METHOD_NOT_ALLOWED,
     HTTP_409_CONFLICT,
     HTTP_413_REQUEST_ENTITY_TOO_LARGE,
     HTTP_421_MISDIRECTED_REQUEST,
@@ -57,6 +56,7 @@ _BEGINNINGS = {
     HTTP_403_FORBIDDEN: "Permission denied",
     HTTP_404_NOT_FOUND: "Not found",
 }
+_IN_BODY: Final = "$.data."
 
 
 class Refusal(UserError):
@@ -175,20 +175,26 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
         is_theirs = in_body and not _OURS.match(request.url.path)
         return _answer(request, status, f"{NOT_READ}: {said}" if is_theirs else said)
     if error.status_code >= HTTP_500_INTERNAL_SERVER_ERROR:
+        cause = error.__cause__  # a key of the body that is named as a tool of ours is taken for the tool
+        if isinstance(cause, msgspec.ValidationError) and _IN_BODY in str(cause):
+            said = str(cause).replace(_IN_BODY, "$.")
+            is_ours = _OURS.match(request.url.path)
+            return _answer(request, HTTP_422_UNPROCESSABLE_ENTITY, said if is_ours else f"{NOT_READ}: {said}")
         return on_defect(request, error)
     headers = dict(error.headers or {})
-    return _answer(request, error.status_code, _refused(request, error, headers), headers=headers)
+    return _answer(request, error.status_code, _words(request, error, headers), headers=headers)
 
 
-def _refused(request: Request[Any, Any, Any], error: HTTPException, headers: dict[str, str]) -> str:
-    """What the framework's words leave open: what would be right."""
-    allowed = next((value for name, value in headers.items() if name.lower() == "allow"), "")
-    words = {
-        HTTP_404_NOT_FOUND: "there is no such address",
-        HTTP_405_METHOD_NOT_ALLOWED: f"{request.method} is not answered at this address; these are: {allowed}",
-        HTTP_413_REQUEST_ENTITY_TOO_LARGE: f"the body is larger than is taken, which is {BODY_MAX // MIB} MiB",
-    }
-    return words.get(error.status_code, error.detail)
+def _words(request: Request[Any, Any, Any], error: HTTPException, headers: dict[str, str]) -> str:
+    match error.status_code:
+        case status_codes.HTTP_404_NOT_FOUND:
+            return "there is no such address"
+        case status_codes.HTTP_405_METHOD_NOT_ALLOWED:
+            return f"{request.method} is nothing that can be done here: it takes {headers.get('allow', 'others')}"
+        case status_codes.HTTP_413_REQUEST_ENTITY_TOO_LARGE:
+            return f"the body is too large: {BODY_MAX // MIB} MiB are taken"
+        case _:
+            return error.detail
 
 
 def on_too_deep(request: Request[Any, Any, Any], error: RecursionError) -> Response[Any]:

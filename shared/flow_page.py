@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from shared.flow_tree import StepNode
+from shared.flow_nodes import Pause, StepNode, title
 from shared.tables import clip, duration, printable, printable_lines
 
 _KEY_WIDTH = 24
@@ -16,34 +16,40 @@ _SHOWN = 100
 
 
 def step_lines(steps: Sequence[StepNode], depth: int = 0) -> list[str]:
-    """One line for each step, and beneath it what it was given, what it has come to, and what is within it."""
+    """One line for each step, beneath it what it was given and what it has come to, then what is within it."""
     lines: list[str] = []
     for node in steps:
         lines.append(_head(node, depth))
         rest = "  " * (depth + 3)
-        if node.inputs:
-            lines.append(f"{rest}inputs  {_short(node.inputs)}")
-        if node.error is not None:
-            said = printable(f"{node.error.get('name')}: {node.error.get('message')}")
-            lines.append(f"{rest}{said}")
-        elif node.result is not None and not node.steps:
-            lines.append(f"{rest}result  {_short(node.result)}")
-        lines += [f"{rest}| {line}".rstrip() for line in printable_lines(node.log).splitlines()]
+        lines += [f"{rest}{line}".rstrip() for line in _details(node)]
         lines += step_lines(node.steps, depth + 1)
+        lines += [f"{rest}{_pause(pause)}" for pause in node.waits]
     return lines
 
 
 def _head(node: StepNode, depth: int) -> str:
-    name = f"{'  ' * (depth + 1)}{_name(node)}"
+    name = f"{'  ' * (depth + 1)}{printable(title(node))}"
     took = duration(_milliseconds(node)) if node.started_at and node.ended_at else ""
     times = f"begun {node.starts} times" if node.starts > 1 else ""
     words = [node.state.ljust(_STATE_WIDTH), took.rjust(8), node.runnable or "", node.run or "", times]
-    return f"{name:<{_KEY_WIDTH}}{'  '.join(word for word in words if word.strip())}".rstrip()
+    return f"{name:<{_KEY_WIDTH}}  {'  '.join(word for word in words if word.strip())}".rstrip()
 
 
-def _name(node: StepNode) -> str:
-    word, _, attempt = node.key.rpartition("/")[2].partition("~")
-    return f"{word}, attempt {int(attempt) + 1}" if attempt.isdecimal() else word
+def _details(node: StepNode) -> Iterator[str]:
+    if node.inputs:
+        yield f"inputs  {_short(node.inputs)}"
+    if node.kind == "iteration" and node.value is not None:
+        yield f"item    {_short(node.value)}"
+    if node.error is not None:
+        yield printable(f"{node.error.get('name')}: {node.error.get('message')}")
+    elif node.result is not None:
+        yield f"result  {_short(node.result)}"
+    yield from (f"| {line}" for line in printable_lines(node.log).splitlines())
+
+
+def _pause(pause: Pause) -> str:
+    seconds = "" if pause.seconds is None else f" {pause.seconds:g} s"
+    return f"then wait{seconds}" + (" to be tried again" if pause.why == "retry" else "")
 
 
 def _milliseconds(node: StepNode) -> float | None:

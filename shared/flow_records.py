@@ -25,6 +25,11 @@ STARTED: Final = "!started"
 INPUT: Final = "!input"
 """The arguments of the flow, as its preprocessor has made them."""
 
+ENTERED: Final = "!entered"
+"""Ends the name of a record of a step that consists of steps and has begun."""
+LEFT: Final = "!ended"
+"""Ends the name of a record of what runs no code of its own and has ended. The engine does not ask for either."""
+
 TIMED_OUT: Final = "timed_out"
 """In the `extra` of the error of a part: the key of the step around it whose time-out has ended it."""
 PARTS: Final = "!parts"
@@ -34,9 +39,13 @@ FROM: Final = "!from/"
 LIMIT: Final = "?timeout"
 """Ends the name of a record of how long a step that consists of steps may take, and until when."""
 
+INTERRUPTED: Final = "Interrupted"
+"""The name of the error of a step that was cut off, and is not done again."""
+
+_MARKS: Final = (ENTERED, LEFT)
 _SUCCEEDED = "succeeded"
 _PART_ERRORS: Final = {
-    "interrupted": ("Interrupted", "the part was cut off by the death of its worker"),
+    "interrupted": (INTERRUPTED, "the part was cut off by the death of its worker"),
     "lost": ("Lost", "the part was lost by the death of its worker"),
     "cancelled": ("Cancelled", "the part was cancelled"),
     "failed": ("Crashed", "the part has crashed too often"),
@@ -115,13 +124,43 @@ class Fanned(msgspec.Struct, frozen=True, omit_defaults=True):
         return next((run for part, run in zip(self.parts, self.runs, strict=True) if part == number), None)
 
 
+class Entered(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A step that consists of steps has begun at this time: a flow within the flow with these inputs, a loop with so
+    many items, which are kept where they are small.
+    """
+
+    at: int
+    inputs: Any = None
+    items: list[Any] | None = None
+    count: int | None = None
+
+
+class Left(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What runs no code of its own has come to its end at this time: a step that consists of steps, an iteration or a
+    branch of one, a step that passes something on.
+
+    Its result stands elsewhere, where it can: at the key `of`, or as the results of so many `parts`. `how`: it was
+    `mocked` or `skipped`.
+    """
+
+    at: int
+    ok: bool = True
+    result: Any = None
+    error: dict[str, Any] | None = None
+    of: str = ""
+    parts: int | None = None
+    how: str = ""
+
+
 _encode = msgspec.json.Encoder().encode
 _ended = msgspec.json.Decoder(Ended).decode
 _begun = msgspec.json.Decoder(Begun).decode
 _fanned = msgspec.json.Decoder(Fanned).decode
+_entered = msgspec.json.Decoder(Entered).decode
+_left = msgspec.json.Decoder(Left).decode
 
 
-def encode(record: Begun | Ended | RawEnded | Fanned) -> bytes:
+def encode(record: Begun | Ended | RawEnded | Fanned | Entered | Left) -> bytes:
     """As it is kept."""
     return _encode(record)
 
@@ -138,6 +177,16 @@ def read_ended(blob: bytes) -> Ended:
     if text.startswith("{"):
         error |= msgspec.json.decode(text, type=dict[str, Any])
     return Ended(0, ok=False, error=error, limit=limit_in(error))
+
+
+def is_mark(name: str) -> bool:
+    """Whether a record is one that the engine does not ask for."""
+    return name.endswith(_MARKS)
+
+
+def part_state(blob: bytes) -> str:
+    """The state in which the run of a part has ended, '' for what is no part."""
+    return "" if blob[:1] == b"{" else blob.partition(b" ")[0].decode()
 
 
 def limit_in(error: dict[str, Any]) -> str:
@@ -165,6 +214,16 @@ def read_begun(blob: bytes) -> Begun:
 def read_fanned(blob: bytes) -> Fanned:
     """What parts know."""
     return _fanned(blob)
+
+
+def read_entered(blob: bytes) -> Entered:
+    """How a step that consists of steps has begun."""
+    return _entered(blob)
+
+
+def read_left(blob: bytes) -> Left:
+    """What something has come to that runs no code of its own."""
+    return _left(blob)
 
 
 def _unpacked(text: str) -> Any:

@@ -13,8 +13,8 @@ import msgspec
 from shared import keys
 from shared.envelope import Envelope
 from shared.errors import NotThere, UserError
+from shared.flow_nodes import StepNode
 from shared.flow_show import read_steps
-from shared.flow_tree import StepNode
 from shared.run_query import Query, Seen, fits, wanted_of
 from shared.run_record import (
     FIELDS,

@@ -24,6 +24,8 @@
 | `headrace:role:<name>` | string, expiring: the process that has this task | role_hold | ingest, alerts_record | while it is held |
 | `headrace:deployment` | hash: id, number | push | all | for ever |
 | `headrace:deployed` | hash `<kind>:<path>` → version | push | all | for ever |
+| `headrace:deployed:newest` | hash `<kind>:<path>` → JSON: the deployment that changed it last, who, when and why | push | console | as long as it is deployed |
+| `headrace:deployed:oldest` | the same of the deployment that it came with | push | console | as long as it is deployed |
 | `headrace:definitions` | hash version → JSON | push | all | for ever (immutable) |
 | `headrace:deployments` | list of deployment records, newest first | push | history | `deployments_max` |
 | `headrace:state` | hash path → JSON: resources that scripts write (`set_state`) | console | console, worker | until deleted |
@@ -76,6 +78,8 @@ DEAD_UNTOLD = PREFIX + "dead:untold"
 HANDLERS = PREFIX + "handlers"
 DEPLOYMENT = PREFIX + "deployment"
 DEPLOYED = PREFIX + "deployed"
+DEPLOYED_NEWEST = PREFIX + "deployed:newest"
+DEPLOYED_OLDEST = PREFIX + "deployed:oldest"
 DEFINITIONS = PREFIX + "definitions"
 DEPLOYMENTS = PREFIX + "deployments"
 OUTBOXES = PREFIX + "outboxes"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from shared import keys
-from shared.flow_tree import StepNode, all_logs
+from shared.flow_nodes import StepNode, all_logs
 from shared.history import show
 from shared.run_record import Attempt
 from shared.runs import LIVE

@@ -172,7 +172,12 @@ def all_attempts(head: Head, recorded: Sequence[Attempt]) -> list[Attempt]:
     known = any(attempt.execution_id == fields["execution"] for attempt in recorded)
     if known or head.state != "succeeded":
         return list(recorded)
-    last = Attempt("succeeded", iso_text(fields["started_at"]), iso_text(fields["ended_at"]), fields["execution"])
+    last = Attempt(
+        "succeeded",
+        iso_text(fields["began"] or fields["started_at"]),
+        iso_text(fields["ended_at"]),
+        fields["execution"],
+    )
     return [*recorded, last]
 
 

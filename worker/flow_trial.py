@@ -34,9 +34,11 @@ from worker.flows.effects import (
     Done,
     Effect,
     Enter,
+    Entered,
     Execute,
     Failed,
     FanOut,
+    Left,
     Outcome,
     Turn,
     Wait,
@@ -147,6 +149,8 @@ class _FlowTrial:
     def _answer(self, effect: Effect) -> Answer:
         if isinstance(effect, Again):
             return Done(False)  # noqa: FBT003 - nobody has asked for it
+        if isinstance(effect, Entered | Left):
+            return Done()
         self._done += 1
         return too_large() if self._done > RECORDS_MAX else self._act(effect)
 

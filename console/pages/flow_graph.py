@@ -6,18 +6,24 @@ a box.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 WIDTH: Final = 196
-HEIGHT: Final = 50
+HEIGHT: Final = 66
 GAP: Final = 30
 ASIDE: Final = 28
 PADDING: Final = 16
 LABEL: Final = 22
-_CUT: Final = 26
+_INSIDE: Final = WIDTH - 24
+"""Room for a line of text in a box."""
+_NAME_SIZE: Final = 13
+_SIZE: Final = 11
+"""Of the letters, in pixels, as in the stylesheet."""
+_WIDE: Final = frozenset("MWmw@%—…")
 _KINDS: Final[Mapping[str, str]] = {
     "rawscript": "code", "script": "script", "flow": "flow", "branchone": "one branch", "branchall": "all branches",
     "forloopflow": "for each", "whileloopflow": "while", "identity": "pass on",
@@ -25,7 +31,7 @@ _KINDS: Final[Mapping[str, str]] = {
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A step: its box, what stands in it, and how it has fared (`tone` '' before it is known)."""
+    """A step: its box, what stands in it, and how it has fared, which is told at `key` ('' if it is not known)."""
 
     x: float
     y: float
@@ -34,6 +40,7 @@ class Node(msgspec.Struct, frozen=True):
     kind: str
     tone: str = ""
     state: str = ""
+    key: str = ""
 
 
 class Label(msgspec.Struct, frozen=True):
@@ -54,10 +61,11 @@ class Frame(msgspec.Struct, frozen=True):
 
 
 class Drawing(msgspec.Struct, frozen=True):
-    """All of it, from the top left corner on. `edges` are paths of SVG."""
+    """All of it, from the top left corner on. `edges` are paths of SVG; `box` is width and height of the boxes."""
 
     width: float
     height: float
+    box: tuple[float, float]
     nodes: list[Node]
     edges: list[str]
     labels: list[Label]
@@ -65,10 +73,11 @@ class Drawing(msgspec.Struct, frozen=True):
 
 
 class StepState(msgspec.Struct, frozen=True):
-    """How a step of a run has fared, in one word and in a few."""
+    """How a step of a run has fared, in one word and in a few; `key` is where that is told."""
 
     tone: str
     text: str
+    key: str = ""
 
 
 def draw(value: Mapping[str, Any], states: Mapping[str, StepState]) -> Drawing:
@@ -84,7 +93,27 @@ def draw(value: Mapping[str, Any], states: Mapping[str, StepState]) -> Drawing:
         pen.labels.append(Label(x, PADDING + LABEL / 2, "when it fails"))
         pen.node(module, x, PADDING + LABEL)
     total = max(bottom, height + PADDING, PADDING + LABEL + HEIGHT if extra else 0)
-    return Drawing(width + aside + 2 * PADDING, total + PADDING, pen.nodes, pen.edges, pen.labels, pen.frames)
+    size = width + aside + 2 * PADDING, total + PADDING
+    return Drawing(*size, (WIDTH, HEIGHT), pen.nodes, pen.edges, pen.labels, pen.frames)
+
+
+def fit(text: str, width: float, size: float) -> str:
+    """As much of a text as has room in so many pixels, with letters of this size."""
+    if sum(map(_em, text)) * size <= width:
+        return text
+    room, kept = width / size - 1, 0
+    while kept < len(text) and (room := room - _em(text[kept])) >= 0:
+        kept += 1
+    return f"{text[:kept].rstrip()}…"
+
+
+def _em(letter: str) -> float:
+    """The width of a letter, rather too much than too little: fonts differ."""
+    if unicodedata.east_asian_width(letter) in "WF":
+        return 1.05
+    if letter in _WIDE:
+        return 0.95
+    return 0.72 if letter.isupper() else 0.58
 
 
 class _Pen:
@@ -113,9 +142,11 @@ class _Pen:
         step_id, value = str(module.get("id", "?")), _value(module)
         kind = _KINDS.get(str(value.get("type")), str(value.get("type")))
         name = str(module.get("summary") or value.get("path") or step_id)
-        shown = name if len(name) <= _CUT else "…" + name[-_CUT + 1 :]
-        detail = f"{step_id} · {kind}" if name != step_id else kind
-        self.nodes.append(Node(x - WIDTH / 2, y, step_id, shown, detail, state.tone, state.text))
+        detail = fit(f"{step_id} · {kind}" if name != step_id else kind, _INSIDE, _SIZE)
+        shown = fit(state.text, _INSIDE, _SIZE)
+        self.nodes.append(
+            Node(x - WIDTH / 2, y, step_id, fit(name, _INSIDE, _NAME_SIZE), detail, state.tone, shown, state.key)
+        )
 
     def _module(self, module: Mapping[str, Any], x: float, y: float) -> float:
         self.node(module, x, y)
@@ -141,9 +172,7 @@ class _Pen:
         for (text, modules), (width, _) in zip(branches, sizes, strict=True):
             middle = left + width / 2
             self._edge(x, y, middle, top - LABEL)
-            self.labels.append(
-                Label(middle, top - LABEL / 2 + 4, text if len(text) <= _CUT else text[: _CUT - 1] + "…")
-            )
+            self.labels.append(Label(middle, top - LABEL / 2 + 4, fit(text, width, _SIZE)))
             ends.append((middle, self.sequence(modules, middle, top, None)))
             left += width + ASIDE
         lowest = max((end for _, end in ends), default=top)

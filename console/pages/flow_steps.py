@@ -10,14 +10,25 @@ import msgspec
 
 from console.pages.flow_graph import Drawing, StepState, draw
 from shared.definitions import Flow
-from shared.flow_tree import StepNode
+from shared.flow_nodes import NOT_REACHED, WAITING, StepNode, id_of, is_number, title
 from shared.openflow import FAILURE, PREPROCESSOR
 from shared.run_page import milliseconds
 
 TONES: Final[Mapping[str, str]] = {
-    "succeeded": "ok", "failed": "bad", "cut off": "bad", "running": "busy", "skipped": "idle", "waiting": "idle",
+    "succeeded": "ok", "failed": "bad", "cut off": "bad", "interrupted": "bad", "lost": "bad", "running": "busy",
+    "mocked": "warn", "cancelled": "idle", "skipped": "idle", WAITING: "idle", NOT_REACHED: "",
 }  # fmt: skip
-_WORST_FIRST: Final = ("running", "failed", "cut off", "succeeded", "skipped", "waiting")
+_WORST_FIRST: Final = (
+    "running",
+    "failed",
+    "interrupted",
+    "lost",
+    "cut off",
+    "cancelled",
+    "succeeded",
+    "mocked",
+    "skipped",
+)
 
 
 class StepRow(msgspec.Struct, frozen=True):
@@ -35,22 +46,20 @@ def step_rows(steps: Sequence[StepNode], depth: int = 0) -> list[StepRow]:
     rows: list[StepRow] = []
     for node in steps:
         took = milliseconds(node.started_at, node.ended_at)
-        word = node.key.rpartition("/")[2]
-        ids = {each.partition("~")[0] for each in node.key.split("/")}
-        can_restart = node.state != "waiting" and not ids & {FAILURE, PREPROCESSOR}
-        rows.append(StepRow(node, depth, _name(word), took, node.key if can_restart else ""))
+        ids = {id_of(each) for each in node.key.split("/")}
+        can_restart = node.has_begun and not ids & {FAILURE, PREPROCESSOR}
+        rows.append(StepRow(node, depth, title(node), took, node.key if can_restart else ""))
         rows += step_rows(node.steps, depth + 1)
     return rows
 
 
 def states_of(steps: Sequence[StepNode]) -> dict[str, StepState]:
     """How each step of the flow has fared, by its id: of one that ran more than once, how often and what is worst."""
-    found: dict[str, Counter[str]] = {}
-    for node in _all(steps):
-        word = node.key.rpartition("/")[2].partition("~")[0]
-        if node.state and not word.isdecimal():
-            found.setdefault(word, Counter())[node.state] += 1
-    return {word: _state(counts) for word, counts in found.items()}
+    found: dict[str, list[StepNode]] = {}
+    for node in _own(steps):
+        if not is_number(node.key):
+            found.setdefault(id_of(node.key), []).append(node)
+    return {word: _state(nodes) for word, nodes in found.items()}
 
 
 def drawing_of(flow: Flow, steps: Sequence[StepNode]) -> Drawing:
@@ -59,21 +68,17 @@ def drawing_of(flow: Flow, steps: Sequence[StepNode]) -> Drawing:
     return draw(value, states_of(steps))
 
 
-def _state(counts: Counter[str]) -> StepState:
-    worst = next(state for state in (*_WORST_FIRST, *counts) if counts[state])
-    total = sum(counts.values())
-    text = worst if total == 1 else ", ".join(f"{count} {state}" for state, count in counts.most_common())
-    return StepState(TONES.get(worst, "idle"), text)
-
-
-def _all(steps: Sequence[StepNode]) -> Iterator[StepNode]:
+def _own(steps: Sequence[StepNode]) -> Iterator[StepNode]:
+    """Without those of flows within the flow, whose ids are theirs alone."""
     for node in steps:
         yield node
-        yield from _all(node.steps)
+        if node.kind != "flow":
+            yield from _own(node.steps)
 
 
-def _name(word: str) -> str:
-    name, _, attempt = word.partition("~")
-    if attempt.isdecimal():
-        return f"{name}, attempt {int(attempt) + 1}"
-    return f"number {name}" if name.isdecimal() else name
+def _state(nodes: Sequence[StepNode]) -> StepState:
+    counts = Counter(node.state for node in nodes)
+    worst = next(state for state in (*_WORST_FIRST, *counts) if counts[state])
+    text = worst if len(nodes) == 1 else ", ".join(f"{count} {state}" for state, count in counts.most_common())
+    first = next(node for node in nodes if node.state == worst)
+    return StepState(TONES.get(worst, "idle"), text, first.key)

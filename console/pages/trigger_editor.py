@@ -89,7 +89,7 @@ def check(store: Store, settings: Settings, form: FormMultiDict) -> tuple[Trigge
         return wanted, choices, Checked([Problem(wanted.file, 0, "path", "missing", hint)])
     try:
         edits = edits_of(form, wanted, choices)
-        pushed = deploy.edit(store, settings, edits, "", dry_run=True)
+        pushed = deploy.edit(store, settings, edits, "", options=deploy.EditOptions(dry_run=True))
     except WorkspaceError as error:
         problems: Any = error.fields.get("problems") or ()
         return wanted, choices, Checked(problems, error.message.partition("\n")[0], error.hint)

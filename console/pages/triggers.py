@@ -16,7 +16,7 @@ from console.blocking import Blocking
 from console.pages.folders import folders_of, lies_in
 from console.pages.forms import Asked, action, back, page, text
 from console.view import View
-from console.workspace import Change, Workspace
+from console.workspace import Workspace
 from shared import keys, suspended
 from shared.config import Settings
 from shared.definitions import Mode
@@ -24,6 +24,7 @@ from shared.errors import HeadraceError
 from shared.modes import set_modes
 from shared.run_record import iso_ms
 from shared.scripts.call import Arg
+from shared.stamps import Stamp
 from shared.store import Store
 from shared.tables import number
 from shared.trigger_list import TriggerDetails, read_details
@@ -163,13 +164,13 @@ def _change(store: Store, settings: Settings, path: str, mode: Mode, who: str, *
     return said, f"{number(waiting)} runs wait: resume or discard them below." if waiting and mode == "enabled" else ""
 
 
-def edited(change: Change) -> Edited:
+def edited(change: Stamp) -> Edited:
     """From the author of a deployment, who stands there as `console by alice`."""
     by, separator, who = change.author.partition(" by ")
     return Edited(who, by, iso_ms(change.at)) if separator else Edited(change.author, "", iso_ms(change.at))
 
 
-async def _changes(content: Workspace) -> list[tuple[str, Change]]:
+async def _changes(content: Workspace) -> list[tuple[str, Stamp]]:
     newest = (await content.changes()).newest
     return [(name.removeprefix("trigger:"), each) for name, each in newest.items() if name.startswith("trigger:")]
 

@@ -187,7 +187,9 @@ class Captures:
     async def _keep_message(self, kind: RunnableKind, path: str, message: dict[str, Any]) -> None:
         number = int(await self._store.command("INCR", keys.CAPTURE_NUMBER))
         event = message["event"] | {"trigger_path": path}
-        main = message["main"] or {"payload": event.get("payload")}
+        if event.get("payload") is None:  # ingest has left it out, and says of what size it was
+            event["payload"] = TOO_BIG
+        main = message["main"] or {"payload": event["payload"]}
         at = iso_ms(time.time_ns() // 1_000_000)
         capture = Capture(number, at, kind, path, main, {"event": event})
         ids = keys.captures(kind, path)

@@ -16,7 +16,7 @@ from console.errors import bad_request
 from console.runs import Found, read_founds
 from console.windmill.asked import flag_in, number_in, time_in, words_in
 from console.windmill.job_objects import job_object
-from console.windmill.job_tests import SCHEMAS, Test, tests_of
+from console.windmill.job_tests import KNOWN, Test, tests_of
 from shared import keys
 from shared.definitions import Script
 from shared.deployment import read_all
@@ -45,12 +45,12 @@ _STATUS: Final = {
 }
 _OF_QUEUED: Final = ("created_before_queue", "created_after_queue")
 PARAMETERS: Final[Mapping[str, Schema]] = (
-    dict(SCHEMAS)
-    | dict.fromkeys(("order_desc", "running", "success", "suspended"), FLAG)
+    dict(KNOWN)
     | dict.fromkeys(_OF_QUEUED, TIME)
-    | {"status": {"enum": list(_STATUS)}, "per_page": whole_number(1, PER_PAGE_MAX), "page": whole_number(1, READ_MAX)}
+    | dict.fromkeys(("order_desc", "running", "success", "suspended"), FLAG)
+    | {"status": {"enum": list(_STATUS)}, "page": whole_number(1, READ_MAX), "per_page": whole_number(1, PER_PAGE_MAX)}
 )
-"""What `read_filters` reads, and nothing else."""
+"""What `read_filters` reads."""
 
 
 class Filters(msgspec.Struct, frozen=True):

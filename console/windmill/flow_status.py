@@ -8,42 +8,29 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.flow_tree import StepNode
+from shared.flow_nodes import ENDED_BADLY, LOOPS, NOT_BEGUN, StepNode, all_nodes, attempt_of, id_of, last_word
+from shared.openflow import FAILURE, PREPROCESSOR
 from shared.run_page import milliseconds
 
-_TYPES: Final = {
-    "succeeded": "Success",
-    "skipped": "Success",
-    "failed": "Failure",
-    "running": "InProgress",
-    "cut off": "Failure",
-    "waiting": "WaitingForPriorSteps",
-}
-_STATUSES: Final = {
-    "succeeded": "success",
-    "skipped": "skipped",
-    "failed": "failure",
-    "running": "running",
-    "cut off": "failure",
-}
-ENTRIES_MAX: Final = 1000
-_BESIDE: Final = ("failure", "preprocessor")
 _NOT_BEGUN: Final = "WaitingForPriorSteps"
+_GOOD: Final = frozenset({"succeeded", "skipped", "mocked"})
+_BESIDE: Final = (FAILURE, PREPROCESSOR)
+ENTRIES_MAX: Final = 1000
 
 
 def flow_status(steps: Sequence[StepNode], run_id: str) -> dict[str, Any]:
     """What each step has come to. `failure_module` is always there: Windmill's client asks for it."""
-    own = [_last(steps, node) for node in _first_attempts(steps) if node.key not in _BESIDE]
-    modules = [_module(node, run_id) for node in own]
-    done = sum(module["type"] == "Success" for module in modules)
-    beside = {node.key: _module(node, run_id) for node in steps if node.key in _BESIDE}
+    newest = {id_of(node.key): node for node in steps}
+    attempts = Counter(id_of(node.key) for node in steps)
+    modules = [_module(node, run_id, attempts[step] - 1) for step, node in newest.items() if step not in _BESIDE]
     status: dict[str, Any] = {
-        "step": done,
+        "step": _position(modules),
         "modules": modules,
-        "failure_module": beside.get("failure", {"type": _NOT_BEGUN, "id": "failure"}),
+        "failure_module": {"type": _NOT_BEGUN, "id": FAILURE},
     }
-    if "preprocessor" in beside:
-        status["preprocessor_module"] = beside["preprocessor"]
+    for step in _BESIDE:
+        if step in newest:
+            status[f"{step}_module"] = _module(newest[step], run_id, attempts[step] - 1)
     return status
 
 
@@ -63,11 +50,27 @@ def flow_results(steps: Sequence[StepNode], run_id: str, wanted: str | None, lon
     return {"entries": found[:ENTRIES_MAX], "truncated": len(found) > ENTRIES_MAX}
 
 
+def find_step(steps: Sequence[StepNode], step: str) -> StepNode | None:
+    """The newest attempt of a step of this id, wherever it stands; the first where there are several."""
+    found = [node for node in all_nodes(steps) if id_of(node.key) == step]
+    return _newest(found, found[0]) if found else None
+
+
+def has_ended(node: StepNode) -> bool:
+    """Whether the step has come to something."""
+    return node.state in _GOOD or node.state in ENDED_BADLY
+
+
+def _position(modules: Sequence[dict[str, Any]]) -> int:
+    """The number of the step that the flow stands at."""
+    return next((number for number, each in enumerate(modules) if each["type"] != "Success"), len(modules))
+
+
 def _entries(steps: Sequence[StepNode], run_id: str, longest: int, depth: int) -> Iterator[dict[str, Any]]:
-    counts = Counter(_id(node.key) for node in steps)
+    counts = Counter(id_of(node.key) for node in steps)
     seen: Counter[str] = Counter()
     for node in steps:
-        step = _id(node.key)
+        step = id_of(node.key)
         seen[step] += 1
         entry: dict[str, Any] = {
             "job_id": node.run or run_id,
@@ -82,58 +85,65 @@ def _entries(steps: Sequence[StepNode], run_id: str, longest: int, depth: int) -
         }
         if node.started_at:
             entry["started_at"] = node.started_at
-        if node.ended_at:
-            result = {"error": node.error} if node.state == "failed" else node.result
-            text = msgspec.json.encode(result).decode()
+        if has_ended(node):
+            text = msgspec.json.encode(node.outcome).decode()
             took = milliseconds(node.started_at, node.ended_at)
-            entry |= {"success": node.state != "failed", "duration_ms": round(took or 0)}
+            entry |= {"success": node.state in _GOOD, "duration_ms": round(took or 0)}
             entry |= {"result_prefix": text[:longest], "result_length": len(text)}
         yield entry
         yield from _entries(node.steps, run_id, longest, depth + 1)
 
 
 def _status(node: StepNode) -> str:
-    return _STATUSES.get(node.state, "running" if node.steps else "queued")
+    if node.state in ENDED_BADLY:
+        return "canceled" if node.state == "cancelled" else "failure"
+    if node.state in NOT_BEGUN:
+        return "queued"
+    return {"skipped": "skipped", "running": "running"}.get(node.state, "success")
 
 
-def find_step(steps: Sequence[StepNode], step: str) -> StepNode | None:
-    """The newest attempt of a step of this id, wherever it stands; the first where there are several."""
-    found = [node for node in _all(steps) if _id(node.key) == step]
-    return _last(found, found[0]) if found else None
-
-
-def _module(node: StepNode, run_id: str) -> dict[str, Any]:
-    kind = _TYPES.get(node.state, "InProgress" if node.steps else _NOT_BEGUN)
-    module: dict[str, Any] = {"type": kind, "id": _id(node.key)}
-    if kind != _NOT_BEGUN:
+def _module(node: StepNode, run_id: str, retries: int) -> dict[str, Any]:
+    module: dict[str, Any] = {"type": _type(node), "id": id_of(node.key)}
+    if node.has_begun:
         module["job"] = node.run or run_id
     if node.state == "skipped":
         module["skipped"] = True
-    if node.steps:
-        module["flow_jobs"] = [each.run or run_id for each in node.steps]
-        module["flow_jobs_success"] = [each.state == "succeeded" for each in node.steps]
+    if retries:
+        module["failed_retries"] = [run_id] * retries
+    parts = [each for each in node.steps if last_word(each.key).isdecimal()]
+    begun = [each for each in parts if each.has_begun or each.run]
+    if node.kind == "branchone":
+        if begun:
+            number = int(last_word(begun[-1].key))
+            is_default = begun[-1].kind == "default"
+            module["branch_chosen"] = {"type": "default"} if is_default else {"type": "branch", "branch": number}
+    elif parts:
+        module["flow_jobs"] = [each.run or run_id for each in begun]
+        module["flow_jobs_success"] = _successes(begun)
+        if node.kind in LOOPS:
+            module["iterator"] = {"index": len(begun) - 1, "itered": node.items or []}
+        if any(each.run for each in parts):
+            module["parallel"] = True
     return module
 
 
-def _first_attempts(steps: Sequence[StepNode]) -> Iterator[StepNode]:
-    seen: set[str] = set()
-    for node in steps:
-        if _id(node.key) not in seen:
-            seen.add(_id(node.key))
-            yield node
+def _successes(parts: Sequence[StepNode]) -> list[bool | None]:
+    """Of each part that has ended, None for one that has not while one after it has."""
+    found = [each.state in _GOOD if has_ended(each) else None for each in parts]
+    while found and found[-1] is None:
+        found.pop()
+    return found
 
 
-def _last(steps: Sequence[StepNode], first: StepNode) -> StepNode:
+def _type(node: StepNode) -> str:
+    if node.state in _GOOD:
+        return "Success"
+    if node.state in ENDED_BADLY:
+        return "Failure"
+    return "InProgress" if node.state == "running" else _NOT_BEGUN
+
+
+def _newest(nodes: Sequence[StepNode], first: StepNode) -> StepNode:
     """The newest attempt of the same step at the same place."""
     place = first.key.partition("~")[0]
-    return [node for node in steps if node.key.partition("~")[0] == place][-1]
-
-
-def _all(steps: Sequence[StepNode]) -> Iterator[StepNode]:
-    for node in steps:
-        yield node
-        yield from _all(node.steps)
-
-
-def _id(key: str) -> str:
-    return key.rpartition("/")[2].partition("~")[0]
+    return max((each for each in nodes if each.key.partition("~")[0] == place), key=lambda each: attempt_of(each.key))

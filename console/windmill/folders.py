@@ -17,8 +17,10 @@ from console.edits import anew, check_length, document
 from console.errors import bad_request, not_found
 from console.needs import needs
 from console.paging import Paging
-from console.windmill.bodies import checked, without
+from console.windmill.bodies import checked, given, without
+from console.windmill.identity import USERNAME
 from console.workspace import Workspace
+from shared.run_record import iso_ms
 from shared.workspace.layout import FOLDER
 from shared.workspace.render import yaml_text
 
@@ -116,7 +118,10 @@ async def _names(content: Workspace) -> list[str]:
 
 async def _row(name: str, content: Workspace) -> dict[str, Any]:
     kept = document(await content.texts(), _file(name))
-    known = {"workspace_id": content.name, "summary": "", "owners": [], "extra_perms": {}, "created_by": "headrace"}
+    changes, changed = await content.changes(), f"file:{_file(name)}"
+    newest, oldest = changes.newest.get(changed), changes.oldest.get(changed)
+    known = {"workspace_id": content.name, "summary": "", "owners": [], "extra_perms": {}}
+    known |= {"created_by": oldest.author if oldest else USERNAME} | given(edited_at=newest and iso_ms(newest.at))
     return known | {key: value for key, value in kept.items() if value is not None} | {"name": name}
 
 

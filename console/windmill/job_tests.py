@@ -10,6 +10,7 @@ from typing import Any, Final
 from console.described import FLAG, TEXT, TIME, Schema, whole_number
 from console.runs import Found
 from console.windmill.asked import flag_in, json_in, number_in, time_in, words_in
+from console.windmill.identity import username_of
 from console.windmill.job_objects import arguments, result
 from shared.run_query import contains
 from shared.when import epoch_us
@@ -47,13 +48,13 @@ _BROAD: Final = (
     "canceled_reason",
 )
 LONGEST_AGO_S: Final = 10**10
-SCHEMAS: Final[Mapping[str, Schema]] = (
+KNOWN: Final[Mapping[str, Schema]] = (
     dict.fromkeys((*_SAME, *_VALUES, *_NOTHING_HAS, "script_path_start", "label", "broad_filter"), TEXT)
     | dict.fromkeys((*_FLAGS, *_NAMED, *_ALL_HAVE, "allow_wildcards", "resolved"), FLAG)
     | dict.fromkeys((*_CREATED, *(f"{what}_{side}" for what in _BOUNDS for side in ("before", "after"))), TIME)
     | {"completed_after_s_ago": whole_number(1, LONGEST_AGO_S)}
 )
-"""The names of all of them, and what they take."""
+"""The names of all of them, and what they are."""
 
 
 def tests_of(asked: Mapping[str, str]) -> Iterator[Test]:
@@ -76,7 +77,12 @@ def tests_of(asked: Mapping[str, str]) -> Iterator[Test]:
 
 def _same(asked: Mapping[str, str], name: str, field: str, *, wild: bool) -> Test:
     words = words_in(asked, name)
-    return lambda _, job: words is None or words.allow(str(job.get(field) or ""), wild=wild)
+    if words is None:
+        return lambda _found, _job: True
+    if field != "created_by":
+        return lambda _, job: words.allow(str(job.get(field) or ""), wild=wild)
+    every = all if words.negated else any  # somebody is known by the name of his token, and as its user
+    return lambda _, job: every(words.allow(who, wild=wild) for who in (job[field], username_of(job[field])))
 
 
 def _labelled(asked: Mapping[str, str], *, wild: bool) -> Iterator[Test]:

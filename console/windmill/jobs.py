@@ -18,11 +18,11 @@ from console.runs import Found, Runs
 from console.strangers import read_json
 from console.windmill import job_objects
 from console.windmill.filtering import languages_of
-from console.windmill.flow_status import find_step, flow_results, flow_status
+from console.windmill.flow_status import find_step, flow_results, flow_status, has_ended
 from console.windmill.lock_requests import read_lock
 from console.workspace import Workspace
+from shared.flow_nodes import all_logs
 from shared.flow_show import read_steps
-from shared.flow_tree import all_logs
 from shared.store import AsyncStore
 
 LONGEST_RESULT: Final = 10_000
@@ -116,14 +116,14 @@ async def get_args(run_id: str, runs: Runs, caller: Caller) -> Response[bytes]:
 
 @get("/jobs/result_by_id/{run_id:str}/{node:str}", opt=needs("read", runs=True))
 async def result_by_id(run_id: str, node: str, runs: Runs, work: Blocking, caller: Caller) -> Response[bytes]:
-    """The result of a step of a flow that has ended."""
+    """The result of a step of a flow, once the step has ended."""
     found = await runs.get(run_id, caller)
     if not found.details.is_flow:
         raise bad_request(f"job {run_id} is not a flow: it has no step {node}")
     step = find_step(await work(read_steps, found.id, found.details.run.state), node)
-    if step is None or not step.ended_at:
+    if step is None or not has_ended(step):
         raise not_found(f"job {run_id} has no result of a step {node}")
-    return as_json({"error": step.error} if step.state == "failed" else step.result)
+    return as_json(step.outcome)
 
 
 @get("/jobs_u/get_flow_all_logs/{run_id:str}", opt=needs("read", runs=True))

@@ -19,9 +19,10 @@ from console.paging import Paging
 from console.windmill.bodies import given
 from console.windmill.identity import USERNAME
 from console.windmill.listing import FILTERS_OF_THINGS, Filters
-from console.workspace import STATE_TYPE, Changes, Workspace
+from console.workspace import STATE_TYPE, Workspace
 from shared.definitions import Resource
 from shared.run_record import iso_ms
+from shared.stamps import Stamps
 from shared.workspace.layout import RESOURCE
 from shared.workspace.render import yaml_text
 
@@ -120,7 +121,8 @@ async def create_resource(
         file = file_of("resource", data.path)
         fields = given(description=data.description, labels=data.labels)
         text = yaml_text(fields | {"value": data.value, "resource_type": data.resource_type})
-        await content.edit({file: text} if update_if_exists else anew(file, text, taken), caller.name)
+        edits = {file: text} if update_if_exists else anew(file, text, taken)
+        await content.edit(edits, caller.name, by_run=isinstance(caller, RunCaller))
         note.tell("create resource", data.path)
     return created(f"resource {data.path} created")
 
@@ -151,7 +153,7 @@ async def update_resource(
         text = yaml_text((document(texts, file) or _as_file(known)) | changed)
         return {moved: text} if moved == file else {moved: text, file: None}
 
-    await content.edit(change, caller.name)
+    await content.edit(change, caller.name, by_run=isinstance(caller, RunCaller))
     note.tell("change resource", known.path, after={"path": target, "changed": sorted(changed)})
     return as_text(f"resource {known.path} updated")
 
@@ -183,7 +185,7 @@ def _as_file(resource: Resource) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _row(workspace: str, resource: Resource, texts: Mapping[str, str], changes: Changes) -> dict[str, Any]:
+def _row(workspace: str, resource: Resource, texts: Mapping[str, str], changes: Stamps) -> dict[str, Any]:
     kept = document(texts, resource.path + RESOURCE)
     newest, oldest = changes.newest.get(f"resource:{resource.path}"), changes.oldest.get(f"resource:{resource.path}")
     return {

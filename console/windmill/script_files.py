@@ -14,11 +14,14 @@ from console.edits import check_path, document
 from console.errors import bad_request
 from console.windmill.bodies import given, without
 from console.windmill.languages import extension_of, language_name
-from console.workspace import Changes
 from shared.deployment import Deployed
 from shared.run_record import iso_ms
+from shared.stamps import Stamps
+from shared.workspace import javascript
 from shared.workspace.layout import LOCK, METADATA, Source, source_of
+from shared.workspace.problems import Problems
 from shared.workspace.render import yaml_text
+from shared.workspace.scripts import PREPROCESSOR, defines, parse_python
 from shared.workspace.yaml_values import INLINE
 
 _NOT_IN_FILES: Final = (
@@ -34,7 +37,6 @@ _WINDMILLS: Final = (
     "delete_after_secs", "delete_after_use", "debounce_key", "debounce_delay_s", "debounce_args_to_accumulate",
     "max_total_debouncing_time", "max_total_debounces_amount",
 )  # fmt: skip
-_FLAGS: Final = ("ws_error_handler_muted", "has_preprocessor")
 _IN_ROWS_ALWAYS: Final = ("path", "content", "language", "lock", "hash")
 
 
@@ -120,7 +122,7 @@ def deletions(script: ScriptFile, texts: Mapping[str, str]) -> dict[str, str | N
     return {file: None for file in (script.file, path + METADATA, path + LOCK) if file in texts}
 
 
-def row(script: ScriptFile, deployed: Deployed, changes: Changes, workspace: str) -> dict[str, Any]:
+def row(script: ScriptFile, deployed: Deployed, changes: Stamps, workspace: str) -> dict[str, Any]:
     """A script as get and list give it; keys whose null makes Windmill's client fail are left out."""
     path = script.source.path
     newest = changes.newest.get(f"file:{script.file}")
@@ -144,7 +146,10 @@ def row(script: ScriptFile, deployed: Deployed, changes: Changes, workspace: str
         "lock": script.lock,
     }
     found = {key: value for key, value in script.metadata.items() if key not in _IN_ROWS_ALWAYS and value is not None}
-    flags = {key: bool(found.get(key)) for key in _FLAGS}
+    flags = {
+        "ws_error_handler_muted": bool(found.get("ws_error_handler_muted")),
+        "has_preprocessor": has_preprocessor(script.source, script.content),
+    }
     return known | found | flags
 
 
@@ -152,6 +157,16 @@ def version_of(script: ScriptFile, deployed: Deployed) -> str:
     """Of what runs; of a module that does not, of its file."""
     versions = deployed.versions
     return versions.get(f"script:{script.source.path}") or versions.get(f"file:{script.file}", "")
+
+
+def has_preprocessor(source: Source, content: str) -> bool:
+    """Whether the code has a preprocessor, whatever its metadata says."""
+    if PREPROCESSOR not in content or source.language == "bash":
+        return False
+    if source.language == "deno":
+        return javascript.parameters(content, PREPROCESSOR) is not None
+    tree = parse_python(source.path, content, Problems()).tree
+    return tree is not None and defines(tree, PREPROCESSOR)
 
 
 def _script(texts: Mapping[str, str], file: str) -> ScriptFile:

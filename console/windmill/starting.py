@@ -128,6 +128,8 @@ class Starter:
 
     async def _start(self, version: str, runnable: Script | Flow, arguments: bytes, origin: Origin) -> str:
         options = _options(self.request)
+        if runnable.has_preprocessor and self.request.query_params.get("skip_preprocessor") == "false":
+            raise bad_request(f"the preprocessor of {runnable.path} is for messages: give what main takes instead")
         arguments = await self.content.referring(arguments)
         is_flow = isinstance(runnable, Flow)
         default_s = FLOW_TIMEOUT_S if is_flow else self._settings.worker.default_timeout_s

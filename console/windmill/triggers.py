@@ -21,12 +21,13 @@ from console.needs import needs
 from console.paging import Paging
 from console.windmill.captures import Connection, read_draft
 from console.windmill.trigger_objects import TriggerBody, file_document, read_body, row
-from console.workspace import Change, Workspace
+from console.workspace import Workspace
 from shared import asking
 from shared.asking import Report
 from shared.config import Settings
 from shared.definitions import Mode
 from shared.modes import set_modes
+from shared.stamps import Stamp
 from shared.store import AsyncStore
 from shared.trigger_list import TriggerDetails, read_details
 from shared.workspace.render import yaml_text
@@ -36,7 +37,7 @@ class NewMode(msgspec.Struct, frozen=True):
     """Body of setmode. `force` is about forked workspaces, of which there are none."""
 
     mode: Mode
-    force: bool = False
+    force: bool | None = None
 
 
 @post("/create", opt=needs("deploy") | described(body=TriggerBody))
@@ -188,7 +189,7 @@ async def _rows(content: Workspace, work: Blocking, *paths: str) -> list[dict[st
         file = file_of("trigger", each.definition.path)
         changed = changes.newest.get(f"file:{file}") or changes.newest.get(f"trigger:{each.definition.path}")
         rows.append(
-            row(each.definition, document(texts, file), each.session, changed or Change(), content.name, now_ms)
+            row(each.definition, document(texts, file), each.session, changed or Stamp(0, "", 0), content.name, now_ms)
         )
     return rows
 

@@ -18,10 +18,11 @@ from console.paging import Paging
 from console.windmill.bodies import given
 from console.windmill.identity import CONTEXTUAL
 from console.windmill.listing import FILTERS_OF_THINGS, Filters
-from console.workspace import Changes, Workspace
+from console.workspace import Workspace
 from shared.definitions import Variable
 from shared.errors import SecretError
 from shared.run_record import iso_ms
+from shared.stamps import Stamps
 from shared.workspace.layout import VARIABLE
 from shared.workspace.render import yaml_text
 
@@ -104,7 +105,7 @@ async def create_variable(
     file = file_of("variable", data.path)
     value = _plain(data.path, data.value, content) if already_encrypted and data.is_secret else data.value
     text = yaml_text(given(description=data.description, value=value, is_secret=data.is_secret, labels=data.labels))
-    await content.edit(anew(file, text, taken), caller.name)
+    await content.edit(anew(file, text, taken), caller.name, by_run=isinstance(caller, RunCaller))
     note.tell("create variable", data.path)
     return created(f"variable {data.path} created")
 
@@ -140,7 +141,7 @@ async def update_variable(
         text = yaml_text((document(texts, file) or _as_file(known)) | changed)
         return {moved: text} if moved == file else {moved: text, file: None}
 
-    await content.edit(change, caller.name)
+    await content.edit(change, caller.name, by_run=isinstance(caller, RunCaller))
     note.tell("change variable", known.path, after={"path": target, "changed": sorted(changed)})
     return as_text(f"variable {known.path} updated (npath: {target})")
 
@@ -174,7 +175,7 @@ def _as_file(variable: Variable) -> dict[str, Any]:
 
 
 def _row(
-    workspace: str, variable: Variable, value: str | None, texts: Mapping[str, str], changes: Changes
+    workspace: str, variable: Variable, value: str | None, texts: Mapping[str, str], changes: Stamps
 ) -> dict[str, Any]:
     kept = document(texts, variable.path + VARIABLE)
     changed = changes.newest.get(f"variable:{variable.path}")

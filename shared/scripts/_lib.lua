@@ -140,15 +140,15 @@ end
 
 local function read_job(id)
   local h = redis.call('HMGET', 'rq:job:' .. id, 'status', 'state', 'trigger', 'source', 'crashes', 'execution', 'attempts', 'started_at', 'handler',
-    'part', 'parent', 'position')
+    'part', 'parent', 'position', 'began')
   return {
     id = id, key = 'rq:job:' .. id, qos = string.sub(id, 2, 2), status = h[1], state = h[2],
     trigger = h[3] or '?', source = h[4] or nil, crashes = tonumber(h[5] or 0), execution = h[6] or '', attempts = tonumber(h[7] or 0),
-    started_at = h[8] or '', handler = h[9], part = h[10] or nil, parent = h[11] or nil, position = tonumber(h[12] or 0),
+    started_at = h[13] or h[8] or '', parked = h[13] ~= false, handler = h[9], part = h[10] or nil, parent = h[11] or nil, position = tonumber(h[12] or 0),
   }
 end
 
--- Let go of a flow that executes, for so many ms.
+-- Let go of a flow that executes, for so many ms. Its attempt goes on with the next start: it is still the one that `began` then.
 local function park(job, exec, claims, started, scheduled, ms)
   local time = redis.call('TIME')
   redis.call('HDEL', claims, job.id)
@@ -277,6 +277,7 @@ local function crash(job, exec, at, attempt_fields)
   local crashes = job.crashes + 1
   if job.qos == '1' and crashes < at.max_crashes or job.qos ~= '0' and crashes <= at.max_crashes and is_flow(job) then
     redis.call('HSET', job.key, 'status', 'queued', 'state', 'queued', 'crashes', crashes, 'worker_name', '')
+    redis.call('HDEL', job.key, 'began')
     redis.call('LPUSH', at.queue, job.id)
     move(job, 'running', 'queued')
     return 'queued'

@@ -20,9 +20,15 @@ local out, done, bad = {}, 0, 0
 local count, messages = tonumber(ARGV[7]), {}
 local ids, ended, left, listed = {}, {}, {}, {[KEYS[4]] = {}, [KEYS[5]] = {}, [KEYS[6]] = {}} -- written once for all
 
+local function began(job)
+  if job.started_at then return job.started_at end
+  local h = redis.call('HMGET', job.key, 'began', 'started_at')
+  return h[1] or h[2] or ''
+end
+
 local function attempt(i, job)
   local fields = {'type', TYPE[ARGV[i + 3]] or RETRIED, 'worker_name', ARGV[1], 'execution_id', ARGV[i + 1],
-    'started_at', job.started_at or redis.call('HGET', job.key, 'started_at') or '', 'ended_at', now_iso, 'log', ARGV[i + 7]}
+    'started_at', began(job), 'ended_at', now_iso, 'log', ARGV[i + 7]}
   for offset, name in pairs({[4] = 'return_value', [5] = 'exc_string', [6] = 'error', [8] = 'noted'}) do
     if ARGV[i + offset] ~= '' then fields[#fields + 1] = name; fields[#fields + 1] = ARGV[i + offset] end
   end
@@ -44,7 +50,7 @@ end
 local function schedule(i, job, from, delay_ms)
   local time = redis.call('TIME')
   redis.call('HSET', job.key, 'status', 'scheduled', 'state', 'scheduled', 'worker_name', '')
-  redis.call('HDEL', job.key, 'ended_at')
+  redis.call('HDEL', job.key, 'ended_at', 'began')
   redis.call('HINCRBY', job.key, 'retries', 1)
   go_on(job)
   redis.call('XADD', 'rq:results:' .. job.id, 'MAXLEN', 10, '*', unpack(attempt(i, job)))

@@ -38,6 +38,18 @@ class MadeRun(msgspec.Struct, frozen=True):
     created_by: str = ""
 
 
+class OnRecord(msgspec.Struct, frozen=True):
+    """A deployment for the list, which keeps `records_max`, and the stamp of each name that it changes (both JSON).
+
+    `takes_place`: it holds all of the newest in the list, and goes where that one was.
+    """
+
+    record: bytes
+    stamp: bytes
+    takes_place: bool = False
+    records_max: int = 200
+
+
 class SessionChanges(msgspec.Struct, frozen=True):
     """Records (JSON) by id: of sessions that a deployment leaves behind, and, as they must be, of those it takes up."""
 
@@ -130,17 +142,17 @@ def cancel(run_id: str, now_iso: str, now_ms: int, who: str, reason: str) -> Cal
 
 def deploy(
     against: int,
-    record_json: bytes,
+    entry: OnRecord,
     definitions: Mapping[str, bytes],
     changed: Mapping[str, str],
     deleted: Sequence[str],
     *,
-    records_max: int = 200,
     sessions: SessionChanges = _NO_SESSIONS,
 ) -> Call[int]:
     """Make a deployment current; its number, or -1 when another deployment came between."""
     counts = len(sessions.taken), len(sessions.left)
-    args: list[Arg] = [against, record_json, len(definitions), len(changed), records_max, *counts]
+    args: list[Arg] = [against, entry.record, len(definitions), len(changed), entry.records_max, *counts, entry.stamp]
+    args.append(int(entry.takes_place))
     for session, blob in [*sessions.taken.items(), *sessions.left.items()]:
         args += (session, blob)
     for version, blob in definitions.items():
@@ -148,7 +160,10 @@ def deploy(
     for name, version in changed.items():
         args += (name, version)
     args += deleted
-    names = [keys.DEPLOYMENT, keys.DEPLOYED, keys.DEFINITIONS, keys.DEPLOYMENTS, keys.LEFT]
+    names = [
+        keys.DEPLOYMENT, keys.DEPLOYED, keys.DEFINITIONS, keys.DEPLOYMENTS, keys.LEFT, keys.DEPLOYED_NEWEST,
+        keys.DEPLOYED_OLDEST,
+    ]  # fmt: skip
     return Call("deploy", names, args, int)
 
 

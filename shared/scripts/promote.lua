@@ -9,7 +9,8 @@ local queued, begun = {}, {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', time[1] + time[2] / 1000000, 'LIMIT', 0, ARGV[2])) do
   local job = read_job(id)
   if redis.call('ZREM', KEYS[1], id) == 1 and job.status == 'scheduled' and job.state == 'scheduled' then
-    redis.call('HSET', job.key, 'status', 'queued', 'state', 'queued', 'enqueued_at', ARGV[1])
+    redis.call('HSET', job.key, 'status', 'queued', 'state', 'queued')
+    if not job.parked then redis.call('HSET', job.key, 'enqueued_at', ARGV[1]) end -- a flow that goes on
     move(job, 'scheduled', 'queued')
     local to = redis.call('HEXISTS', job.key, 'began') == 1 and begun or queued
     to[#to + 1] = id

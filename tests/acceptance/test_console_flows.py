@@ -37,6 +37,7 @@ value:
         skip_failures: true
         modules:
           - id: tell
+            summary: Tell everybody WHO IS ON THE LIST that there is news, MWMWMWMW
             value:
               type: script
               path: f/t/tell
@@ -57,6 +58,13 @@ FILES = {
     "f/t/job.flow/last.py": "def main(told: list):\n    return len(told)\n",
 }
 TELL = "def main(who: str):\n    if who == 'nobody':\n        raise ValueError('nobody listens')\n    return who\n"
+
+RUNS_OUT = """() => [...document.querySelectorAll('.graph svg')].flatMap(box => [...box.querySelectorAll('text')]
+    .filter(text => text.getBBox().x + text.getBBox().width > box.width.baseVal.value).map(text => text.textContent))"""
+"""What is written beyond the box that it stands in."""
+SHRUNK = """() => { const drawn = document.querySelector('.graph');
+    return drawn.getBoundingClientRect().width < drawn.viewBox.baseVal.width - 1; }"""
+"""Whether the drawing is smaller than it was made: its letters would be too."""
 
 
 @pytest.fixture
@@ -79,11 +87,15 @@ def test_a_flow_is_drawn_with_how_its_steps_have_fared_and_begun_again_from_one(
         page.locator("#runs-list a[data-open]").first.click()
         expect(page.locator("#run-head")).to_contain_text("succeeded")
         first = page.locator("h1").inner_text()
-        expect(page.locator(".graph")).to_contain_text("read · code · succeeded")
+        expect(page.locator(".graph")).to_contain_text("read · code")
         expect(page.locator(".graph")).to_contain_text("2 succeeded, 1 failed")
         expect(page.locator("[id='step-each/2/tell']")).to_contain_text("ValueError: nobody listens")
         page.locator("#step-read").get_by_text("Inputs, result, log").click()
         expect(page.locator("#step-read")).to_contain_text("reading")
+        expect(page.locator("#step-each .step-head").first).to_contain_text("succeeded")
+        page.locator("#step-each").get_by_text("Inputs, result, log").first.click()
+        expect(page.locator("#step-each")).to_contain_text("nobody listens")
+        assert page.evaluate(RUNS_OUT) == []
         visitor.picture("flow-wide-light")
 
         page.locator("#step-last").get_by_role("button", name="Restart from here").click()
@@ -97,6 +109,8 @@ def test_a_flow_is_drawn_with_how_its_steps_have_fared_and_begun_again_from_one(
         small.log_in(lab.token)
         small.open(f"/runs/{first}")
         assert small.sideways() == 0
+        assert small.page.evaluate(RUNS_OUT) == []
+        assert small.page.evaluate(SHRUNK) is False
         small.picture("flow-390px-dark")
         small.close()
         visitor.close()

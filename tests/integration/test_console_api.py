@@ -410,7 +410,7 @@ def test_refusals_are_problem_documents(plant: Plant) -> None:
         }
     found = {status: (answer.status_code, answer.headers["content-type"]) for status, answer in answers.items()}
     assert found == {status: (status, "application/problem+json") for status in answers}
-    assert "DELETE is not answered at this address; these are: " in answers[405].json()["detail"]
+    assert "DELETE is nothing that can be done here: it takes" in answers[405].json()["detail"]
     other = plant.console.request("GET", "/w/other/headrace/status", plant.console.token("read"))
     assert (other.status_code, other.json()["detail"]) == (404, "there is no workspace other here, only headrace")
 
@@ -459,7 +459,7 @@ def test_a_body_that_is_too_large_is_refused(plant: Plant) -> None:
     answer = plant.api.post("/deployments", content=b'{"files":{"f/t/x.py":"' + b"#" * (17 * 1024 * 1024) + b'"}}')
 
     assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
-    assert answer.json()["detail"] == "the body is larger than is taken, which is 16 MiB"
+    assert answer.json()["detail"] == "the body is too large: 16 MiB are taken"
 
 
 def test_json_that_nobody_can_follow_and_bodies_that_are_missing_are_refused_with_words(plant: Plant) -> None:

@@ -11,9 +11,9 @@ import pytest
 from shared import keys
 from shared.doctor_runs import differences
 from shared.errors import UserError
+from shared.flow_nodes import StepNode
 from shared.flow_restart import restart_run
 from shared.flow_show import read_steps
-from shared.flow_tree import StepNode
 from shared.history import show
 from shared.scripts import operate
 from shared.store import Store

@@ -92,6 +92,15 @@ def test_messages_are_captured_while_somebody_looks(plant: WindmillPlant) -> Non
     (config,) = get_capture_configs.sync(WORKSPACE, SCRIPT, PATH, client=plant.client) or []
     assert (config.trigger_kind.value, config.to_dict()["error"]) == ("mqtt", None)
 
+    plant.publish("plant/7/temp", "x" * 600_000)
+
+    def large() -> dict[str, Any]:
+        listed = list_captures.sync(WORKSPACE, SCRIPT, PATH, client=plant.client) or []
+        rows = [each.to_dict() for each in listed]
+        return next((row for row in rows if row["main_args"] == {"payload": "WINDMILL_TOO_BIG"}), {})
+
+    assert eventually(large, 20)["preprocessor_args"]["event"]["payload_too_large"] == 800_000
+
     move = MoveCapturesAndConfigsJsonBody.from_dict({"new_path": "f/t/moved"})
     moved = move_captures_and_configs.sync_detailed(WORKSPACE, SCRIPT, PATH, client=plant.client, json_body=move)
     assert moved.status_code == 200

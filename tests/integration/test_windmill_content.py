@@ -309,7 +309,8 @@ def test_a_script_that_a_trigger_names_stays(
     push_files(store, console, tmp_path, files)
 
     refused = archive_script_by_path.sync_detailed(WORKSPACE, "f/t/named", client=client)
-    assert (refused.status_code, "there is no script f/t/named" in refused.content.decode()) == (400, True)
+    reason = "f/t/named.py cannot be deleted: still named by f/t/x.mqtt_trigger.yaml:1 (script_path)"
+    assert (refused.status_code, reason in refused.content.decode()) == (400, True)
     assert "script:f/t/named" in read_now(store).versions
 
 
@@ -379,6 +380,7 @@ def test_folders_live_by_the_client(store: Store, client: AuthenticatedClient) -
     got = get_folder.sync(WORKSPACE, "plant", client=client)
     assert got is not None
     assert (got.name, got.summary, got.owners) == ("plant", "tanks and pumps", [])
+    assert (got.created_by, got.to_dict()["edited_at"][:2]) == (WHO, "20")
     assert [each.name for each in list_folders.sync(WORKSPACE, client=client) or []] == ["plant"]
     assert list_folder_names.sync(WORKSPACE, client=client) == ["plant"]
     assert exists_folder.sync(WORKSPACE, "plant", client=client) is True

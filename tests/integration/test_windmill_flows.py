@@ -296,3 +296,61 @@ def test_steps_of_a_flow_share_user_states(plant: WindmillPlant) -> None:
     assert (job["success"], job["result"]) == (True, [{"limit": 30}, None])
     kept = [get_flow_user_state.sync_detailed(WORKSPACE, job_id, key, client=plant.client) for key in ("k", "p")]
     assert [json.loads(each.content) for each in kept] == [{"limit": 30}, 7]
+
+
+def test_a_status_has_an_entry_for_each_step_whatever_it_consists_of(plant: WindmillPlant) -> None:
+    """What has run no code of its own has ended, and has a result, as any other."""
+    item = {"x": {"type": "javascript", "expr": "flow_input.iter.value"}}
+    value = {
+        "modules": [
+            {
+                "id": "l",
+                "value": {
+                    "type": "forloopflow",
+                    "iterator": {"type": "static", "value": [1, 2, 3]},
+                    "skip_failures": False,
+                    "modules": [
+                        {
+                            "id": "x",
+                            "value": {
+                                "type": "rawscript",
+                                "language": "python3",
+                                "content": "def main(x): return 10 * x",
+                                "input_transforms": item,
+                            },
+                        }
+                    ],
+                },
+            },
+            {
+                "id": "br",
+                "value": {"type": "branchone", "branches": [], "default": [{"id": "i", "value": {"type": "identity"}}]},
+            },
+            {"id": "z", "value": {"type": "identity"}, "stop_after_if": {"expr": "true"}},
+            {"id": "never", "value": {"type": "identity"}},
+        ]
+    }
+    body = RunFlowPreviewJsonBody.from_dict({"value": value, "args": {"go": 1}})
+    job_id = run_flow_preview.sync_detailed(WORKSPACE, client=plant.client, json_body=body).content.decode()
+    job = plant.completed(job_id)
+
+    status = job["flow_status"]
+    assert [(module["id"], module["type"]) for module in status["modules"]] == [
+        ("l", "Success"), ("br", "Success"), ("z", "Success"), ("never", "WaitingForPriorSteps"),
+    ]  # fmt: skip
+    loop, branch = status["modules"][:2]
+    assert (loop["flow_jobs_success"], loop["iterator"]) == ([True] * 3, {"index": 2, "itered": [1, 2, 3]})
+    assert branch["branch_chosen"] == {"type": "default"}
+    found = {
+        each: result_by_id.sync_detailed(WORKSPACE, job_id, each, client=plant.client) for each in ("l", "br", "z")
+    }
+    assert {each: json.loads(answer.content) for each, answer in found.items()} == {
+        "l": [10, 20, 30], "br": {"go": 1}, "z": {"go": 1},
+    }  # fmt: skip
+    assert result_by_id.sync_detailed(WORKSPACE, job_id, "never", client=plant.client).status_code == 404
+    every = get_flow_all_results.sync(WORKSPACE, job_id, client=plant.client)
+    assert every is not None
+    assert {entry.step_path: entry.status for entry in every.entries} == {
+        "l": "success", "l/0": "success", "l/0/x": "success", "l/1": "success", "l/1/x": "success", "l/2": "success",
+        "l/2/x": "success", "br": "success", "br/0": "success", "br/0/i": "success", "z": "success", "never": "queued",
+    }  # fmt: skip

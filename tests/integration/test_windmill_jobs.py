@@ -55,6 +55,7 @@ from tests.support.console import WORKSPACE
 from tests.support.eventually import eventually
 from tests.support.mosquitto import Mosquitto
 from tests.support.valkey import ValkeyServer
+from tests.support.windmill import token_of
 from tests.support.windmill_plant import WindmillPlant
 
 SCRIPTS = {
@@ -69,6 +70,13 @@ SCRIPTS = {
             if payload == b"bad":
                 raise ValueError("no temperature")
             return {"t": float(payload)}
+        """,
+    "prepared": """
+        def preprocessor(event):
+            return {"t": 20.5, "topic": event["topic"]}
+
+        def main(t: float, topic: str = "none"):
+            return [t, topic]
         """,
     "sleeps": """
         import time
@@ -161,6 +169,38 @@ def test_a_message_becomes_a_job_whose_result_and_log_the_client_reads(plant: Wi
     )
     assert cancelled == f"Canceled {rest} jobs"
     assert delete_mqtt_trigger.sync_detailed(WORKSPACE, "f/t/temp", client=client).status_code == 200
+
+
+def test_what_a_preprocessor_has_made_of_a_message_are_the_arguments_of_the_job(plant: WindmillPlant) -> None:
+    """They are what it is found by, and what another job is made of."""
+    client = plant.client
+    fields = TRIGGER | {"path": "f/t/prepared", "script_path": "f/t/prepared"}
+    fields["subscribe_topics"] = [{"qos": "qos1", "topic": "prepared/+"}]
+    body = CreateMqttTriggerJsonBody.from_dict(fields)
+    assert create_mqtt_trigger.sync_detailed(WORKSPACE, client=client, json_body=body).status_code == 201
+    plant.pipeline.wait_connected("f/t/prepared")
+    plant.publish("prepared/7", "raw")
+
+    def ended(**filters: Any) -> list[Any]:
+        found = list_jobs.sync(WORKSPACE, client=client, script_path_exact="f/t/prepared", success=True, **filters)
+        return found or []
+
+    (listed,) = eventually(ended, 30)
+    job = plant.job(listed.id)
+    assert (job["args"], job["preprocessed"]) == ({"t": 20.5, "topic": "prepared/7"}, True)
+    doubled = {"t": {"type": "javascript", "expr": "job.input.t * 2"}}
+    options = {"script_options_by_path": {"f/t/prepared": {"input_transforms": doubled}}, "flow_options_by_path": {}}
+    again = BatchReRunJobsJsonBody.from_dict({"job_ids": [listed.id]} | options)
+    (new,) = text(batch_re_run_jobs.sync_detailed(WORKSPACE, client=client, json_body=again)).split()
+    assert plant.completed(new)["result"] == [41, "prepared/7"]
+    assert delete_mqtt_trigger.sync_detailed(WORKSPACE, "f/t/prepared", client=client).status_code == 200
+
+    by_hand = plant.completed(plant.start("f/t/prepared", {"t": 1}))
+    assert (by_hand["result"], "preprocessed" in by_hand) == ([1, "none"], False)
+    refused = plant.request("POST", "/jobs/run/p/f/t/prepared", params={"skip_preprocessor": "false"}, json={"t": 1})
+    assert (refused.status_code, "the preprocessor of f/t/prepared is for messages" in refused.text) == (400, True)
+    skipping = plant.start("f/t/prepared", {"t": 2}, skip_preprocessor=True)
+    assert plant.completed(skipping)["result"] == [2, "none"]
 
 
 def test_a_script_is_run_by_path_and_by_hash(plant: WindmillPlant) -> None:
@@ -378,6 +418,21 @@ def test_jobs_are_run_again_in_a_batch(plant: WindmillPlant) -> None:
         partly = plant.request("POST", "/jobs/run/batch_rerun_jobs", json=body)
         lines = partly.text.splitlines()
         assert (partly.status_code, [line.startswith("Error: ") for line in lines]) == (201, errors), lines
+
+
+def test_a_job_is_that_of_who_has_started_it(plant: WindmillPlant) -> None:
+    """By the name of the token, and as the user that `whoami` tells."""
+    headers = {"Authorization": f"Bearer {token_of(plant.store, 'operate', 'bob@plant.example')}"}
+    started = plant.request("POST", "/jobs/run/p/f/t/adds", json={"a": 1}, headers=headers).text
+    username = plant.request("GET", "/users/whoami", headers=headers).json()["username"]
+    other = plant.start("f/t/adds", {"a": 1})
+    job = plant.completed(started)
+    assert (job["created_by"], job["permissioned_as"], job["email"]) == (
+        "bob@plant.example", "u/bob", "bob@plant.example",
+    )  # fmt: skip
+    for who, ids in (("bob@plant.example", {started}), (username, {started}), ("!bob", {other}), ("carol", set())):
+        listed = list_jobs.sync(WORKSPACE, client=plant.client, created_by=who) or []
+        assert {each.id for each in listed} & {started, other} == ids, who
 
 
 def test_lists_are_filtered(plant: WindmillPlant) -> None:

@@ -239,6 +239,10 @@ def test_the_mode_is_set(store: Store, client: AuthenticatedClient, mode: str) -
 
     assert said(answer) == (200, f"Trigger '{PATH}' {mode}")
     assert deployed(store).mode == mode
+    raw = client.get_httpx_client().post(
+        f"/w/{WORKSPACE}/mqtt_triggers/setmode/{PATH}", json={"mode": mode, "force": None}
+    )
+    assert raw.status_code == 200
 
 
 def test_a_trigger_is_deleted(store: Store, client: AuthenticatedClient) -> None:

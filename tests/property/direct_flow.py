@@ -82,8 +82,9 @@ class Direct:
                 raise StepFailed(failed.error, handled=failed.handled) from None
             try:
                 result = self._tried(flow, module, given, results, {"error": failed.error}, failed.error)
-            except StepFailed:
-                raise StepFailed(failed.error, handled=True) from None
+            except StepFailed as second:
+                said = f"{failed.error['message']} (and the failure module failed: {second.error['message']})"
+                raise StepFailed({**failed.error, "message": said}, handled=True) from None
             if isinstance(result, dict) and result.get("recover") is True:
                 return result, False
             raise StepFailed(failed.error, handled=True) from None

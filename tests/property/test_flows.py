@@ -21,9 +21,11 @@ from worker.flows.effects import (
     Asking,
     Done,
     Effect,
+    Entered,
     Execute,
     Failed,
     FanOut,
+    Left,
     Outcome,
     Turn,
     Wait,
@@ -249,6 +251,8 @@ class Memory:
     def _answer(self, effect: Effect) -> Answer:
         if isinstance(effect, Again):
             return Done(effect.key in self.overruled)
+        if isinstance(effect, Entered | Left):
+            return Done()
         if effect.key not in self._answers:
             answer = self._new(effect)
             if not isinstance(effect, Execute | Wait | FanOut | Allow | Turn) and is_steady(effect):

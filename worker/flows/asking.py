@@ -21,6 +21,7 @@ from worker.flows.effects import (
     Failed,
     FanOut,
     Judge,
+    Left,
     Place,
     T,
     Turn,
@@ -70,11 +71,14 @@ class Failure(Exception):
 
 
 class Stop(Exception):
-    """The list of steps ends here, well: up to the loop or the flow around it."""
+    """The list of steps ends here, well: up to the loop or the flow around it. `at`: the key of the step that says so,
+    whose result it is.
+    """
 
-    def __init__(self, result: Any, *, skipped: bool) -> None:
+    def __init__(self, result: Any, at: str, *, skipped: bool) -> None:
         super().__init__()
         self.result = result
+        self.at = at
         self.skipped = skipped
 
 
@@ -123,6 +127,17 @@ class Asker:
             raise Failure(msgspec.structs.replace(failure.failed, limit=""), failure.at) from None
         finally:
             self.limit = outer
+
+    def leaving(self, key: str, steps: Asking[T]) -> Asking[T]:
+        """What these steps come to. It is told if it is another end than a result, which whoever knows it tells."""
+        try:
+            return (yield from steps)
+        except Stop as stop:
+            yield Left(key, Done(stop.result), of=stop.at)
+            raise
+        except Failure as failure:
+            yield Left(key, failure.failed)
+            raise
 
     def again(self, key: str) -> Asking[bool]:
         """Whether that which has failed under this key is to be done again."""

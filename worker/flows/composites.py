@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.openflow import BranchAll, BranchOne, FlowModule, ForLoop, WhileLoop
 from worker.flows.asking import Asker, Failure, Stop, failure_result, misplaced
-from worker.flows.effects import Answer, Asking, Choose, Done, Evaluate, Failed, FanOut, Place, Turn
+from worker.flows.effects import Answer, Asking, Choose, Done, Entered, Evaluate, Failed, FanOut, Left, Place, Turn
 from worker.flows.scope import Scope
 
 Composite = BranchOne | BranchAll | ForLoop | WhileLoop
@@ -34,29 +34,39 @@ class Composites:
             case WhileLoop():
                 return self._while_loop(module, step, key, scope)
 
+    def part(self, modules: Sequence[FlowModule], key: str, scope: Scope) -> Asking[Any]:
+        """The result of an iteration or a branch."""
+        result = yield from self._asker.leaving(key, self._run(modules, f"{key}/", scope))
+        yield Left(key, Done(result), of=scope.previous_at)
+        return result
+
     def _branch_one(self, module: FlowModule, step: BranchOne, key: str, scope: Scope) -> Asking[Any]:
         """The result of the branch that is taken. The default one has the number after the last."""
+        yield Entered(key)
         exprs = [branch.expr for branch in step.branches]
         asked = Choose(f"{key}?branch", Place(module.id, "branches"), exprs, scope.before())
         chosen = yield from self._asker.ask(asked, module.id)
         modules = step.default if chosen is None else step.branches[chosen].modules
         number = len(exprs) if chosen is None else chosen
-        return (yield from self._run(modules, f"{key}/{number}/", scope.within()))
+        result = yield from self.part(modules, f"{key}/{number}", scope.within())
+        yield Left(key, Done(result), of=f"{key}/{number}")
+        return result
 
     def _branch_all(self, module: FlowModule, step: BranchAll, key: str, scope: Scope) -> Asking[list[Any]]:
         """The results of all branches."""
+        yield Entered(key)
         if step.parallel and len(step.branches) > 1:
             skips = [branch.skip_failure for branch in step.branches]
             return (yield from self._side_by_side(module, key, [None] * len(skips), None, skips, scope))
         results: list[Any] = []
         for number, branch in enumerate(step.branches):
             try:
-                results.append((yield from self._run(branch.modules, f"{key}/{number}/", scope.within())))
+                results.append((yield from self.part(branch.modules, f"{key}/{number}", scope.within())))
             except Failure as failure:
                 if not branch.skip_failure or failure.is_certain:
                     raise
                 results.append(failure.result)
-        return results
+        return (yield from _listed(key, results))
 
     def _for_loop(self, module: FlowModule, loop: ForLoop, key: str, scope: Scope) -> Asking[list[Any]]:
         """The results of all iterations."""
@@ -65,6 +75,7 @@ class Composites:
         items = yield from self._asker.ask(asked, module.id)
         if not isinstance(items, list):
             raise misplaced(place, items, "a list")
+        yield Entered(key, items=items)
         iterations = [_iteration(number, item) for number, item in enumerate(items)]
         if loop.parallel and len(items) > 1:
             parallelism = yield from self._parallelism(module, loop, key, scope)
@@ -74,24 +85,25 @@ class Composites:
         for number, iteration in enumerate(iterations):
             if (yield from self._iterate(module, loop, f"{key}/{number}", scope.within(iteration), results)):
                 break
-        return results
+        return (yield from _listed(key, results))
 
     def _while_loop(self, module: FlowModule, loop: WhileLoop, key: str, scope: Scope) -> Asking[list[Any]]:
         """The results of all iterations, however many."""
+        yield Entered(key)
         results: list[Any] = []
         while True:
             number = len(results)
             yield from self._asker.ask(Turn(f"{key}/{number}?turn", self._asker.limit), module.id)
             inner = scope.within(_iteration(number, number))
             if (yield from self._iterate(module, loop, f"{key}/{number}", inner, results)):
-                return results
+                return (yield from _listed(key, results))
 
     def _iterate(
         self, module: FlowModule, loop: ForLoop | WhileLoop, key: str, scope: Scope, results: list[Any]
     ) -> Asking[bool]:
         """One iteration, whose result is added; True if it was the last."""
         try:
-            result = yield from self._run(loop.modules, f"{key}/", scope)
+            result = yield from self.part(loop.modules, key, scope)
         except Stop as stop:
             results.append(stop.result)
             return True
@@ -141,7 +153,13 @@ class Composites:
                 raise Failure(_worst([failed for _, failed in bad if failed is not None]), fan)
             turn += 1
             fan = f"{key}#{turn}"
-        return [_result(answers[number]) for number in range(len(iterations))]
+        return (yield from _listed(key, [_result(answers[number]) for number in range(len(iterations))]))
+
+
+def _listed(key: str, results: list[Any]) -> Asking[list[Any]]:
+    """These results of all iterations or branches."""
+    yield Left(key, Done(results), parts=len(results))
+    return results
 
 
 def _iteration(number: int, item: Any) -> dict[str, Any]:

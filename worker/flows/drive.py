@@ -29,11 +29,13 @@ from worker.flows.effects import (
     Execute,
     Failed,
     FanOut,
+    Mark,
     Outcome,
     Turn,
     Wait,
 )
 from worker.flows.evaluation import Valued, is_steady
+from worker.flows.marks import mark
 from worker.flows.records import Records
 from worker.flows.steps import StepEnd, event_of
 from worker.flows.tools import Tools
@@ -64,9 +66,7 @@ class Crashed(Exception):
 
 
 class Drive:
-    """One run, from its start, or from where it was, to its end or until it has to wait. Its steps find the folder
-    `shared` ('' none).
-    """
+    """One run, from where it was to its end, or until it has to wait. Its steps find the folder `shared` ('' none)."""
 
     def __init__(self, job: Job, records: Records, tools: Tools, deadline_ms: int | None, shared: str) -> None:
         self._job = job
@@ -98,6 +98,8 @@ class Drive:
     def _answer(self, effect: Effect, tick: Callable[[], None]) -> Answer:
         if isinstance(effect, Again):
             return Done(self._records.is_again(effect.key))
+        if isinstance(effect, Mark):
+            return mark(effect, self._records, self._tools)
         known = self._records.answer(effect.key)
         if known is None and self._records.is_full:
             known = faults.too_large()
@@ -134,7 +136,7 @@ class Drive:
     def _wait(self, effect: Wait) -> Answer:
         """Let go of the run, until somebody claims it again, or until the flow has taken as long as it may."""
         seconds, answer = self._deadlines.wait(effect)
-        self._records.note(effect.key, answer)
+        self._records.note(effect.key, Done(effect.seconds) if isinstance(answer, Done) else answer)
         self._let_go(seconds)
         return answer
 

@@ -144,7 +144,33 @@ class FanOut(msgspec.Struct, frozen=True):
     limit: Limit | None = None
 
 
-Effect = Execute | Evaluate | Judge | Choose | Enter | Again | Later | Wait | FanOut | Allow | Turn
+class Entered(msgspec.Struct, frozen=True):
+    """Told, not asked: a step that consists of steps begins, a flow within the flow with these `inputs`, a loop with
+    these `items`. Answer: Done.
+    """
+
+    key: str
+    inputs: dict[str, Any] | None = None
+    items: list[Any] | None = None
+
+
+class Left(msgspec.Struct, frozen=True):
+    """Told, not asked: what runs no code of its own (a step that consists of steps, an iteration or branch of one, a
+    step that passes something on) has come to this. Answer: Done.
+
+    `of`: that is the result of what stands at this key. `parts`: it is the list of those of so many iterations or
+    branches. `how`: it was `mocked`, or `skipped`.
+    """
+
+    key: str
+    answer: Answer
+    of: str = ""
+    parts: int | None = None
+    how: str = ""
+
+
+Mark = Entered | Left
+Effect = Execute | Evaluate | Judge | Choose | Enter | Again | Later | Wait | FanOut | Allow | Turn | Mark
 
 
 class Done(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ import msgspec
 from shared import keys
 from shared.errors import HeadraceError, InternalError, StoreUnavailable, UserError
 from shared.event import payload_argument
-from shared.flow_records import INPUT
+from shared.flow_records import INPUT, INTERRUPTED
 from shared.run_record import iso_ms
 from shared.runs import RunSpec
 from worker import outcomes
@@ -184,6 +184,6 @@ def _ended(job: Job, outcome: Outcome, drive: Drive, records: Records, duration_
         answer = RunDone(job.claim.run_id, True, result, None, "", made, labels)  # noqa: FBT003
         return outcomes.done(job, answer, duration_s, skipped=outcome.skipped)
     error = faults.error_info(outcome.error or {})
-    if error.name == faults.INTERRUPTED:
+    if error.name == INTERRUPTED:
         return outcomes.interrupted(job, error)
     return outcomes.done(job, RunDone(job.claim.run_id, False, result, error, "", made, labels), duration_s)  # noqa: FBT003

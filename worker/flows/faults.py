@@ -6,11 +6,10 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.flow_records import Limit
+from shared.flow_records import INTERRUPTED, Limit
 from worker.flows.effects import Done, Failed
 from worker.runners.base import RunErrorInfo, RunnerDied
 
-INTERRUPTED: Final = "Interrupted"
 _QOS_EXACTLY_ONCE: Final = 2
 
 

@@ -15,21 +15,17 @@ from shared.definitions import Flow
 from shared.flow_records import TIMED_OUT, Limit
 from shared.openflow import (
     FAILURE,
-    MAX_SECONDS,
     PREPROCESSOR,
-    BranchAll,
     FlowModule,
     FlowStep,
-    ForLoop,
     Identity,
     RawScript,
     ScriptStep,
-    StopAfterIf,
-    WhileLoop,
 )
-from worker.flows.asking import EARLY_STOP, Asker, Failure, Stop, misplaced, of_step
+from worker.flows.asking import Asker, Failure, Stop, of_step
 from worker.flows.composites import Composites
-from worker.flows.effects import Asking, Done, Enter, Evaluate, Execute, Failed, Later, Outcome, Place
+from worker.flows.conditions import Conditions
+from worker.flows.effects import Asking, Done, Enter, Entered, Execute, Failed, Later, Left, Outcome, Place
 from worker.flows.parts import Part
 from worker.flows.scope import Scope
 
@@ -68,12 +64,21 @@ class Known(msgspec.Struct, frozen=True):
     limit: Limit | None = None
 
 
+class _End(msgspec.Struct, frozen=True):
+    """The result of a flow, whether it is marked as skipped, and where it stands that has it ('' nowhere)."""
+
+    result: Any
+    skipped: bool = False
+    of: str = ""
+
+
 class _Interpreter:
     def __init__(self, flows: Mapping[str, Flow], constants: Mapping[str, Any], limit: Limit | None = None) -> None:
         self._flows = flows
         self._constants = constants
         self._asker = Asker(limit)
         self._composites = Composites(self._asker, self._list)
+        self._conditions = Conditions(self._asker)
         self._rest: tuple[str, float] | None = None
 
     def run(self, flow: Flow, arguments: dict[str, Any] | None) -> Asking[Outcome]:
@@ -81,17 +86,18 @@ class _Interpreter:
         try:
             if arguments is None:
                 arguments = yield from self._preprocess(flow)
-            result, skipped = yield from self._flow(flow, "", arguments)
+            end = yield from self._flow(flow, "", arguments)
         except Failure as failure:
             return _badly(failure)
-        return Outcome(ok=True, result=result, skipped=skipped)
+        return Outcome(ok=True, result=end.result, skipped=end.skipped)
 
     def run_part(self, part: Part, known: Known) -> Asking[Outcome]:
         """To the end of the part."""
         scope = self._scope(part.flow, known.flow_input)
         scope.results.update(known.results)
         try:
-            result = yield from self._list(part.modules, part.key, scope.within(known.iteration))
+            key = part.key.removesuffix("/")
+            result = yield from self._composites.part(part.modules, key, scope.within(known.iteration))
         except Stop as stop:
             return Outcome(ok=True, result=stop.result, skipped=stop.skipped)
         except Failure as failure:
@@ -113,24 +119,24 @@ class _Interpreter:
             raise (yield from self._after_failure("", scope, failure)) from None
         return {} if made is None else made if isinstance(made, dict) else {"value": made}
 
-    def _flow(self, flow: Flow, prefix: str, flow_input: dict[str, Any]) -> Asking[tuple[Any, bool]]:
-        """The result of a flow, and whether it is marked as skipped."""
+    def _flow(self, flow: Flow, prefix: str, flow_input: dict[str, Any]) -> Asking[_End]:
+        """How a flow ends that ends well. Throws Failure."""
         value = flow.value
         scope = self._scope(flow, flow_input)
         try:
             if value.skip_expr is not None:
                 place = Place("", "skip_expr")
                 if (yield from self._asker.judge(f"{prefix}?skip", place, value.skip_expr, scope.variables())):
-                    return STOPPED_EARLY, True
+                    return _End(STOPPED_EARLY, skipped=True)
             if not value.modules:
-                return flow_input, False
-            return (yield from self._list(value.modules, prefix, scope)), False
+                return _End(flow_input)
+            return _End((yield from self._list(value.modules, prefix, scope)), of=scope.previous_at)
         except Stop as stop:
-            return stop.result, stop.skipped
+            return _End(stop.result, stop.skipped, stop.at)
         except Failure as failure:
             failed = yield from self._after_failure(prefix, scope, failure)
             if failed.handled and not failure.handled and _recovers(failed.failed.result):
-                return failed.failed.result, False
+                return _End(failed.failed.result)
             raise failed from None
 
     def _after_failure(self, prefix: str, scope: Scope, failure: Failure) -> Asking[Failure]:
@@ -159,6 +165,7 @@ class _Interpreter:
                 (key, seconds), self._rest = self._rest, None
                 yield from self._asker.wait(key, seconds, module.id)
             scope.previous = yield from self._module(module, prefix + module.id, scope)
+            scope.previous_at = prefix + module.id
             scope.results[module.id] = scope.previous
         return scope.previous
 
@@ -167,8 +174,10 @@ class _Interpreter:
         try:
             if module.mock is not None and module.mock.enabled:
                 result = module.mock.return_value
-            elif module.skip_if is not None and (yield from self._is_skipped(module, key, scope)):
+                yield Left(key, Done(result), how="mocked")
+            elif (yield from self._conditions.is_skipped(module, key, scope)):
                 result = scope.previous
+                yield Left(key, Done(result), of=scope.previous_at, how="skipped")
             else:
                 result = yield from self._attempts(module, key, scope)
         except Failure as failure:
@@ -176,41 +185,11 @@ class _Interpreter:
                 raise
             result = failure.result
         else:
-            yield from self._stop_after(module, key, scope, result)
+            yield from self._conditions.stop_after(module, key, scope, result)
         if module.sleep is not None:
-            place = Place(module.id, "sleep")
-            asked = Evaluate(f"{key}?sleep", place, module.sleep, scope.after(result))
-            seconds = yield from self._asker.ask(asked, module.id)
-            if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds <= MAX_SECONDS:
-                raise misplaced(place, seconds, f"a number of seconds, {MAX_SECONDS} at most")
+            seconds = yield from self._conditions.rest(module, module.sleep, key, scope.after(result))
             self._rest = (f"{key}!sleep", seconds) if seconds else None
         return result
-
-    def _is_skipped(self, module: FlowModule, key: str, scope: Scope) -> Asking[bool]:
-        if module.skip_if is None:
-            return False
-        place = Place(module.id, "skip_if")
-        return (yield from self._asker.judge(f"{key}?skip", place, module.skip_if.expr, scope.before()))
-
-    def _stop_after(self, module: FlowModule, key: str, scope: Scope, result: Any) -> Asking[None]:
-        """Throws Stop, or Failure, if an expression says so. In a loop, `stop_after_if` is about its iterations."""
-        if isinstance(module.value, ForLoop | WhileLoop | BranchAll):
-            if module.stop_after_all_iters_if is not None:
-                place = Place(module.id, "stop_after_all_iters_if")
-                yield from self._stop_if(f"{key}?stop", place, module.stop_after_all_iters_if, scope, result)
-        elif module.stop_after_if is not None:
-            place = Place(module.id, "stop_after_if")
-            yield from self._stop_if(f"{key}?stop", place, module.stop_after_if, scope, result)
-
-    def _stop_if(self, key: str, place: Place, stop: StopAfterIf, scope: Scope, result: Any) -> Asking[None]:
-        if not (yield from self._asker.judge(key, place, stop.expr, scope.after(result))):
-            return
-        if stop.error_message is None or stop.skip_if_stopped:
-            raise Stop(result, skipped=stop.skip_if_stopped)
-        error = {"name": EARLY_STOP, "message": stop.error_message, "step_id": place.step}
-        if stop.error_include_result:
-            error["result"] = result
-        raise Failure(Failed(error), stops=True)
 
     def _attempts(self, module: FlowModule, key: str, scope: Scope) -> Asking[Any]:
         """The result of what a step consists of, after as many attempts as its policy has."""
@@ -254,13 +233,14 @@ class _Interpreter:
             case RawScript() | ScriptStep() as step:
                 result = yield from self._execute(module, step, key, first, scope)
             case FlowStep() as step:
-                result = yield from self._sub_flow(module, step, key, scope)
+                result = yield from self._asker.leaving(key, self._sub_flow(module, step, key, scope))
             case Identity():
                 result = scope.previous
+                yield Left(key, Done(result), of=scope.previous_at)
             case composite:
                 steps = self._composites.steps(module, composite, key, scope)
-                variables = {**scope.variables(), "params": {}}
-                result = yield from self._asker.within(key, module, variables, steps)
+                within = self._asker.within(key, module, {**scope.variables(), "params": {}}, steps)
+                result = yield from self._asker.leaving(key, within)
         return result
 
     def _execute(
@@ -285,8 +265,11 @@ class _Interpreter:
         enter = Enter(f"{key}?inputs", module.id, step.input_transforms, scope.variables())
         inputs = yield from self._asker.ask(enter, module.id)
         inner = self._flows[scope.flow.runnables[module.id].version]
+        yield Entered(key, inputs)
         variables = {**scope.variables(), "params": inputs}
-        return (yield from self._asker.within(key, module, variables, self._flow(inner, f"{key}/", inputs)))[0]
+        end = yield from self._asker.within(key, module, variables, self._flow(inner, f"{key}/", inputs))
+        yield Left(key, Done(end.result), of=end.of)
+        return end.result
 
 
 def _recovers(result: Any) -> bool:

@@ -9,12 +9,14 @@ from shared.flow_records import (
     AGAIN,
     BEGUN,
     FAILED,
+    LEFT,
     LIMIT,
     STARTED,
     Begun,
     Ended,
     RawEnded,
     encode,
+    is_mark,
     read_begun,
     read_ended,
 )
@@ -45,7 +47,7 @@ class Records:
         self._stored = stored
         self._now_ms = now_ms
         self._inputs: dict[str, Begun] = {}
-        self._count = len(stored)
+        self._count = sum(not is_mark(name) for name in stored)
         self._bytes = sum(map(len, stored.values()))
         self._pending: dict[str, bytes] = dict(taken or {})
         self._messages: list[Message] = []
@@ -120,7 +122,7 @@ class Records:
     def put(self, name: str, blob: bytes) -> None:
         """To be recorded with the next step."""
         self._pending[name] = blob
-        self._count += 1
+        self._count += not is_mark(name)
         self._bytes += len(blob)
 
     def kept(self) -> None:
@@ -148,6 +150,15 @@ class Records:
                 self.put(key, anew[key])
         self._stored = {**self._stored, **anew}
 
+    def _forget_ends(self, failed: str) -> None:
+        """What stands around that which has failed has not ended after all."""
+        words = failed.partition("?")[0].partition("#")[0].split("/")
+        for depth in range(1, len(words) + 1):
+            name = "/".join(words[:depth]) + LEFT
+            if self._stored.get(name):
+                self._stored = {**self._stored, name: b""}
+                self.put(name, b"")
+
     def _take_again(self) -> set[str]:
         """What has been run again after it had failed goes on there; that is said once."""
         if not self._stored.get(AGAIN):
@@ -160,6 +171,7 @@ class Records:
             return set()
         self.put(FAILED, b"")
         self.put(f"{failed}{AGAIN}", b"1")
+        self._forget_ends(failed)
         return {failed}
 
 

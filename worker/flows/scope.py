@@ -15,7 +15,8 @@ class Scope(msgspec.Struct):
     """What an expression may look at, in one list of steps of `flow`.
 
     `results` are shared by a flow and the lists within it: a step knows also what was the last result of a step inside
-    of a loop or branch before it. `constants` are the same everywhere in the flow.
+    of a loop or branch before it. `constants` are the same everywhere in the flow. `previous_at` is the key of the step
+    whose result `previous` is, '' for the first one.
     """
 
     flow: Flow
@@ -23,6 +24,7 @@ class Scope(msgspec.Struct):
     results: dict[str, Any]
     constants: dict[str, Any]
     previous: Any = None
+    previous_at: str = ""
 
     def within(self, iteration: dict[str, Any] | None = None) -> Scope:
         """The scope of a branch, or of an iteration, whose first step has the flow's arguments as previous result."""

@@ -7,14 +7,14 @@ import time
 import pytest
 from litestar.datastructures import MultiDict
 
-from console.pages.flow_graph import HEIGHT, WIDTH, Drawing, StepState, draw
+from console.pages.flow_graph import HEIGHT, WIDTH, Drawing, StepState, draw, fit
 from console.pages.flow_steps import states_of, step_rows
 from console.pages.payloads import hex_dump, json_view, one_line, payload_view
 from console.pages.run_filters import Filters, query_of, read_filters
 from console.pages.triggers import sparkline
 from console.pages.way import way_of
 from shared.errors import UserError
-from shared.flow_tree import StepNode
+from shared.flow_nodes import StepNode
 from shared.history import RunDetails
 from shared.run_record import Attempt, Run
 
@@ -180,6 +180,21 @@ def test_a_flow_is_drawn_with_each_step_once_and_none_over_another() -> None:
     assert (drawing.nodes[0].label, drawing.nodes[0].state, drawing.nodes[2].label) == ("Begin", "succeeded", "f/t/c")
 
 
+def test_what_is_written_in_a_box_has_room_in_it() -> None:
+    """Whatever letters it is of: the rest is left out, and says so."""
+    for text in ("results.readings.every(each => each.value > limit)", "WWWWMMMM" * 5, "設備温度異常検知" * 4):
+        branch = {"summary": text, "modules": [{"id": "c", "summary": text, "value": {"type": "identity"}}]}
+        drawing = draw(
+            {"modules": [{"id": text, "value": {"type": "branchone", "branches": [branch], "default": []}}]},
+            {"c": StepState("ok", text)},
+        )
+        for shown in (drawing.nodes[0].label, drawing.nodes[1].state, drawing.labels[0].text):
+            assert shown.endswith("…")
+            assert text.startswith(shown[:-1])
+    assert fit("short", 100, 13) == "short"
+    assert len(fit("W" * 99, 130, 13)) < len(fit("i" * 99, 130, 13)) < 99
+
+
 def test_a_flow_without_steps_or_of_unknown_kinds_is_drawn_too() -> None:
     """As far as it can be told."""
     assert draw({}, {}).nodes == []
@@ -191,6 +206,7 @@ STEPS = [
     StepNode(key="a", state="succeeded", started_at=T0, ended_at=T1),
     StepNode(
         key="l",
+        state="succeeded",
         steps=[
             StepNode(key="l/0", steps=[StepNode(key="l/0/x", state="succeeded")]),
             StepNode(
@@ -214,7 +230,8 @@ def test_steps_are_listed_each_before_what_stands_within_it() -> None:
 def test_a_step_that_ran_more_than_once_is_drawn_with_how_often_and_with_the_worst() -> None:
     """One that ran once, with its state."""
     assert states_of(STEPS) == {
-        "a": StepState("ok", "succeeded"),
-        "x": StepState("bad", "2 succeeded, 1 failed"),
-        "z": StepState("idle", "waiting"),
+        "a": StepState("ok", "succeeded", "a"),
+        "l": StepState("ok", "succeeded", "l"),
+        "x": StepState("bad", "2 succeeded, 1 failed", "l/1/x"),
+        "z": StepState("idle", "waiting", "z"),
     }
