@@ -16,7 +16,7 @@ from litestar.handlers import BaseRouteHandler
 
 from console.authentication import BY_HEADER
 from console.callers import Caller, Nobody, Person, RunCaller
-from console.errors import forbidden, misdirected, unauthorized
+from console.errors import READING_METHODS, forbidden, misdirected, unauthorized
 from console.hosts import is_our_host, is_our_page
 from console.needs import Needs, needs_of
 from shared.config import ConsoleSettings
@@ -24,7 +24,6 @@ from shared.errors import InternalError
 
 CSRF_HEADER: Final = "X-CSRF-Token"
 CSRF_FIELD: Final = "_csrf"
-READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]
@@ -46,7 +45,7 @@ def make_guard(settings: ConsoleSettings) -> Guard:
         if not (wanted.any_host or by_token or is_our_host(host, settings)):
             raise misdirected(f"{host!r} is not a name of this console: it is served as {settings.url} (console.url)")
         check(wanted, connection.scope.get("user") or Nobody())
-        if method not in READING and not by_token:
+        if method not in READING_METHODS and not by_token:
             if not is_our_page(header("origin", ""), header("sec-fetch-site", ""), host, settings):
                 raise forbidden("the request comes from a page that is not the console's")
             await _check_csrf(connection)

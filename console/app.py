@@ -15,6 +15,7 @@ from litestar.types import ASGIApp
 
 from console.blocking import Blocking
 from console.door import first_link, wait_for_tokens
+from console.heads import AnsweringHead
 from console.live import Live
 from console.sampling import take_samples
 from console.web import Tools, make_app
@@ -83,7 +84,7 @@ class _Server(uvicorn.Server):
 
     def __init__(self, app: ASGIApp, settings: Settings, login: str) -> None:
         config = uvicorn.Config(
-            app,
+            AnsweringHead(app),
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -1,4 +1,8 @@
-"""Puts each change that somebody makes through the console into the audit log, before the answer goes out."""
+"""Puts each change that somebody makes through the console into the audit log: before it is made, and how it went.
+
+The entry that a change has begun is in Redis before the handler runs; if that cannot be written, nothing is changed.
+Before the answer goes out, what the handler has told takes its place.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,17 @@ from typing import Any, cast
 from litestar import Request
 from litestar.types import Message, Scope
 
-from console.access import READING
-from console.callers import Nobody, Person
+from console.callers import Nobody, Person, RunCaller
+from console.errors import READING_METHODS
 from console.needs import needs_of
-from shared.audit import AuditEntry, audit_command
+from console.view import REFUSED
+from shared.audit import AuditEntry, audit_command, begin_command, end_commands
 from shared.errors import HeadraceError
 from shared.events import emit
 from shared.store import AsyncStore
 
 _NOTE = "audit note"
+_BEGUN = "audit begun"
 _REFUSED = range(400, 500)
 
 
@@ -43,32 +49,42 @@ def provide_note(request: Request[Any, Any, Any]) -> Note:
 
 
 class Auditing:
-    """A hook of the application, called before each message of an answer.
+    """Two hooks of the application: `begin` before a handler, and itself before each message of an answer.
 
-    Writes of people are recorded whatever their handler tells; those of runs only if it tells of them. What was refused
-    has changed nothing and is left out; what failed may have changed something. Redis being away is reported.
+    Writes of people are recorded whatever their handler tells, and those of who logs in. Those of runs are only if it
+    tells of them, and then afterwards alone: runs keep their state by the thousand. What was refused has changed
+    nothing and is left out; what failed may have changed something. Redis being away afterwards is reported.
     """
 
     def __init__(self, store: AsyncStore, keep: int) -> None:
         self._store = store
         self._keep = keep
 
+    async def begin(self, request: Request[Any, Any, Any]) -> None:
+        """Write down what is about to be done. Raises StoreUnavailable."""
+        wanted = needs_of(request.route_handler.opt)
+        caller = request.scope.get("user") or Nobody()
+        if request.method in READING_METHODS or wanted is None or not wanted.audited or isinstance(caller, RunCaller):
+            return
+        asked = AuditEntry(caller.name, f"{request.method} {request.url.path}", address=_address(request.scope))
+        request.state[_BEGUN] = await self._store.command(*begin_command(asked))
+
     async def __call__(self, message: Message, scope: Scope) -> None:
         """Write the entry."""
         request = cast("dict[str, Any]", scope)  # what is asked by WebSocket has no method, and is not answered so
         method: str = request.get("method", "GET")
-        if message["type"] != "http.response.start" or method in READING:
+        if message["type"] != "http.response.start" or method in READING_METHODS:
             return
         status = message["status"]
         handler = request.get("route_handler")
         wanted = needs_of(handler.opt) if handler is not None else None
-        if status in _REFUSED or wanted is None or not wanted.audited:
+        if wanted is None or not wanted.audited:
             return
-        note: Note = (request.get("state") or {}).get(_NOTE) or Note()
+        state = request.get("state") or {}
+        note: Note = state.get(_NOTE) or Note()
         caller = request.get("user") or Nobody()
-        if not (isinstance(caller, Person) or note.is_told):
-            return
-        client = request.get("client")
+        is_refused = status in _REFUSED or state.get(REFUSED, False)
+        counts = not is_refused and (isinstance(caller, Person) or note.is_told)
         entry = AuditEntry(
             who=note.who or caller.name,
             what=note.what or f"{method} {request['path']}",
@@ -76,9 +92,17 @@ class Auditing:
             before=note.before,
             after=note.after,
             status=status,
-            address=client[0] if client else "",
+            address=_address(scope),
         )
         try:
-            await self._store.command(*audit_command(entry, self._keep))
+            if (begun := state.pop(_BEGUN, None)) is not None:
+                await self._store.commands(end_commands(begun, entry if counts else None, self._keep))
+            elif counts:
+                await self._store.command(*audit_command(entry, self._keep))
         except HeadraceError as error:
             emit("audit.failed", method=method, path=request["path"], error=error)
+
+
+def _address(scope: Any) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""

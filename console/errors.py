@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
-from litestar import MediaType, Request, Response
+from litestar import MediaType, Request, Response, status_codes
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.response import Redirect, Template
 from litestar.status_codes import (
@@ -30,6 +30,7 @@ from litestar.status_codes import (
     HTTP_503_SERVICE_UNAVAILABLE,
 )
 
+from shared.config import MIB
 from shared.errors import (
     HeadraceError,
     NotThere,
@@ -41,7 +42,12 @@ from shared.errors import (
 )
 from shared.events import emit
 
+BODY_MAX: Final = 16 * MIB
+"""Bytes of a request's body."""
 PROBLEM: Final = "application/problem+json"
+READING_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+NOT_READ: Final = "Failed to deserialize the JSON body into the target type"
+"""As Windmill's errors begin."""
 _OURS = re.compile(r"/api/w/[^/]*/headrace(/|$)")
 _MACHINES = re.compile(r"/(api(/|$)|metrics$|healthz$|readyz$)")
 _BEGINNINGS = {
@@ -50,6 +56,7 @@ _BEGINNINGS = {
     HTTP_403_FORBIDDEN: "Permission denied",
     HTTP_404_NOT_FOUND: "Not found",
 }
+_IN_BODY: Final = "$.data."
 
 
 class Refusal(UserError):
@@ -127,14 +134,19 @@ def on_error(request: Request[Any, Any, Any], error: HeadraceError) -> Response[
     """Errors of ours."""
     if isinstance(error, Refusal):
         return _answer(request, error.status, error.message, error.hint, error.headers)
-    status = _status_of(error, is_ours=_OURS.match(request.url.path) is not None)
+    status = _status_of(error, for_us=is_ours(request.url.path))
     if status == HTTP_500_INTERNAL_SERVER_ERROR:
         emit("request.failed", method=request.method, path=request.url.path, error=error)
         return _answer(request, status, f"Internal: {error}")
     return _answer(request, status, error.message, error.hint, problems=error.fields.get("problems"))
 
 
-def _status_of(error: HeadraceError, *, is_ours: bool) -> int:
+def is_ours(path: str) -> bool:
+    """Whether an address is one of our own API."""
+    return _OURS.match(path) is not None
+
+
+def _status_of(error: HeadraceError, *, for_us: bool) -> int:
     match error:
         case StoreUnavailable():
             status = HTTP_503_SERVICE_UNAVAILABLE
@@ -142,9 +154,9 @@ def _status_of(error: HeadraceError, *, is_ours: bool) -> int:
             status = HTTP_404_NOT_FOUND
         case Overtaken():
             status = HTTP_409_CONFLICT
-        case WorkspaceError() if is_ours:
+        case WorkspaceError() if for_us:
             status = HTTP_422_UNPROCESSABLE_ENTITY
-        case SecretError() if is_ours:
+        case SecretError() if for_us:
             status = HTTP_409_CONFLICT
         case UserError() if not isinstance(error, SecretError):
             status = HTTP_400_BAD_REQUEST
@@ -159,11 +171,36 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
         problems = [_problem(each) for each in error.extra or ()]
         in_body = any(isinstance(each, dict) and each.get("source") == "body" for each in error.extra or ())
         status = HTTP_422_UNPROCESSABLE_ENTITY if in_body else HTTP_400_BAD_REQUEST
-        return _answer(request, status, "; ".join(problems) or error.detail)
+        said = "; ".join(problems) or error.detail
+        is_theirs = in_body and not _OURS.match(request.url.path)
+        return _answer(request, status, f"{NOT_READ}: {said}" if is_theirs else said)
     if error.status_code >= HTTP_500_INTERNAL_SERVER_ERROR:
+        cause = error.__cause__  # a key of the body that is named as a tool of ours is taken for the tool
+        if isinstance(cause, msgspec.ValidationError) and _IN_BODY in str(cause):
+            said = str(cause).replace(_IN_BODY, "$.")
+            is_ours = _OURS.match(request.url.path)
+            return _answer(request, HTTP_422_UNPROCESSABLE_ENTITY, said if is_ours else f"{NOT_READ}: {said}")
         return on_defect(request, error)
-    what = "there is no such address" if error.status_code == HTTP_404_NOT_FOUND else error.detail
-    return _answer(request, error.status_code, what, headers=dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    return _answer(request, error.status_code, _words(request, error, headers), headers=headers)
+
+
+def _words(request: Request[Any, Any, Any], error: HTTPException, headers: dict[str, str]) -> str:
+    match error.status_code:
+        case status_codes.HTTP_404_NOT_FOUND:
+            return "there is no such address"
+        case status_codes.HTTP_405_METHOD_NOT_ALLOWED:
+            return f"{request.method} is nothing that can be done here: it takes {headers.get('allow', 'others')}"
+        case status_codes.HTTP_413_REQUEST_ENTITY_TOO_LARGE:
+            return f"the body is too large: {BODY_MAX // MIB} MiB are taken"
+        case _:
+            return error.detail
+
+
+def on_too_deep(request: Request[Any, Any, Any], error: RecursionError) -> Response[Any]:
+    """JSON within JSON, thousands of levels deep, that was read elsewhere than `console.strangers` reads bodies."""
+    del error
+    return _answer(request, HTTP_400_BAD_REQUEST, "the JSON is nested too deeply")
 
 
 def on_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
@@ -205,12 +242,17 @@ def _page(
     request: Request[Any, Any, Any], status: int, message: str, hint: str, headers: dict[str, str] | None
 ) -> Response[Any]:
     if status == HTTP_401_UNAUTHORIZED:
-        return Redirect(f"/login?next={quote(request.url.path)}", status_code=HTTP_303_SEE_OTHER)
+        return Redirect(f"/login?next={quote(_address(request))}", status_code=HTTP_303_SEE_OTHER)
     context: dict[str, Any] = {"title": _title(status), "status": status, "message": message, "hint": hint}
     caller: Any = request.scope.get("user")  # nobody and runs have no session
     if getattr(caller, "csrf", ""):
         context |= {"caller": caller, "is_known": True, "csrf": caller.csrf, "may": caller.may}
     return Template("error.html", context=context, status_code=status, media_type=MediaType.HTML, headers=headers)
+
+
+def _address(request: Request[Any, Any, Any]) -> str:
+    query = request.url.query
+    return f"{request.url.path}?{query}" if query and request.method == "GET" else request.url.path
 
 
 def _title(status: int) -> str:

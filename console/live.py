@@ -14,7 +14,8 @@ from console.blocking import Blocking
 from console.errors import unavailable
 from shared.config import Settings
 from shared.errors import HeadraceError
-from shared.history import STEP, Query, search_page
+from shared.history import STEP, search_page
+from shared.run_query import Query
 from shared.samples import changed_cells
 from shared.status import Status, read_status
 from shared.store import Store
@@ -144,7 +145,7 @@ class Live:
 
 def look(store: Store, url: str) -> Picture:
     """What there is to see now: the status, and the newest runs."""
-    page = search_page(store, Query(limit=_RUNS_SHOWN, scan=STEP))
+    page = search_page(store, Query(limit=_RUNS_SHOWN, scan=STEP, steps=False))
     runs = {
         run.id: RunNews(
             run.id, run.state, run.trigger, run.runnable, run.topic, run.queued_at, run.started_at, run.ended_at

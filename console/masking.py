@@ -20,6 +20,8 @@ _NAMES = r"pass(?:wor[dt]|wd|phrase)?|secret|token|api_?key|private_?key|access_
 _NAME = re.compile(_NAMES, re.IGNORECASE)
 _LINE = re.compile(rf"^([-+ ]?\s*[\w'\"-]*(?:{_NAMES})[\w'\"-]*\s*:\s*)(?!['\"]?\$)\S.*$", re.IGNORECASE)
 _PEM = re.compile(r"-----(BEGIN|END) [A-Z ]*PRIVATE KEY-----")
+_URL = re.compile(r"([A-Za-z][\w+.-]*://[^\s/:@'\"]*:)(?!\$)[^\s/@'\"]+(@)")
+"""The password in an address: scheme://user:password@host."""
 _LETTERS = re.compile(r"^([-+ ]?\s*)[A-Za-z0-9+/=]{40,}\s*$")
 
 
@@ -42,6 +44,8 @@ def mask_value(value: Any, name: str = "") -> Any:
             return [mask_value(each, name) for each in value]
         case str() if _PEM.search(value):
             return MASK
+        case str() if "://" in value and _URL.search(value):
+            return _URL.sub(rf"\g<1>{MASK}\g<2>", value)
         case str() | int() | float() if not isinstance(value, bool) and value and _NAME.search(name):
             return value if isinstance(value, str) and value.startswith("$") else MASK
         case _:
@@ -61,4 +65,4 @@ def mask_file(path: str, text: str, *, hide: bool) -> str:
 
 def mask_line(line: str) -> str:
     """A line of a resource's file, or of how it changed."""
-    return _LETTERS.sub(rf"\g<1>{MASK}", _LINE.sub(rf"\g<1>{MASK}", line))
+    return _LETTERS.sub(rf"\g<1>{MASK}", _LINE.sub(rf"\g<1>{MASK}", _URL.sub(rf"\g<1>{MASK}\g<2>", line)))

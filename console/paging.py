@@ -1,11 +1,10 @@
-"""Pages of lists: `page` from 1 on, `per_page` within bounds."""
+"""Pages of lists, by Windmill's rules: `page` from 1 on, `per_page` within bounds; what lies outside is moved in."""
 
 from __future__ import annotations
 
-from typing import Annotated, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
-from litestar.params import Parameter
 
 PER_PAGE: Final = 100
 PER_PAGE_MAX: Final = 1000
@@ -24,9 +23,6 @@ class Paging(msgspec.Struct, frozen=True):
         return rows[(self.page - 1) * self.per_page : self.page * self.per_page]
 
 
-def provide_paging(
-    page: Annotated[int, Parameter(ge=1)] = 1,
-    per_page: Annotated[int, Parameter(ge=1, le=PER_PAGE_MAX)] = PER_PAGE,
-) -> Paging:
-    """For handlers that name `paging`."""
-    return Paging(page, per_page)
+def provide_paging(page: int = 1, per_page: int = PER_PAGE) -> Paging:
+    """For handlers that name `paging`. There are clients that count from 0: that is the first page, too."""
+    return Paging(max(page, 1), min(max(per_page, 1), PER_PAGE_MAX))

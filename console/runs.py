@@ -30,20 +30,24 @@ BYTES_AT_ONCE = 8 * 1024 * 1024
 Entry = tuple[bytes, Mapping[bytes, bytes]]
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _USER_STATE = "user_state:"
-_EXTRA = ("worker_name", "cancelled_by", "cancel_reason", "progress", "resolved_at", "resolved_by", "resolved_note")
+_EXTRA = ("cancelled_by", "cancel_reason", "progress", "resolved_at", "resolved_by", "resolved_note")
 
 
 class Found(msgspec.Struct, frozen=True):
     """A run with what only the console cares about. `progress` is a percentage; texts are '' where there is nothing."""
 
     details: RunDetails
-    worker: str
     cancelled_by: str
     cancel_reason: str
     progress: int | None
     resolved_at: str = ""
     resolved_by: str = ""
     resolved_note: str = ""
+
+    @property
+    def worker(self) -> str:
+        """The one that has started it last."""
+        return self.details.run.worker or ""
 
     @property
     def id(self) -> str:
@@ -137,7 +141,7 @@ class Runs:
 
 def run_id_of(name: str) -> str:
     """The id of a run; one that was started with a `job_id` of the caller's own is known by that too."""
-    return f"q2-{name}" if _UUID.fullmatch(name) else name
+    return f"q2-{name.lower()}" if _UUID.fullmatch(name) else name
 
 
 def read_founds(store: Store, ids: Sequence[str]) -> Iterator[Found]:
@@ -168,20 +172,26 @@ def _commands(ids: Sequence[str]) -> list[tuple[Arg, ...]]:
         job = keys.job(run_id)
         commands += (("HMGET", job, *FIELDS), ("HMGET", job, "data", *_EXTRA))
         commands += (("XRANGE", keys.results(run_id), "-", "+"), ("ZSCORE", keys.RQ_SCHEDULED, run_id))
+        commands.append(("ZSCORE", keys.RUNS, run_id))
     return commands
 
 
 def _founds(ids: Sequence[str], replies: Sequence[Any]) -> list[Found | None]:
-    return [_found(run_id, *replies[4 * i : 4 * i + 4]) for i, run_id in enumerate(ids)]
+    return [_found(run_id, *replies[5 * i : 5 * i + 5]) for i, run_id in enumerate(ids)]
 
 
 def _found(
-    run_id: str, fields: list[bytes | None], rest: list[bytes | None], entries: Sequence[Entry], due_s: bytes | None
+    run_id: str,
+    fields: list[bytes | None],
+    rest: list[bytes | None],
+    entries: Sequence[Entry],
+    due_s: bytes | None,
+    listed: bytes | None,
 ) -> Found | None:
     data, *extra = rest
-    head = read_head(run_id, fields, len(data or b""))
+    head = read_head(run_id, fields, len(data or b""), listed)
     if head is None:
         return None
-    worker, cancelled_by, reason, progress, *resolved = [(value or b"").decode() for value in extra]
+    cancelled_by, reason, progress, *resolved = [(value or b"").decode() for value in extra]
     details = msgspec.structs.replace(make_details(head, data, entries), due_at=read_due(due_s))
-    return Found(details, worker, cancelled_by, reason, int(progress) if progress else None, *resolved)
+    return Found(details, cancelled_by, reason, int(progress) if progress else None, *resolved)

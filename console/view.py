@@ -45,6 +45,8 @@ Level = Literal["good", "warn", "bad"]
 
 _FOLDER = Path(__file__).parent
 STATIC: Final = _FOLDER / "static"
+REFUSED: Final = "refused"
+"""In the state of a request: what a form has asked for was not done."""
 _FLASHES: Final = "headrace_flash"
 _LONGEST_FLASH: Final = 1000
 
@@ -62,6 +64,7 @@ class View:
 
     def __init__(self, request: Request[Caller, None, Any], settings: Settings) -> None:
         self.caller: Caller = request.user
+        self._request = request
         self._settings = settings
         self.who = request.user.name
         self._flashes = _read(request.cookies.get(_FLASHES, ""))
@@ -80,8 +83,9 @@ class View:
         return page
 
     def redirect(self, to: str, say: str = "", level: Level = "good", todo: str = "") -> Redirect:
-        """To another page of the console, which shows what is said."""
+        """To another page of the console, which shows what is said. `bad` says that nothing was changed."""
         answer = Redirect(to if is_own_path(to) else "/", status_code=HTTP_303_SEE_OTHER)
+        self._request.state[REFUSED] = level == "bad"
         if say:
             flash = msgspec.json.encode([Flash(say[:_LONGEST_FLASH], level, todo[:_LONGEST_FLASH])])
             answer.set_cookie(self._cookie(base64.urlsafe_b64encode(flash).decode(), 60))

@@ -20,7 +20,7 @@ from console.auditing import Auditing, provide_note
 from console.authentication import Authentication, Authenticator
 from console.blocking import Blocking
 from console.callers import provide_caller
-from console.errors import not_found, on_defect, on_error, on_http_error
+from console.errors import BODY_MAX, not_found, on_defect, on_error, on_http_error, on_too_deep
 from console.headers import SecurityHeaders
 from console.health import health_routes
 from console.live import Live
@@ -29,6 +29,7 @@ from console.pages import login
 from console.pages.routes import PAGES
 from console.paging import provide_paging
 from console.runs import Runs
+from console.strangers import StrangersRequest
 from console.view import STATIC, make_templates, provide_view, static_root
 from console.windmill import routes as windmill
 from console.windmill.bodies import provide_syncs
@@ -36,11 +37,10 @@ from console.windmill.captures import Captures
 from console.windmill.job_updates import provide_wanted
 from console.windmill.starting import provide_starter
 from console.workspace import Workspace
-from shared.config import MIB, Settings
+from shared.config import Settings
 from shared.errors import HeadraceError, InternalError
 from shared.store import AsyncStore
 
-BODY_MAX = 16 * MIB
 _YEAR_S = 365 * 24 * 3600
 
 
@@ -59,6 +59,7 @@ def make_app(tools: Tools, settings: Settings, token_key: bytes) -> Litestar:
     Raises InternalError for a route that does not say what it needs.
     """
     store, content = tools.store, tools.content
+    auditing = Auditing(store, settings.retention.audit_max)
     authenticator, captures = Authenticator(store, settings, token_key), Captures(store)
 
     def in_our_workspace(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
@@ -92,11 +93,18 @@ def make_app(tools: Tools, settings: Settings, token_key: bytes) -> Litestar:
             "work": Provide(lambda: tools.work, sync_to_thread=False),
         },
         middleware=[DefineMiddleware(Authentication, authenticator=authenticator)],
-        before_send=[SecurityHeaders(settings), Auditing(store, settings.retention.audit_max)],
-        exception_handlers={HeadraceError: on_error, HTTPException: on_http_error, Exception: on_defect},
+        before_request=auditing.begin,
+        before_send=[SecurityHeaders(settings), auditing],
+        exception_handlers={
+            HeadraceError: on_error,
+            HTTPException: on_http_error,
+            RecursionError: on_too_deep,
+            Exception: on_defect,
+        },
         template_config=make_templates(),
         logging_config=None,
         openapi_config=None,
+        request_class=StrangersRequest,
         request_max_body_size=BODY_MAX,
     )
     for handler in handlers_of(app):

@@ -13,17 +13,21 @@ import msgspec
 from console.blocking import Blocking
 from console.errors import not_found
 from shared import keys
+from shared.asking import Draft
 from shared.config import Settings
 from shared.definitions import File, Flow, Resource, Script, Variable
-from shared.deploy import Editor, Edits, Pushed, edit
+from shared.deploy import NOTHING, EditOptions, Editor, Edits, Pushed, edit
 from shared.deployment import NUMBER, TABLE, Deployed, definition_command, read_all_async, read_deployed
 from shared.deployments import Deployment
 from shared.errors import HeadraceError, InternalError, SecretError, WorkspaceError
 from shared.secrets import SecretBox
+from shared.stamps import STAMPS, Stamps, read_stamps
 from shared.store import AsyncStore
 from shared.values import Values
 
 STATE_TYPE = "state"
+ANY_PATH = ""
+"""No variable stands there: what is sealed for it opens nowhere by itself."""
 GOING_S = 3600
 """How long something that is deleted may wait for what still needs it."""
 
@@ -46,26 +50,13 @@ class Current(msgspec.Struct, frozen=True):
     values: Values
 
 
-class Change(msgspec.Struct, frozen=True):
-    """Who deployed something, and when (epoch ms)."""
-
-    author: str = ""
-    at: int = 0
-
-
 class OldVersion(msgspec.Struct, frozen=True):
-    """A version that was deployed, when (epoch ms), and why."""
+    """A version that was deployed, when (epoch ms), why, and by whom."""
 
     version: str
     at: int
     message: str
-
-
-class Changes(msgspec.Struct, frozen=True):
-    """For each `<kind>:<path>`, the newest change of it in the list of deployments, and the oldest there."""
-
-    newest: Mapping[str, Change]
-    oldest: Mapping[str, Change]
+    author: str = ""
 
 
 class Workspace:
@@ -83,8 +74,12 @@ class Workspace:
         self._box = box
         self._current: Current | None = None
         self._texts: tuple[tuple[bytes | None, ...], Mapping[str, str]] | None = None
-        self._changes: tuple[tuple[bytes | None, ...], Changes] | None = None
+        self._changes: tuple[tuple[bytes | None, ...], Stamps] | None = None
         self._editing = asyncio.Lock()
+
+    def sealed(self, draft: Draft) -> Draft:
+        """As it may go through Redis. Raises SecretError."""
+        return draft.sealed(self._box)
 
     async def current(self) -> Current:
         """What is deployed now. Raises StoreUnavailable."""
@@ -163,28 +158,48 @@ class Workspace:
             self._texts = current.identity, {path: file.text for path, file in files.items()}
         return self._texts[1]
 
-    async def changes(self) -> Changes:
-        """Who changed what, as far as the list of deployments goes back."""
+    async def changes(self) -> Stamps:
+        """Who has made and who has changed what is deployed, and when."""
         current = await self.current()
         if self._changes is None or self._changes[0] != current.identity:
-            entries = await self._store.command("LRANGE", keys.DEPLOYMENTS, 0, -1)
-            deployments = [msgspec.json.decode(entry, type=Deployment) for entry in entries]
-            self._changes = current.identity, _changes(deployments)
+            self._changes = current.identity, read_stamps(await self._store.commands(STAMPS))
         return self._changes[1]
 
     async def versions_of(self, name: str) -> list[OldVersion]:
-        """What was deployed under `<kind>:<path>`, newest first, as far as the list of deployments goes back."""
+        """What was deployed under `<kind>:<path>`, newest first, as far as the list of deployments goes back.
+
+        What is deployed now is among them however long ago that was.
+        """
         entries = await self._store.command("LRANGE", keys.DEPLOYMENTS, 0, -1)
         deployments = [msgspec.json.decode(entry, type=Deployment) for entry in entries]
-        return [OldVersion(each.changed[name], each.at, each.message) for each in deployments if name in each.changed]
+        found = [
+            OldVersion(each.changed[name], each.at, each.message, each.author)
+            for each in deployments
+            if name in each.changed
+        ]
+        newest, version = (await self.changes()).newest.get(name), (await self.current()).deployed.versions.get(name)
+        if not found and newest is not None and version is not None:
+            found.append(OldVersion(version, newest.at, newest.message, newest.author))
+        return found
 
-    async def edit(self, edits: Edits | Editor, author: str, message: str = "") -> Pushed:
+    async def edit(
+        self,
+        edits: Edits | Editor,
+        author: str,
+        message: str = "",
+        renamed: Mapping[str, str] = NOTHING,
+        *,
+        by_run: bool = False,
+    ) -> Pushed:
         """Deploy files that are changed, one change at a time; then what was to go and is needed no more goes as well.
+
+        `renamed`: triggers that keep their session under another path, new path → old one. `by_run`: a run does it.
 
         Raises WorkspaceError, UserError (which an editor raises), SecretError, StoreUnavailable.
         """
         async with self._editing:
-            pushed: Pushed = await self._work(edit, self._settings, edits, author, message)
+            options = EditOptions(renamed=renamed, by_run=by_run)
+            pushed: Pushed = await self._work(edit, self._settings, edits, author, message, options)
             await self._let_go({name.removeprefix("file:") for name in pushed.plan.changed}, author)
         return pushed
 
@@ -196,9 +211,9 @@ class Workspace:
         going = sorted(files)
         try:
             await self.edit(dict.fromkeys(going), author)
-        except WorkspaceError:
+        except WorkspaceError as error:
             if not may_wait:
-                raise
+                raise still_named(going, error) from error
             group = msgspec.json.encode(going)
             await self._store.commands([("SADD", keys.GOING, group), ("EXPIRE", keys.GOING, GOING_S)])
 
@@ -225,6 +240,17 @@ class Workspace:
         """Its plain value. Raises SecretError."""
         return self._box.open(variable.path, variable.value) if variable.is_secret else variable.value
 
+    def encrypted(self, text: str) -> str:
+        """A text sealed for whatever variable it is given to, `already_encrypted`. Raises SecretError."""
+        return self._box.seal(ANY_PATH, text)
+
+    def decrypted(self, path: str, sealed: str) -> str:
+        """The text that `encrypted` has sealed, or that is sealed for this path. Raises SecretError."""
+        try:
+            return self._box.open(ANY_PATH, sealed)
+        except SecretError:
+            return self._box.open(path, sealed)
+
     async def referring(self, arguments: bytes) -> bytes:
         """Arguments of a run, as JSON, that name a secret where they held it: the run gets it when it starts."""
         plain = msgspec.json.decode(arguments)
@@ -242,14 +268,14 @@ class Workspace:
         return Current(identity, deployed, variables, resources, Values(variables, resources, self._box))
 
 
-def _changes(deployments: Iterable[Deployment]) -> Changes:
-    newest: dict[str, Change] = {}
-    oldest: dict[str, Change] = {}
-    for deployment in deployments:
-        for name in deployment.changed:
-            oldest[name] = Change(deployment.author, deployment.at)
-            newest.setdefault(name, oldest[name])
-    return Changes(newest, oldest)
+def still_named(files: Iterable[str], error: WorkspaceError) -> WorkspaceError:
+    """What is wrong without these files, for somebody who wants to be rid of them."""
+    problems = error.fields.get("problems")
+    if not isinstance(problems, list):
+        return error
+    places = [f"{each.file}:{each.line} ({each.key})" if each.line else each.file for each in problems]
+    what = f"{', '.join(files)} cannot be deleted: still named by {', '.join(places)}"
+    return WorkspaceError(what, hint="change that first, or delete it", problems=problems)
 
 
 def _as_resource(path: str, blob: bytes) -> Resource:

@@ -12,6 +12,7 @@ from dispatch.filters import NotJson, decode_json
 from shared.envelope import Envelope
 from shared.errors import ExpressionError
 from shared.events import emit
+from shared.expression_paths import as_javascript
 from shared.expressions import Expression, compile_expression
 
 REPORT_EVERY_S = 60.0
@@ -86,7 +87,8 @@ def _key(result: Any) -> str | None:
     if isinstance(result, bool) or not isinstance(result, str | int | float):
         kind = {bool: "a boolean", list: "an array", dict: "an object"}.get(type(result), "something else")
         raise ExpressionError(f"idempotency_key gives {kind}: it has to give a text or a number")
-    key = result if isinstance(result, str) else repr(result)
+    number = as_javascript(result) if isinstance(result, float) else result  # 2.0 and 2 are the same number
+    key = number if isinstance(number, str) else repr(number)
     if len(key) > LONGEST_KEY:
         raise ExpressionError(f"idempotency_key gives {len(key)} characters: {LONGEST_KEY} are the most")
     return key

@@ -96,6 +96,9 @@ class Asked:
             await self._end(ask, error.message)
         except OSError as error:
             await self._end(ask, str(error))
+        except Exception as error:  # noqa: BLE001 - whoever asks waits for an answer, and the others go on
+            emit("library.error", logger="ingest", text=f"a {ask.kind} for the console failed", error=error)
+            await self._end(ask, f"it failed: {error}")
         else:
             await self._end(ask)
 

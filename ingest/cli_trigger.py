@@ -16,7 +16,8 @@ from shared.errors import UserError
 from shared.tables import printable, size
 
 if TYPE_CHECKING:
-    from ingest.trying import Captured, Report, Tried
+    from ingest.trying import Captured, Tried
+    from shared.asking import Report
 
 _SHOWN = 4096
 _CLIENT_ID = click.option("--client-id", metavar="ID",

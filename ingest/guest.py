@@ -127,6 +127,14 @@ class Guest(Client):
             self._transport.resume_reading()
         return message
 
+    def take(self) -> list[PublishPacket | OversizedPublish]:
+        """What has come and was not given yet."""
+        taken = []
+        while not self._messages.empty():
+            if (message := self._messages.get_nowait()) is not None:
+                taken.append(message)
+        return taken
+
     def _over(self) -> None:
         if not self._answer.done():
             self._answer.set_exception(Ended(f"the connection to {broker_url(self.broker)} ended: {self.why}"))

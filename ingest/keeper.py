@@ -101,6 +101,11 @@ class Keeper:
         self._poke = asyncio.Event()
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+    @property
+    def is_stable(self) -> bool:
+        """Whether it is connected, and has been for a while."""
+        return self._attempt is not None and self._attempt.was_stable
+
     async def run(self) -> None:
         """Keep the session connected until `stop` is carried out.
 

@@ -14,6 +14,7 @@ from ingest.assignment import Assignment
 from ingest.deployments import Deployments
 from ingest.keeper import Keeper, Tools
 from ingest.leaver import Leaver
+from ingest.queue_watch import QueueWatches
 from ingest.senders import Senders
 from ingest.telling import Telling
 from ingest.writer import RETRY_FIRST_S, RETRY_MAX_S
@@ -34,6 +35,7 @@ class Service:
         self._tools = tools
         self._deployments = Deployments(tools.store)
         self._senders = Senders(tools.store, self._deployments, tools.settings, tools.leases.process)
+        self._watches = QueueWatches(tools.store, self._deployments, tools.settings, tools.leases.process)
         self._telling = Telling(tools.store, self._deployments)
         self._keepers: dict[str, Keeper] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -45,9 +47,10 @@ class Service:
         following = asyncio.create_task(self._repeat(self._follow, lambda: POLL_S))
         holding = asyncio.create_task(self._repeat(self._hold, self._next_round_s))
         sending = asyncio.create_task(self._repeat(self._send, lambda: POLL_S))
+        watching = asyncio.create_task(self._repeat(self._watch, lambda: POLL_S))
         stopping = asyncio.create_task(stop.wait())
         try:
-            working = {following, holding, sending, stopping}
+            working = {following, holding, sending, watching, stopping}
             done, _ = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
             for each in done:
                 each.result()
@@ -55,11 +58,11 @@ class Service:
             following.cancel()
             await self._drain()
         finally:
-            tasks = [following, holding, sending, stopping, *self._tasks.values()]
+            tasks = [following, holding, sending, watching, stopping, *self._tasks.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        for step in (self._tools.leases.release_all, self._senders.stop):
+        for step in (self._tools.leases.release_all, self._senders.stop, self._watches.stop):
             with suppress(StoreUnavailable, TimeoutError):
                 async with asyncio.timeout(_RELEASE_S):
                     await step()
@@ -118,6 +121,10 @@ class Service:
             while await self._telling.round():
                 await self._senders.round()  # however many there are to tell of, the tasks stay ours
         await self._senders.round()
+
+    async def _watch(self) -> None:
+        """Listen to what brokers tell of themselves, where a session is connected."""
+        await self._watches.round({each.assignment.broker.path for each in self._keepers.values() if each.is_stable})
 
     async def _hold(self) -> None:
         """Renew what we hold, then try for what nobody does."""

@@ -19,7 +19,7 @@ from ingest.guest import Ended, Guest, GuestConfig, NotLetIn
 from ingest.reporter import VERSIONS
 from ingest.transport import BrokerRejected, Unreachable, UnusableCertificate, broker_url
 from shared import keys
-from shared.asking import Draft
+from shared.asking import Draft, Report, TopicReport
 from shared.config import Settings
 from shared.definitions import Broker, Flow, Script, Trigger, Variable
 from shared.deploy import read_all, read_now
@@ -54,35 +54,6 @@ class Tried(msgspec.Struct, frozen=True):
     with_preprocessor: frozenset[str]
 
 
-class TopicReport(msgspec.Struct, frozen=True):
-    """What SUBACK says of a topic. `granted` None: `problem` says why."""
-
-    topic: str
-    qos: int
-    granted: int | None
-    problem: str | None = None
-
-
-class Report(msgspec.Struct, frozen=True):
-    """What a broker answers. `ok`: it accepts us, and every topic with the QoS that is asked for.
-
-    `limits` are those of CONNACK (MQTT 5 §3.2.2.3), as they hold where it does not name them; None on 3.1.1. `says` is
-    what the broker publishes of itself, where it does and lets us read it: its version, and how many messages it has
-    dropped, for whomever.
-    """
-
-    trigger: str
-    broker: str
-    client_id: str
-    ok: bool
-    connected: bool
-    problem: str | None
-    protocol: str | None
-    limits: dict[str, Any] | None
-    topics: list[TopicReport]
-    says: dict[str, str] = {}
-
-
 class Captured(msgspec.Struct, frozen=True):
     """A message as code would get it. `main` is the argument of `main` without a preprocessor (None: the payload is
     not of that form), `event` that of a preprocessor. `runs` are the runnables that it is for, each with the named
@@ -104,15 +75,21 @@ def look_up(store: Store, settings: Settings, path: str, client_id: str | None) 
 
 
 def look_up_draft(store: Store, settings: Settings, draft: Draft, client_id: str | None) -> Tried:
-    """A trigger that is not deployed, at a broker whose resource is. Raises as `look_up`."""
+    """A trigger that is not deployed, at a broker whose resource is, or at one that is none. Raises as `look_up`."""
+    box = SecretBox.load(settings, create=False)
     trigger = Trigger(
         "", "", "", draft.resource, "", {}, draft.topics, client_version=draft.client_version, payload="windmill"
     )
-    return _resolved(store, settings, trigger, client_id, _protocols(trigger, None))
+    return _resolved(store, settings, trigger, client_id, _protocols(trigger, None), draft.opened(box))
 
 
 def _resolved(
-    store: Store, settings: Settings, trigger: Trigger, client_id: str | None, protocols: list[Protocol]
+    store: Store,
+    settings: Settings,
+    trigger: Trigger,
+    client_id: str | None,
+    protocols: list[Protocol],
+    broker: Broker | None = None,
 ) -> Tried:
     deployed = read_now(store)
     triggers = read_all(store, deployed.of_kind("trigger"), Trigger)
@@ -120,9 +97,9 @@ def _resolved(
         raise UserError(
             f"{client_id!r} is the client id of a deployed session", hint="choose another: that one is taken"
         )
-    broker = read_all(store, deployed.of_kind("broker"), Broker).get(trigger.broker)
+    broker = broker or read_all(store, deployed.of_kind("broker"), Broker).get(trigger.broker)
     if broker is None:
-        raise UserError(f"the broker {trigger.broker} is not deployed")
+        raise UserError(f"the broker {trigger.broker} is not deployed", hint="deploy it first, or say where it is")
     named = named_by(broker, read_all(store, deployed.of_kind("variable"), Variable))
     resolved = Assignment(trigger, "", broker, named).resolved_broker(SecretBox.load(settings, create=False))
     given = settings.ingest

@@ -42,11 +42,12 @@ class Edits(msgspec.Struct, frozen=True):
         return self.whole is not None or bool(self.single)
 
 
-def run_again(store: Store, run_id: str, edits: Edits, latest_timeout_s: float | None) -> str:
+def run_again(store: Store, run_id: str, edits: Edits, latest_timeout_s: float | None, who: str = "") -> str:
     """Queue a new run that points at this one, under a new id and idempotency key; its id.
 
-    It stands outside the identities. `latest_timeout_s`: run the version that is deployed now, and so many seconds
-    where its script does not say; None: the version of then. Raises UserError where there is nothing to run.
+    It stands outside the identities. `who` asks for it. `latest_timeout_s`: run the version that is deployed now, and
+    so many seconds where its script does not say; None: the version of then. Raises UserError where there is nothing
+    to run.
     """
     details = show(store, run_id)
     data, timeout = store.command("HMGET", keys.job(run_id), "data", "timeout")
@@ -61,7 +62,7 @@ def run_again(store: Store, run_id: str, edits: Edits, latest_timeout_s: float |
         version = latest(store, spec.runnable, latest_timeout_s, is_flow=spec.is_flow)
     args = edited(store, details, edits, is_flow=spec.is_flow) if edits else spec.args
     spec = msgspec.structs.replace(spec, cause=spec.cause_by(details.message))
-    made = _make(run_id, spec, version, args, details.run.topic)
+    made = msgspec.structs.replace(_make(run_id, spec, version, args, details.run.topic), created_by=who)
     now_ns = time.time_ns()
     store.run(create_runs([made], iso_utc(now_ns), now_ns // 1000))
     return made.id

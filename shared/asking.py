@@ -14,9 +14,11 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 
 from shared import keys
-from shared.definitions import Topic
+from shared.definitions import Broker, Topic
 from shared.errors import InternalError
 from shared.scripts.call import Arg
+from shared.secrets import SecretBox, is_sealed
+from shared.values import VARIABLE
 
 ASKS_KEPT: Final = 1000
 ANSWERS_KEPT: Final = 200
@@ -25,14 +27,32 @@ ANSWER_BYTES: Final = 512 * 1024
 ANSWERS_LIFE_S: Final = 60
 WANTED_S: Final = 15
 GROUP: Final = "ingest"
+_SEALED_AT: Final = "the password of a broker that is tried"
 
 
 class Draft(msgspec.Struct, frozen=True):
-    """A trigger that is not deployed, as far as a connection needs it: the resource of its broker, its topics."""
+    """A trigger that is not deployed, as far as a connection needs it: the resource of its broker, its topics.
+
+    `broker`: one that is not deployed either, in place of that resource; on the way its password is sealed.
+    """
 
     resource: str
     topics: list[Topic] = []
     client_version: Literal["v3", "v5"] | None = None
+    broker: Broker | None = None
+
+    def sealed(self, box: SecretBox) -> Draft:
+        """With no plain password in it: it goes through Redis. Raises SecretError where there is no key."""
+        if self.broker is None or not self.broker.password or self.broker.password.startswith(VARIABLE):
+            return self
+        sealed = box.seal(_SEALED_AT, self.broker.password)
+        return msgspec.structs.replace(self, broker=msgspec.structs.replace(self.broker, password=sealed))
+
+    def opened(self, box: SecretBox) -> Broker | None:
+        """The broker again, as it was before `sealed`. Raises SecretError."""
+        if self.broker is None or not self.broker.password or not is_sealed(self.broker.password):
+            return self.broker
+        return msgspec.structs.replace(self.broker, password=box.open(_SEALED_AT, self.broker.password))
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -49,6 +69,35 @@ class Ask(msgspec.Struct, frozen=True):
     client_id: str | None = None
     seconds: float = 60.0
     count: int = 100
+
+
+class TopicReport(msgspec.Struct, frozen=True):
+    """What SUBACK says of a topic. `granted` None: `problem` says why."""
+
+    topic: str
+    qos: int
+    granted: int | None
+    problem: str | None = None
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a broker answers. `ok`: it accepts us, and every topic with the QoS that is asked for.
+
+    `limits` are those of CONNACK (MQTT 5 §3.2.2.3), as they hold where it does not name them; None on 3.1.1. `says` is
+    what the broker publishes of itself, where it does and lets us read it: its version, and how many messages it has
+    dropped, for whomever.
+    """
+
+    trigger: str
+    broker: str
+    client_id: str
+    ok: bool
+    connected: bool
+    problem: str | None
+    protocol: str | None
+    limits: dict[str, Any] | None
+    topics: list[TopicReport]
+    says: dict[str, str] = {}
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ import click
 
 from shared.again import Edits, run_again
 from shared.cli_common import as_json, connected, settings
+from shared.cli_filters import person
 from shared.history import RunDetails, show
 from shared.run_page import document, page
 from shared.runs import LIVE
@@ -37,7 +38,7 @@ def again(
     given = settings()
     edits = Edits(None if file is None else _object(file), dict(map(_pair, pairs)))
     with connected(given.redis_url) as store:
-        new_id = run_again(store, run_id, edits, given.worker.default_timeout_s if latest else None)
+        new_id = run_again(store, run_id, edits, given.worker.default_timeout_s if latest else None, person())
         if not wait:
             click.echo(as_json({"id": new_id, "parent": run_id}) if json_output else f"{new_id}  queued")
             return 0

@@ -36,4 +36,5 @@ def audit(*, limit: int, json_output: bool) -> None:
 def _cells(row: AuditRow) -> tuple[str, ...]:
     before, after = ("" if value is None else as_json(value) for value in (row.before, row.after))
     failed = f" (status {row.status})" if row.status is not None and row.status >= 500 else ""  # noqa: PLR2004
-    return (local_time(row.at), row.who, row.what + failed, row.on, before, after)
+    unknown = " (begun, outcome not known)" if row.begun else ""
+    return (local_time(row.at), row.who, row.what + failed + unknown, row.on, before, after)

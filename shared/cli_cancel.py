@@ -10,7 +10,8 @@ import msgspec
 from shared.cancelling import Cancelled, cancel
 from shared.cli_common import as_json, connected, settings
 from shared.cli_filters import Progress, chosen, confirmed, is_narrowed, person, run_options
-from shared.history import Query, search
+from shared.history import search
+from shared.run_query import Query
 from shared.runs import LIVE
 from shared.store import Store
 

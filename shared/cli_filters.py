@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from shared.errors import TopicError, UserError
-from shared.history import SCAN, Query
+from shared.run_query import SCAN, SOURCES, Query, Sought, parse_sought
 from shared.runs import LIVE, TERMINAL
 from shared.tables import number
 from shared.topics import TopicFilter, parse_filter
@@ -33,13 +33,20 @@ def _topic(_context: click.Context, _parameter: click.Parameter, value: str | No
 
 def _moment(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
     try:
-        return None if value is None else parse_when(value, time.time_ns() // 1_000_000)
+        return None if value is None else parse_when(value, time.time_ns() // 1000)
+    except UserError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _sought(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Sought | None:
+    try:
+        return None if value is None else parse_sought(value)
     except UserError as error:
         raise click.BadParameter(str(error)) from error
 
 
 def time_options(what: str) -> Callable[[Command], Command]:
-    """`--since` and `--until`, epoch milliseconds."""
+    """`--since` and `--until`, epoch microseconds."""
 
     def add(command: Command) -> Command:
         for name, text in (("--until", "before"), ("--since", "at or after")):
@@ -55,13 +62,23 @@ def run_options(command: Command) -> Command:
     options = [
         click.option("--trigger", metavar="PATH", help="Only runs of this trigger."),
         click.option("--runnable", metavar="PATH", help="Only runs of this script or flow."),
+        click.option("--folder", metavar="PATH", help="Only runs of scripts and flows in this folder: f/plant."),
         click.option("--state", "states", multiple=True, type=click.Choice(STATES), metavar="STATE",
                      help=f"Only runs in this state, may be given several times: {', '.join(STATES)}."),
+        click.option("--source", "sources", multiple=True, type=click.Choice(SOURCES), metavar="SOURCE",
+                     help=f"Only runs made by this, may be given several times: {', '.join(SOURCES)}."),
         click.option("--topic", metavar="FILTER", callback=_topic,
                      help="Only messages on topics that match, as plant/+/t."),
         click.option("--label", metavar="LABEL", help="Only runs that gave themselves this label."),
         click.option("--error", metavar="TEXT", help="Only runs whose error contains this text."),
-        time_options("runs queued"),
+        click.option("--args", metavar="TEXT", callback=_sought,
+                     help="Only runs whose message or arguments contain this text, or this JSON."),
+        click.option("--result", metavar="TEXT", callback=_sought,
+                     help="Only runs whose result contains this text, or this JSON."),
+        click.option("--worker", metavar="NAME", help="Only runs that this worker has started last."),
+        click.option("--user", metavar="NAME", help="Only runs that this person or token has asked for."),
+        click.option("--steps", is_flag=True, help="Also runs that other runs have started."),
+        time_options("runs made"),
         click.option("--scan", type=click.IntRange(min=1), metavar="N",
                      help=f"Search among the newest N runs.  [default: {number(SCAN)}, or the limit]"),
     ]  # fmt: skip
@@ -70,14 +87,15 @@ def run_options(command: Command) -> Command:
     return command
 
 
-def chosen(limit: int, *, scan: int | None, states: tuple[str, ...], **filters: Any) -> Query:
+def chosen(limit: int, *, scan: int | None, states: tuple[str, ...], sources: tuple[str, ...], **filters: Any) -> Query:
     """The query that the options of `run_options` make."""
-    return Query(limit=limit, scan=scan or max(SCAN, limit), states=frozenset(states), **filters)
+    at_most = scan or max(SCAN, limit)
+    return Query(limit=limit, scan=at_most, states=frozenset(states), sources=frozenset(sources), **filters)
 
 
 def is_narrowed(query: Query) -> bool:
     """Whether any filter was given."""
-    return query != Query(limit=query.limit, scan=query.scan)
+    return query != Query(limit=query.limit, scan=query.scan, steps=query.steps)
 
 
 def person() -> str:

@@ -119,14 +119,14 @@ def _text(done: Pushed, number: int, *, dry_run: bool) -> str:
 
 
 def _row(deployment: Deployment, changes: Sequence[Change]) -> tuple[str, ...]:
-    number, when = str(deployment.number), local_time(iso_ms(deployment.at))
+    number, when = deployment.numbers, local_time(iso_ms(deployment.at))
     return (number, when, deployment.author, counted(changes, None), deployment.message)
 
 
 def _headline(deployment: Deployment) -> str:
     message = f"\n  {printable(deployment.message)}" if deployment.message else ""
     author_ = printable(deployment.author) or "somebody"
-    return f"deployment {deployment.number}  {iso_ms(deployment.at)}  {author_}{message}"
+    return f"deployment {deployment.numbers}  {iso_ms(deployment.at)}  {author_}{message}"
 
 
 def _listed(changes: Sequence[Change]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from shared.cli_common import as_json, connected, settings
+from shared.cli_filters import person
 from shared.flow_restart import restart_run
 
 
@@ -24,5 +25,5 @@ def restart(run_id: str, *, step: str, latest: bool, json_output: bool) -> None:
     """
     given = settings()
     with connected(given.redis_url) as store:
-        new_id = restart_run(store, run_id, step, given.worker.default_timeout_s if latest else None)
+        new_id = restart_run(store, run_id, step, given.worker.default_timeout_s if latest else None, person())
     click.echo(as_json({"id": new_id, "parent": run_id}) if json_output else f"{new_id}  queued")

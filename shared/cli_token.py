@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from shared import tokens
-from shared.audit import AuditEntry, record
+from shared.audit import AuditEntry, recorded
 from shared.browser_sessions import LINK_LIFE_S, Link, end_all, make_link
 from shared.cli_common import as_json, connected, screen_width, settings
 from shared.cli_filters import person
@@ -47,9 +47,9 @@ def create_token(name: str, *, scope: tokens.Scope, expires: str, json_output: b
     expires_at = None if expires == _NEVER else now_ms + parse_span(expires)
     new = tokens.make_token(name, scope, person(), now_ms, expires_at)
     with connected(given.redis_url) as store:
-        tokens.create(store, new)
         made = AuditEntry(person(), "make token", new.token.id, after={"name": name, "scope": scope})
-        record(store, made, given.retention.audit_max)
+        with recorded(store, made, given.retention.audit_max):
+            tokens.create(store, new)
     if json_output:
         click.echo(as_json({"id": new.token.id, "token": new.text, "scope": scope, "expires_at": expires_at}))
         return
@@ -83,16 +83,14 @@ def revoke_token(wanted: str | None, *, browsers: bool) -> None:
     given = settings()
     with connected(given.redis_url) as store:
         if wanted is None:
-            count = end_all(store)
-            record(
-                store, AuditEntry(person(), "log out all browsers", after={"count": count}), given.retention.audit_max
-            )
+            with recorded(store, AuditEntry(person(), "log out all browsers"), given.retention.audit_max):
+                count = end_all(store)
             click.echo(f"{count} browsers are logged out")
             return
         found = tokens.find(store, wanted)
-        tokens.revoke(store, found.id)
         ended = AuditEntry(person(), "revoke token", found.id, before={"name": found.name, "scope": found.scope})
-        record(store, ended, given.retention.audit_max)
+        with recorded(store, ended, given.retention.audit_max):
+            tokens.revoke(store, found.id)
     click.echo(f"{found.id}  {found.name} is revoked")
 
 

@@ -74,6 +74,10 @@ class IngestSettings(msgspec.Struct, frozen=True):
     refused_max_s: Annotated[
         float, Meta(gt=0, description="Longest wait in seconds after a refusal that a person has to mend.")
     ] = 300.0
+    watch_brokers: Annotated[
+        bool,
+        Meta(description="Listen to what brokers tell of their queues ($SYS), on a connection of its own each."),
+    ] = True
     drain_timeout_s: Annotated[
         float, Meta(gt=0, description="Seconds that hand-offs under way have to finish when the process is stopped.")
     ] = 10.0

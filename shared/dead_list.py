@@ -31,7 +31,7 @@ class DeadQuery(msgspec.Struct, frozen=True):
     """Which dead letters; None and empty is any. `error` is a text in the detail, whatever its case, `group` the key of
     a group.
 
-    Times are epoch milliseconds of when they were buried, `since` inclusive, `until` exclusive.
+    Times are epoch microseconds of when they were buried, `since` inclusive, `until` exclusive.
     """
 
     trigger: str | None = None
@@ -166,8 +166,8 @@ def _all(store: Store, query: DeadQuery, after: _Place | None = None) -> Iterato
     """With their scores, newest first; None for one whose record is gone. What is buried while this reads may come
     twice or, if it is new, not at all.
     """
-    top = "+inf" if query.until is None else f"({query.until}"
-    bottom = "-inf" if query.since is None else str(query.since)
+    top = "+inf" if query.until is None else f"({query.until / 1000:.3f}"
+    bottom = "-inf" if query.since is None else f"{query.since / 1000:.3f}"
     top, start = (top, 0) if after is None else (str(after.score), after.behind)
     while reply := store.command("ZREVRANGEBYSCORE", keys.DEAD, top, bottom, "WITHSCORES", "LIMIT", start, PAGE):
         ids = reply[::2]

@@ -238,7 +238,8 @@ class File(msgspec.Struct, frozen=True):
 class Broker(msgspec.Struct, frozen=True, omit_defaults=True):
     """A resource of type `mqtt`: where a broker is and how to prove who we are (PEM texts, PKCS#12 in base64).
 
-    Texts may be `$var:<path>`, which is resolved when a connection is made.
+    Texts may be `$var:<path>`, which is resolved when a connection is made. `max_queued_messages`: what it keeps for a
+    session that is away; 0: all, None: it is not known.
     """
 
     path: str
@@ -252,6 +253,7 @@ class Broker(msgspec.Struct, frozen=True, omit_defaults=True):
     pkcs12_client_certificate: str | None = None
     pkcs12_certificate_password: str | None = None
     websocket_path: str | None = None
+    max_queued_messages: int | None = None
 
 
 Definition = Trigger | Script | Flow | Broker | Resource | Variable | File

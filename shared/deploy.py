@@ -7,6 +7,8 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
 
 import msgspec
 
@@ -16,12 +18,14 @@ from shared.definitions import Broker, File, Flow, Resource, Script, Trigger, Va
 from shared.departures import session_changes
 from shared.dependencies.locking import Dependencies, all_scripts
 from shared.deployment import NUMBER, TABLE, Deployed, read_all, read_deployed
-from shared.deployments import Deployment
+from shared.deployments import Deployment, read_newest
 from shared.errors import Overtaken
+from shared.merging import merged
 from shared.scripts import operate
 from shared.secrets import SecretBox
 from shared.settling import with_sessions
 from shared.shell_check import check_shell
+from shared.stamps import Stamp
 from shared.store import Store
 from shared.workspace import Workspace, check_files
 from shared.workspace.files import Files
@@ -32,9 +36,10 @@ from shared.workspace.problems import Problems
 from shared.workspace.sealing import seal_secrets
 from shared.workspace.selection import Selection
 
-__all__ = ["Options", "Pushed", "edit", "push", "read_all", "read_current"]
+__all__ = ["NOTHING", "EditOptions", "Options", "Pushed", "edit", "push", "read_all", "read_current"]
 
 ATTEMPTS = 20
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 Edits = Mapping[str, str | None]
 Editor = Callable[[Mapping[str, str]], Edits]
@@ -45,7 +50,7 @@ class Options(msgspec.Struct, frozen=True):
 
     `box` seals secret variables; without one, a workspace that has any is refused. `author` and `message` say in the
     list of deployments who deployed, and why. `dependencies` resolves and installs packages of scripts; without it
-    they are resolved for the Python that this runs on, and not installed.
+    they are resolved for the Python that this runs on, and not installed. `renamed`, `by_run`: as of `EditOptions`.
     """
 
     default_timeout_s: float
@@ -56,6 +61,21 @@ class Options(msgspec.Struct, frozen=True):
     message: str = ""
     deployments_max: int = RetentionSettings().deployments_max
     dependencies: Dependencies | None = None
+    renamed: Mapping[str, str] = NOTHING
+    by_run: bool = False
+
+
+class EditOptions(msgspec.Struct, frozen=True):
+    """`dry_run`: nothing is written. `renamed`: triggers that keep their session though they are changed as well, new
+    path → old one. `by_run`: values that a run writes, which take few places of the list of deployments.
+    """
+
+    dry_run: bool = False
+    renamed: Mapping[str, str] = NOTHING
+    by_run: bool = False
+
+
+_NOTHING_SPECIAL = EditOptions()
 
 
 class Pushed(msgspec.Struct, frozen=True):
@@ -77,23 +97,29 @@ def push(store: Store, workspace: Workspace, options: Options, approve: Callable
 
 
 def edit(
-    store: Store, settings: Settings, edits: Edits | Editor, author: str, message: str = "", *, dry_run: bool = False
+    store: Store,
+    settings: Settings,
+    edits: Edits | Editor,
+    author: str,
+    message: str = "",
+    options: EditOptions = _NOTHING_SPECIAL,
 ) -> Pushed:
     """Change files of what is deployed: path in the workspace → its new text, None deletes the file.
 
     An editor is given the texts as they are deployed, and is asked again when another deployment has come between.
     Checked, planned and applied as a push of all deployed files with these changed; what was deployed without files
-    stays. `dry_run`: nothing is written. Raises WorkspaceError (nothing is changed then), SecretError,
-    StoreUnavailable.
+    stays. Raises WorkspaceError (nothing is changed then), SecretError, StoreUnavailable.
     """
-    options = Options(
+    given = Options(
         settings.worker.default_timeout_s,
-        dry_run=dry_run,
-        box=SecretBox.rehearsal(settings) if dry_run else SecretBox.load(settings, create=True),
+        dry_run=options.dry_run,
+        box=SecretBox.rehearsal(settings) if options.dry_run else SecretBox.load(settings, create=True),
         author=author,
         message=message,
         deployments_max=settings.retention.deployments_max,
         dependencies=Dependencies.of(settings, keeps=True),
+        renamed=options.renamed,
+        by_run=options.by_run,
     )
 
     def edit_once() -> Pushed | None:
@@ -106,7 +132,7 @@ def edit(
         files = Files({path: texts[path] for path in sorted(texts) if path not in deletes}, [], Selection(deletes))
         place = "the workspace as deployed, with this change"
         workspace = check_files(files, place, problems, may_be_empty=True)
-        pruning = msgspec.structs.replace(options, prune=bool(deletes))
+        pruning = msgspec.structs.replace(given, prune=bool(deletes))
         return _push_once(store, workspace, pruning, lambda _plan: True, made_from=deployed.number)
 
     return until_current(edit_once)
@@ -191,7 +217,9 @@ def _push_once(
     sealed = seal_secrets(workspace, current.variables, options.box or SecretBox.without_key())
     dependencies = options.dependencies or Dependencies(sys.executable)
     locked = dependencies.lock(sealed, {**current.scripts, **current.code})
-    plan = make_plan(locked, current, options.default_timeout_s, new_session, prune=options.prune)
+    plan = make_plan(
+        locked, current, options.default_timeout_s, new_session, prune=options.prune, renamed=options.renamed
+    )
     changed = [script for path, script in locked.scripts.items() if f"script:{path}" in plan.changed]
     check_shell(changed)
 
@@ -218,15 +246,24 @@ def apply_plan(
     plan = with_sessions(store, plan, deployed, new_session)
     if not (plan.changed or plan.deleted) or options.dry_run or not approve(plan):
         return Pushed(plan, plan.against, applied=False)
+    entry, sessions = _entry(store, plan, deployed, options), session_changes(plan)
+    number = store.run(
+        operate.deploy(plan.against, entry, plan.definitions, plan.changed, plan.deleted, sessions=sessions)
+    )
+    return Pushed(plan, number, applied=True) if number > 0 else None
+
+
+def _entry(store: Store, plan: Plan, deployed: Deployed, options: Options) -> operate.OnRecord:
+    """How the list of deployments goes on if none comes between, which the verb makes sure of."""
     names = [*plan.changed, *plan.deleted]
     record = Deployment(
         number=plan.against + 1, at=time.time_ns() // 1_000_000, author=options.author, message=options.message,
         changed=plan.changed, deleted=plan.deleted,
-        before={name: deployed.versions[name] for name in names if name in deployed.versions},
+        before={name: deployed.versions[name] for name in names if name in deployed.versions}, by_run=options.by_run,
     )  # fmt: skip
-    call = operate.deploy(
-        plan.against, msgspec.json.encode(record), plan.definitions, plan.changed, plan.deleted,
-        records_max=options.deployments_max, sessions=session_changes(plan),
-    )  # fmt: skip
-    number = store.run(call)
-    return Pushed(plan, number, applied=True) if number > 0 else None
+    stamp = Stamp(record.number, record.author, record.at, record.message)
+    newest = read_newest(store, 1) if options.by_run else []
+    one = merged(newest[0], record) if newest else None
+    return operate.OnRecord(
+        msgspec.json.encode(one or record), msgspec.json.encode(stamp), one is not None, options.deployments_max
+    )

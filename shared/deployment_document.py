@@ -23,10 +23,11 @@ def masked(text: str) -> str:
 
 
 def deployment_document(deployment: Deployment, changes: Iterable[Change]) -> dict[str, Any]:
-    """One of the list."""
+    """One of the list; `since` is the oldest that it holds, where runs have written values several times."""
     changes = list(changes)
     return {
         "number": deployment.number,
+        "since": deployment.first,
         "at": iso_ms(deployment.at),
         "author": deployment.author,
         "message": deployment.message,

@@ -26,7 +26,8 @@ _READS = 20
 class Deployment(msgspec.Struct, frozen=True):
     """What the list keeps of a deployment; `at` in epoch milliseconds.
 
-    `changed` maps `<kind>:<path>` to the new version, `before` to the old one of what was changed or deleted.
+    `changed` maps `<kind>:<path>` to the new version, `before` to the old one of what was changed or deleted. Values
+    that runs write (`by_run`) are one entry with those before them, from deployment `since` on (0: it is one alone).
     """
 
     number: int
@@ -36,6 +37,18 @@ class Deployment(msgspec.Struct, frozen=True):
     changed: dict[str, str]
     deleted: list[str]
     before: dict[str, str]
+    by_run: bool = False
+    since: int = 0
+
+    @property
+    def first(self) -> int:
+        """The number of the oldest deployment that it holds."""
+        return self.since or self.number
+
+    @property
+    def numbers(self) -> str:
+        """For people: `12`, or `9-12`."""
+        return str(self.number) if self.first == self.number else f"{self.first}-{self.number}"
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -46,11 +59,13 @@ class Kept(msgspec.Struct, frozen=True):
 
     def at(self, number: int) -> tuple[Deployment, Deployed]:
         """One of these and the table that it made. Raises UserError."""
-        place = self.deployed.number - number
-        if not 0 <= place < len(self.deployments):
+        places = (place for place, each in enumerate(self.deployments) if each.first <= number <= each.number)
+        if (place := next(places, None)) is None:
             raise _unknown(number, self)
+        if (found := self.deployments[place]).number != number:
+            raise _merged(number, found)
         table = undone(self.deployed.versions, self.deployments[:place])
-        return self.deployments[place], Deployed(number, table)
+        return found, Deployed(number, table)
 
 
 class FileDiff(msgspec.Struct, frozen=True):
@@ -111,6 +126,16 @@ def diffs_of(store: Store, deployment: Deployment) -> list[FileDiff]:
     return [FileDiff(path, _diff(path, old.get(path), new.get(path))) for path in paths.values()]
 
 
+def diffs_to(store: Store, kept: Kept, number: int) -> list[FileDiff]:
+    """How files would change by going back to an older deployment. Raises UserError where it is not in the list."""
+    _, table = kept.at(number)
+    now, then = kept.deployed.of_kind("file"), table.of_kind("file")
+    paths = [path for path in sorted({*now, *then}) if now.get(path) != then.get(path)]
+    old = read_all(store, {path: now[path] for path in paths if path in now}, File)
+    new = read_all(store, {path: then[path] for path in paths if path in then}, File)
+    return [FileDiff(path, _diff(path, old.get(path), new.get(path))) for path in paths]
+
+
 def _read(store: Store, last: int) -> Kept:
     """One moment: when a deployment comes between, all is read again."""
     for _ in range(_READS):
@@ -159,10 +184,18 @@ def _diff(path: str, old: File | None, new: File | None) -> list[str]:
     return list(unified_diff(before, after, f"a/{path}", f"b/{path}", lineterm=""))
 
 
+def _merged(number: int, found: Deployment) -> UserError:
+    return NotThere(
+        f"deployment {number} is one of {found.first} to {found.number}, in which runs have written values: "
+        f"they are kept as one",
+        hint=f"deployment {found.number} is what came of them, {found.first - 1} what was there before",
+    )
+
+
 def _unknown(number: int, kept: Kept) -> UserError:
     if not kept.deployments:
         return NotThere("nothing was ever deployed", hint="headrace push DIR deploys a workspace folder")
-    newest, oldest = kept.deployments[0].number, kept.deployments[-1].number
+    newest, oldest = kept.deployments[0].number, kept.deployments[-1].first
     return NotThere(
         f"there is no deployment {number} in the list, which goes from {oldest} to {newest}",
         hint="headrace history lists them; retention.deployments_max says how many are kept",

@@ -11,6 +11,7 @@ import msgspec
 
 from shared.definitions import Trigger
 from shared.doctor_brokers import BrokerCheck, check_brokers
+from shared.doctor_queues import check_queues
 from shared.doctor_runs import differences
 from shared.doctor_triggers import losing
 from shared.errors import HeadraceError, StoreUnavailable
@@ -69,6 +70,7 @@ def check_status(status: Status) -> list[Check]:
         check_durability(status.redis),
         check_deployment(status),
         *[check_session(session) for session in status.sessions],
+        *[Check(each.level, f"queues of {each.broker}", each.found, each.fix) for each in check_queues(status.brokers)],
         check_backlog(status),
         check_workers(status),
         check_books(status),
@@ -157,7 +159,7 @@ def broker_checks(found: BrokerCheck) -> list[Check]:
     """What a broker can do, or each thing that it cannot."""
     name = f"broker of {found.trigger}"
     short = [Check(each.level, name, each.what, each.fix) for each in found.shortfalls]
-    return short or [Check("ok", name, f"{found.told}; how much it queues while we are away, brokers do not tell")]
+    return short or [Check("ok", name, found.told)]
 
 
 def check_backlog(status: Status) -> Check:

@@ -18,6 +18,7 @@ Level = Literal["debug", "info", "warning", "error"]
 Sink = Callable[[Level, str, dict[str, object]], None]
 
 FIELDS = {
+    "address": "address that the request came from",
     "alert": "id of the notice",
     "attempt": "how often this was tried or started, counted from 1",
     "away_ms": "milliseconds that it was out of reach",
@@ -30,6 +31,7 @@ FIELDS = {
     "deployment": "number of the deployment",
     "detail": "what exactly was found",
     "duration_ms": "milliseconds from start to end of the code",
+    "dropped": "messages that it has dropped within an hour or so",
     "drained": "messages taken in while the session was emptied",
     "durability": "full, or reduced: less than the promise of QoS 1 and 2 needs",
     "entries": "messages of the inbox",
@@ -76,6 +78,7 @@ FIELDS = {
     "text": "what the library said",
     "timeout_s": "seconds that the code may run",
     "token": "fencing token of the lease",
+    "total": "messages that it has dropped since it started",
     "topic": "topic of the message, or topic filter of the subscription",
     "trigger": "path of the trigger",
     "triggers": "triggers in the deployment",
@@ -193,6 +196,9 @@ EVENTS: dict[str, EventSpec] = {
     "outbox.waiting": _spec(
         "warning", "What runs publish waits: the broker cannot be reached.", "resource error attempt retry_in_s",
     ),
+    "broker.dropped": _spec(
+        "warning", "A broker has dropped messages of some client: a queue was full.", "resource dropped total",
+    ),
     "message.invalid": _spec(
         "warning", "A message that breaks the rules went to the dead letters.",
         "trigger session topic qos reason idempotency_key",
@@ -255,6 +261,7 @@ EVENTS: dict[str, EventSpec] = {
     "request.failed": _spec(
         "error", "A request was answered with status 500, because of a defect of Headrace.", "method path error",
     ),
+    "login.failed": _spec("warning", "Somebody tried to log in with a token that is not good.", "address"),
     "audit.failed": _spec(
         "error", "A change through the console could not be written to the audit log.", "method path error",
     ),

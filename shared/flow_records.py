@@ -107,7 +107,7 @@ class RawEnded(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Fanned(msgspec.Struct, frozen=True, omit_defaults=True):
     """Parts with these numbers have begun side by side as these runs. What they know, when the flow must have ended,
-    and the step around them.
+    and the step around them. `taken`: some begin with what another run has recorded.
     """
 
     at: int
@@ -117,6 +117,7 @@ class Fanned(msgspec.Struct, frozen=True, omit_defaults=True):
     parts: list[int] = []
     deadline_ms: int | None = None
     limit: Limit | None = None
+    taken: bool = False
 
     def run_of(self, number: int) -> str | None:
         """The run of the part with this number."""

@@ -25,12 +25,12 @@ from shared.store import Store
 _TURN = re.compile(r"#\d+")
 
 
-def restart_run(store: Store, run_id: str, step: str, latest_timeout_s: float | None) -> str:
+def restart_run(store: Store, run_id: str, step: str, latest_timeout_s: float | None, who: str = "") -> str:
     """Queue a new run that begins with what this one had recorded before `step`; its id.
 
-    `step` is as in `shared.flow_taken`. It stands outside the identities. `latest_timeout_s`: of the flow as it is
-    deployed now, and so many seconds where it does not say; None: as it was then. Raises UserError where there is no
-    such run, flow or step.
+    `step` is as in `shared.flow_taken`. It stands outside the identities. `who` asks for it. `latest_timeout_s`: of the
+    flow as it is deployed now, and so many seconds where it does not say; None: as it was then. Raises UserError where
+    there is no such run, flow or step.
     """
     details = show(store, run_id)
     data, timeout = store.command("HMGET", keys.job(run_id), "data", "timeout")
@@ -57,7 +57,7 @@ def restart_run(store: Store, run_id: str, step: str, latest_timeout_s: float | 
     )  # fmt: skip
     description = f"{spec.runnable} from {step} of {run_id}"[:DESCRIPTION_LENGTH]
     new_id = f"{run_id[:2]}-{key}"
-    made = MadeRun(new_id, encode_job(new), description, timeout_s, ORIGIN, run_id, None, spec.trigger)
+    made = MadeRun(new_id, encode_job(new), description, timeout_s, ORIGIN, run_id, None, spec.trigger, None, who)
     now_ns = time.time_ns()
     store.run(restart(made, iso_utc(now_ns), now_ns // 1000, kept))
     return new_id

@@ -20,9 +20,12 @@
 | `headrace:outbox:<broker>` | stream `m`: messages that runs publish | finish | ingest | until the broker has acknowledged them |
 | `headrace:outboxes` | set of brokers that have or had an outbox | finish | ingest, status | for ever |
 | `headrace:outboxes:reports` | hash broker → JSON: what its sender says of itself | ingest | status | for ever |
+| `headrace:brokers:reports` | hash broker → JSON: what it tells of its queues | ingest | status | for ever |
 | `headrace:role:<name>` | string, expiring: the process that has this task | role_hold | ingest, alerts_record | while it is held |
 | `headrace:deployment` | hash: id, number | push | all | for ever |
 | `headrace:deployed` | hash `<kind>:<path>` → version | push | all | for ever |
+| `headrace:deployed:newest` | hash `<kind>:<path>` → JSON: the deployment that changed it last, who, when and why | push | console | as long as it is deployed |
+| `headrace:deployed:oldest` | the same of the deployment that it came with | push | console | as long as it is deployed |
 | `headrace:definitions` | hash version → JSON | push | all | for ever (immutable) |
 | `headrace:deployments` | list of deployment records, newest first | push | history | `deployments_max` |
 | `headrace:state` | hash path → JSON: resources that scripts write (`set_state`) | console | console, worker | until deleted |
@@ -75,9 +78,12 @@ DEAD_UNTOLD = PREFIX + "dead:untold"
 HANDLERS = PREFIX + "handlers"
 DEPLOYMENT = PREFIX + "deployment"
 DEPLOYED = PREFIX + "deployed"
+DEPLOYED_NEWEST = PREFIX + "deployed:newest"
+DEPLOYED_OLDEST = PREFIX + "deployed:oldest"
 DEFINITIONS = PREFIX + "definitions"
 DEPLOYMENTS = PREFIX + "deployments"
 OUTBOXES = PREFIX + "outboxes"
+BROKER_REPORTS = PREFIX + "brokers:reports"
 OUTBOX_REPORTS = PREFIX + "outboxes:reports"
 RUNS = PREFIX + "runs"
 STATE = PREFIX + "state"
@@ -148,6 +154,11 @@ def outbox(broker: str) -> str:
 def sending(broker: str) -> str:
     """The task of sending from a broker's outbox."""
     return f"outbox:{broker}"
+
+
+def watching(broker: str) -> str:
+    """The task of listening to what a broker tells of itself."""
+    return f"queues:{broker}"
 
 
 def role(name: str) -> str:

@@ -46,14 +46,15 @@ def read_event(document: Any) -> Event:
         raise UserError(f"this is no captured message: {error}", hint="headrace capture writes one") from error
 
 
-def run_on(store: Store, path: str, event: Event) -> list[str]:
-    """Queue a run of each runnable that a deployed trigger has for this message; their ids.
+def run_on(store: Store, path: str, event: Event, who: str = "") -> list[str]:
+    """Queue a run of each runnable that a deployed trigger has for this message; their ids. `who` asks for it.
 
     The trigger's filters are not asked. Raises UserError where no topic of it matches.
     """
     trigger = read_triggers(store, [path])[path]
     envelope = _envelope(trigger, event, time.time_ns() // 1_000_000)
-    made = [_make(trigger, envelope, runnable, named) for runnable, named in _routes(trigger, event.topic).items()]
+    routes = _routes(trigger, event.topic)
+    made = [_make(trigger, envelope, runnable, named, who) for runnable, named in routes.items()]
     if not made:
         raise UserError(f"no topic of {path} matches {event.topic}", hint="the message is of another trigger")
     now_ns = time.time_ns()
@@ -93,7 +94,7 @@ def _envelope(trigger: Trigger, event: Event, now_ms: int) -> Envelope:
     )
 
 
-def _make(trigger: Trigger, envelope: Envelope, path: str, named: dict[str, str]) -> MadeRun:
+def _make(trigger: Trigger, envelope: Envelope, path: str, named: dict[str, str], who: str) -> MadeRun:
     runnable = trigger.runnables[path]
     key = f"{ORIGIN}-{secrets.token_hex(16)}"
     spec = RunSpec(
@@ -102,4 +103,6 @@ def _make(trigger: Trigger, envelope: Envelope, path: str, named: dict[str, str]
     )  # fmt: skip
     description = f"{path} on {envelope.topic}"[:DESCRIPTION_LENGTH]
     # q2: a crash never starts it again on its own
-    return MadeRun(f"q2-{key}", encode_job(spec), description, runnable.timeout_s, ORIGIN, trigger=trigger.path)
+    return MadeRun(
+        f"q2-{key}", encode_job(spec), description, runnable.timeout_s, ORIGIN, trigger=trigger.path, created_by=who
+    )

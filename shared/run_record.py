@@ -15,13 +15,14 @@ from typing import Any, Final
 
 import msgspec
 
+from shared.clock import iso_utc
 from shared.envelope import Envelope
 from shared.errors import EnvelopeError
 from shared.runs import RunSpec, decode_job
 
 FIELDS: Final = (
     "status", "state", "trigger", "attempts", "enqueued_at", "started_at", "ended_at", "execution", "source", "began",
-    "admitted",
+    "admitted", "created_at", "worker_name", "created_by",
 )  # fmt: skip
 """What of the job hash is read at once; the message in `data` is fetched apart, because it may be large."""
 
@@ -32,14 +33,16 @@ _ENDED_BADLY = ("failed", "interrupted", "lost")
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One run as it is listed. Times are ISO 8601 in UTC with milliseconds, None where it has not come to that.
+    """One run as it is listed. Times are ISO 8601 in UTC, None where it has not come to that: what a broker or a client
+    has told in milliseconds, our own in microseconds.
 
     `attempts` is how often the code was started. `error` has `name`, `message` and `stack`. Result and error are those
     of a run that has ended. What comes from the message is None where the record cannot be read, and for a run that no
     message made, which has no trigger (''). `source` is `message`, `api`, `child` for a run that another one started,
     `replay` for one that a person has made of another, or `redrive` for one that was queued again. `labels` are those
     that the run gave itself (`wm_labels` in its result, as Windmill). `admitted_at` is when its message was stored, and
-    so may be acknowledged.
+    so may be acknowledged. `created_at` is when it was made, by which runs are in order: two that one process has made
+    differ in it. `worker` has started it last; `created_by` has asked for one that no message made, where it is known.
     """
 
     id: str
@@ -61,6 +64,9 @@ class Run(msgspec.Struct, frozen=True):
     labels: list[str]
     source: str
     admitted_at: str | None = None
+    created_at: str | None = None
+    worker: str | None = None
+    created_by: str | None = None
 
 
 class Noted(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -90,12 +96,15 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """What a job hash says without its data, of which `size` is the length in bytes."""
+    """What a job hash says without its data, of which `size` is the length in bytes. `listed_us` is its place in the
+    list of runs (epoch µs), None for one that is in none.
+    """
 
     id: str
     state: str
     fields: Mapping[str, str]
     size: int
+    listed_us: int | None = None
 
 
 def is_run_id(text: str) -> bool:
@@ -112,10 +121,13 @@ def state_of(status: str, state: str) -> str:
     return state
 
 
-def read_head(run_id: str, values: Sequence[bytes | None], size: int) -> Head | None:
-    """From the values of FIELDS; None when there is no such run (any more)."""
+def read_head(run_id: str, values: Sequence[bytes | None], size: int, score: bytes | None = None) -> Head | None:
+    """From the values of FIELDS, and its score in the list of runs; None when there is no such run (any more)."""
     fields = {name: (value or b"").decode() for name, value in zip(FIELDS, values, strict=True)}
-    return Head(run_id, state_of(fields["status"], fields["state"]), fields, size) if fields["status"] else None
+    if not fields["status"]:
+        return None
+    listed_us = None if score is None else int(float(score))
+    return Head(run_id, state_of(fields["status"], fields["state"]), fields, size, listed_us)
 
 
 def read_data(data: bytes | None) -> tuple[RunSpec | None, Envelope | None]:
@@ -196,6 +208,9 @@ def make_run(head: Head, spec: RunSpec | None, message: Envelope | None, last: A
         labels=last.labels if last is not None and is_of_this_end else [],
         source=fields["source"] or "message",
         admitted_at=iso_ms(int(fields["admitted"])) if fields["admitted"] else None,
+        created_at=iso_text(fields["created_at"]) if head.listed_us is None else iso_us(head.listed_us),
+        worker=fields["worker_name"] or None,
+        created_by=fields["created_by"] or None,
     )
 
 
@@ -204,13 +219,18 @@ def iso_ms(ms: int) -> str:
     return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
 
 
+def iso_us(us: int) -> str:
+    """Epoch microseconds as ISO 8601 in UTC."""
+    return iso_utc(us * 1000)
+
+
 def iso_text(text: str) -> str | None:
-    """A time as RQ writes it, cut to milliseconds; None if there is none."""
+    """A time as RQ writes it, in UTC with microseconds; None if there is none."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z"
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.{at.microsecond:06d}Z"
 
 
 def _noted(stored: bytes | None) -> Noted:

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
+from shared.broker_queues import BrokerStatus, read_brokers
 from shared.config_keys import public_url
-from shared.definitions import Trigger
+from shared.definitions import Broker, Trigger
 from shared.deploy import read_all
 from shared.deployment import Deployed
 from shared.durability import Durability, read_durability
@@ -133,6 +134,7 @@ class Status(msgspec.Struct, frozen=True):
     identities: list[Identity]
     workers: list[WorkerStatus]
     outboxes: list[OutboxStatus] = []
+    brokers: list[BrokerStatus] = []
 
 
 class _Subscribed(msgspec.Struct):
@@ -153,6 +155,8 @@ def read_status(store: Store, url: str) -> Status:
     found = store.run(snapshot())
     deployed = Deployed(int(found.deployment.get("number", 0)), found.deployed)
     triggers = read_all(store, deployed.of_kind("trigger"), Trigger)
+    needed = {trigger.broker for trigger in triggers.values() if trigger.enabled}
+    brokers = {path: key for path, key in deployed.of_kind("broker").items() if path in needed}
     counters = _counters(found, triggers)
     claimed = sum(worker.claimed for worker in found.workers)
     return Status(
@@ -175,6 +179,7 @@ def read_status(store: Store, url: str) -> Status:
         ],
         workers=sorted((_worker(worker) for worker in found.workers), key=lambda worker: worker.name),
         outboxes=read_outboxes(store),
+        brokers=read_brokers(store, read_all(store, brokers, Broker).values(), found.now_us // 1000),
     )
 
 

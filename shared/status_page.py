@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shared.broker_queues import BrokerStatus
+from shared.doctor_queues import check_queues
 from shared.outboxes import OutboxStatus
 from shared.run_page import local_time
 from shared.status import IDENTITIES, Identity, SessionStatus, Status
@@ -11,9 +13,16 @@ _SESSIONS = (
     Column("TRIGGER", shrink=True), Column("SESSION"), Column("SINCE"), Column("MQTT"), Column("EPOCH", "right"),
     Column("GRANTED QOS", shrink=True), Column("CLIENT ID", shrink=True),
 )  # fmt: skip
+_TELLS = {
+    "told": "yes", "silent": "nothing", "refused": "refused", "away": "away", "unwatched": "not asked",
+}  # fmt: skip
 _COUNTS = ("received", "admitted", "runs", "queued", "running", "succeeded", "failed", "interrupted", "lost")
 _BY_COUNTS = tuple(cell for _, right in IDENTITIES.values() for cell in right if cell not in {*_COUNTS, "placed"})
 _OUTBOXES = (Column("OUTBOX", shrink=True), Column("STATE"), Column("SINCE"), Column("WAITING", "right"))
+_BROKERS = (
+    Column("BROKER", shrink=True), Column("TELLS"), Column("KEEPS", "right"), Column("LIMIT", "right"),
+    Column("DROPPED", "right"), Column("VERSION", shrink=True),
+)  # fmt: skip
 _WORKERS = (
     Column("WORKER"), Column("STATE"), Column("CLAIMED", "right"), Column("RUNNING", "right"),
     Column("SUCCEEDED", "right"), Column("FAILED", "right"), Column("BUSY", "right"), Column("WHERE", shrink=True),
@@ -25,6 +34,8 @@ def status_page(status: Status, width: int | None) -> str:
     parts = [_head(status), _queues(status)]
     if status.sessions:
         parts.append(_sessions(status.sessions, width))
+    if any(each.state != "unwatched" or each.dropped_lately for each in status.brokers):
+        parts.append(_brokers(status.brokers, width))
     if status.counters.triggers:
         parts.append(_counts(status, width))
     if status.outboxes:
@@ -74,6 +85,26 @@ def _sessions(sessions: list[SessionStatus], width: int | None) -> str:
             again = f"; next try {local_time(session.next_try_at)}" if session.next_try_at else ""
             lines.append(f"  {session.trigger}: {session.reason}{again}")
     return "\n".join(lines)
+
+
+def _brokers(brokers: list[BrokerStatus], width: int | None) -> str:
+    rows = [
+        (
+            each.broker, _TELLS[each.state], _count(each.kept), "none" if each.limit is None else _limit(each),
+            _count(each.dropped), each.version or "–",
+        )
+        for each in brokers
+    ]  # fmt: skip
+    wrong = [f"  {check.broker}: {check.found}\n    {check.fix}" for check in check_queues(brokers) if check.fix]
+    return "\n".join([table(_BROKERS, rows, width), *wrong])
+
+
+def _limit(broker: BrokerStatus) -> str:
+    return f"{number(broker.limit or 0)}{'?' if broker.limit_is_stock else ''}"
+
+
+def _count(count: int | None) -> str:
+    return "–" if count is None else number(count)
 
 
 def _outboxes(outboxes: list[OutboxStatus], width: int | None) -> str:

@@ -11,6 +11,7 @@ from shared.definitions import Broker, Resource, Variable
 from shared.deployment import Deployed, read_all, read_all_async
 from shared.errors import SecretError, UnknownReference
 from shared.expressions import Lookup
+from shared.run_tokens import PREFIX
 from shared.secrets import SecretBox
 from shared.store import AsyncStore, Store
 
@@ -78,16 +79,15 @@ class Values:
 
     def referring(self, value: Any) -> Any:
         """The opposite, for secrets: every text that is one of `secrets`, at any depth, replaced by its reference, and
-        what contains one sealed. The keys of the outermost object, which are names of parameters, stay.
+        what contains one, or the token of a run, sealed. The keys of the outermost object, which are names of
+        parameters, stay.
 
         Raises SecretError.
         """
         wanted = self.secrets()
-        if not wanted:
-            return value
         paths = sorted((path for path, found in self._variables.items() if found.is_secret), reverse=True)
         names = {text: VARIABLE + path for path in paths if (text := self.variable(path)) in wanted}
-        forms = [form for secret in wanted for form in written_forms(secret)]
+        forms = [PREFIX, *(form for secret in wanted for form in written_forms(secret))]
         if isinstance(value, dict):
             return {key: self._referring(each, names, forms) for key, each in value.items()}
         return self._referring(value, names, forms)

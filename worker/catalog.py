@@ -60,7 +60,7 @@ def of_folder(
     problems = Problems()
     runnables = Runnables(locked, ({}, {}), None, settings.worker.default_timeout_s, problems)
     flows = runnables.flows()
-    problems.check(str(folder))
+    problems.check(str(folder), "nothing was run")
     scripts = [*locked.scripts.values(), *(each for own in runnables.code.values() for each in own)]
     return Catalog(
         locked.scripts, flows, _by_version(scripts), _by_version(flows.values()),

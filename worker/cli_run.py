@@ -88,14 +88,14 @@ def _run(wanted: _Wanted, *, is_flow: bool | None) -> int:
     from shared.definitions import Flow
     from worker.here import Here
 
-    if wanted.event is None and wanted.arguments is None:
-        raise click.UsageError("give --event, --args or both")
-    given = _given(wanted.path, wanted.event, wanted.arguments)
     own = settings()
     catalog = _catalog(own, wanted)
     found = catalog.runnable(wanted.path, is_flow=is_flow)
     if found is None:
         raise UserError(f"{wanted.path} is a script and no flow", hint=f"headrace run {wanted.path} runs it")
+    if wanted.event is None and wanted.arguments is None:
+        raise click.UsageError("give --event, --args or both; --args '{}' where there are no arguments")
+    given = _given(wanted.path, wanted.event, wanted.arguments)
     trigger = catalog.triggers.get(given.event.trigger_path) if given.event else None
     if trigger is not None:
         given = msgspec.structs.replace(given, form=trigger.payload)

@@ -82,7 +82,7 @@ def _read(folder: Path, paths: Sequence[str]) -> list[Suite]:
     problems = Problems()
     read = beside(folder)
     suites = [read_suite(file, (read(file) or b"").decode("utf-8-sig"), read, problems) for file in chosen]
-    problems.check(str(folder))
+    problems.check(str(folder), "nothing was tested")
     return [suite for suite in suites if suite is not None]
 
 

@@ -124,56 +124,32 @@ class FileText(msgspec.Struct, frozen=True):
 @get("/scripts", opt=needs("read"))
 async def scripts(work: Blocking, path_start: Text = "", limit: Many = 250, cursor: After = "") -> ScriptItems:
     """Scripts by path, page by page."""
-
-    def read(store: Store) -> ScriptItems:
-        versions, users = read_now(store).of_kind("script"), _users(store)
-        paths, more = _page(versions, path_start, limit, cursor)
-        found = read_all(store, {path: versions[path] for path in paths}, Script)
-        items = [
-            ScriptItem(path, versions[path], each.language, each.has_preprocessor, users.get(path, []))
-            for path, each in found.items()
-        ]
-        return ScriptItems(items, more)
-
-    return await work(read)
+    found, more = await work(_page_of, "script", Script, (path_start, limit, cursor))
+    return ScriptItems(
+        [ScriptItem(script.path, version, script.language, script.has_preprocessor, used_by)
+         for version, script, used_by in found], more
+    )  # fmt: skip
 
 
 @get("/scripts/{path:path}", opt=needs("read"))
 async def script(path: str, work: Blocking) -> ScriptPage:
     """A script with its source."""
-
-    def read(store: Store) -> ScriptPage:
-        version, found = _one(store, "script", path.strip("/"), Script)
-        return ScriptPage(version, found, _users(store).get(found.path, []))
-
-    return await work(read)
+    return ScriptPage(*await work(_used, "script", Script, path.strip("/")))
 
 
 @get("/flows", opt=needs("read"))
 async def flows(work: Blocking, path_start: Text = "", limit: Many = 250, cursor: After = "") -> FlowItems:
     """Flows by path, page by page."""
-
-    def read(store: Store) -> FlowItems:
-        versions, users = read_now(store).of_kind("flow"), _users(store)
-        paths, more = _page(versions, path_start, limit, cursor)
-        found = read_all(store, {path: versions[path] for path in paths}, Flow)
-        items = [
-            FlowItem(path, versions[path], len(each.value.modules), users.get(path, [])) for path, each in found.items()
-        ]
-        return FlowItems(items, more)
-
-    return await work(read)
+    found, more = await work(_page_of, "flow", Flow, (path_start, limit, cursor))
+    return FlowItems(
+        [FlowItem(flow.path, version, len(flow.value.modules), used_by) for version, flow, used_by in found], more
+    )
 
 
 @get("/flows/{path:path}", opt=needs("read"))
 async def flow(path: str, work: Blocking) -> FlowPage:
     """A flow with its steps."""
-
-    def read(store: Store) -> FlowPage:
-        version, found = _one(store, "flow", path.strip("/"), Flow)
-        return FlowPage(version, found, _users(store).get(found.path, []))
-
-    return await work(read)
+    return FlowPage(*await work(_used, "flow", Flow, path.strip("/")))
 
 
 @get("/resources", opt=needs("read"))
@@ -232,6 +208,22 @@ def _page(known: Iterable[str], path_start: str, limit: int, after: str) -> tupl
     fitting = sorted(path for path in known if path.startswith(path_start) and path > after)
     paths = fitting[:limit]
     return paths, paths[-1] if len(fitting) > limit else None
+
+
+def _page_of(
+    store: Store, kind: Kind, record: Any, wanted: tuple[str, int, str]
+) -> tuple[list[tuple[str, Any, list[str]]], str | None]:
+    """One page of scripts or flows, each with its version and the triggers that run it; and the cursor of the next."""
+    versions, users = read_now(store).of_kind(kind), _users(store)
+    paths, more = _page(versions, *wanted)
+    found = read_all(store, {path: versions[path] for path in paths}, record)
+    return [(versions[path], each, users.get(path, [])) for path, each in found.items()], more
+
+
+def _used(store: Store, kind: Kind, record: Any, path: str) -> tuple[str, Any, list[str]]:
+    """One, with its version and the triggers that run it. Raises Refusal (404)."""
+    version, found = _one(store, kind, path, record)
+    return version, found, _users(store).get(found.path, [])
 
 
 def _one(store: Store, kind: Kind, path: str, record: Any) -> tuple[str, Any]:

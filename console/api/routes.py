@@ -10,7 +10,7 @@ import msgspec
 from litestar import MediaType, Response, Router, get
 
 from console.api import access, content, dead, deployments, events, runs, status, triggers, trying
-from console.api.openapi import make_document
+from console.api.openapi import our_document
 from console.needs import needs
 from shared.config import Settings
 
@@ -28,7 +28,7 @@ def document(workspace: str) -> bytes:
 
 def describe(workspace: str) -> dict[str, Any]:
     """The same as an object."""
-    return make_document(_ROUTERS, workspace)
+    return our_document(_ROUTERS, workspace)
 
 
 @get("/openapi.json", opt=needs("nothing", any_host=True), include_in_schema=False)

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
 import msgspec
-from litestar import Router, get, post
+from litestar import Response, Router, get, post
 from litestar.params import QueryParameter
 from litestar.response import ServerSentEvent
 from litestar.response.sse import ServerSentEventMessage
 
-from console.api.filters import Cursor, Limit, RunFilter, State, Text, When, run_query
+from console.api.filters import Cursor, Limit, RunFilter, Source, State, Text, When, run_query
 from console.auditing import Note
 from console.blocking import Blocking
 from console.callers import Caller
@@ -24,7 +24,7 @@ from console.runs import Runs
 from console.workspace import Workspace
 from shared.again import Edits, run_again
 from shared.cancelling import Cancelled, cancel
-from shared.config import Settings
+from shared.config import MIB, Settings
 from shared.create_runs import make_run
 from shared.errors import NotThere, UserError
 from shared.history import RunPage, search_page, show
@@ -35,12 +35,15 @@ from shared.runs import LIVE
 from shared.store import Store
 
 CANCELLED_MAX: Final = 1000
+PAYLOAD_MAX: Final = MIB
 _BEGINNING: Final = 300
 _TAIL_EVERY_S: Final = 0.5
 
 
 class RunItem(msgspec.Struct, frozen=True):
-    """A run in a list: `outcome` is the beginning of its result or error, as text."""
+    """A run in a list: `outcome` is the beginning of its result or error, as text. `created_at` is what `since` and
+    `until` mean.
+    """
 
     id: str
     state: str
@@ -57,16 +60,21 @@ class RunItem(msgspec.Struct, frozen=True):
     labels: list[str]
     source: str
     outcome: str
+    created_at: str | None
+    created_by: str | None
+    worker: str | None
 
 
 class RunItems(msgspec.Struct, frozen=True):
     """Runs, newest first. `next`: the cursor of the page after, None where there is none. It may hold fewer than asked
-    for, and even none, where it has looked at `looked_at` runs and goes on with the next page.
+    for, and even none, where it has looked at `looked_at` runs, `back_to` those that were made then, and goes on with
+    the next page.
     """
 
     runs: list[RunItem]
     next: str | None
     looked_at: int
+    back_to: str | None
 
 
 class Log(msgspec.Struct, frozen=True):
@@ -124,37 +132,59 @@ async def list_runs(
     work: Blocking,
     trigger: Text = "",
     runnable: Text = "",
+    folder: Text = "",
     states: Annotated[list[State] | None, QueryParameter(name="state")] = None,
+    sources: Annotated[list[Source] | None, QueryParameter(name="source")] = None,
     topic: Text = "",
     label: Text = "",
     error: Text = "",
+    args: Text = "",
+    result: Text = "",
+    worker: Text = "",
+    user: Text = "",
+    steps: Annotated[bool, QueryParameter(description="Also what runs have started.")] = False,  # noqa: FBT002
     since: When = "",
     until: When = "",
     limit: Limit = 50,
     cursor: Cursor = "",
 ) -> RunItems:
     """Runs, newest first, page by page."""
-    given = RunFilter(trigger, runnable, states or [], topic, label, error, since, until)
+    given = RunFilter(
+        trigger, runnable, folder, states or [], sources or [], topic, label, error, args, result, worker, user,
+        since, until, steps,
+    )  # fmt: skip
     return _items(await work(search_page, run_query(given, limit), cursor))
 
 
 @post("/runs", opt=needs("operate"), status_code=201)
 async def make(data: NewRun, content: Workspace, runs: Runs, settings: Settings, caller: Caller, note: Note) -> Made:
     """Run a script or flow with arguments. It is counted for no trigger; a script that crashes is not started again."""
-    del caller
     version, found = await (content.flow if data.is_flow else content.script)(data.runnable)
     arguments = await content.referring(msgspec.json.encode(data.args))
     timeout_s = math.ceil(found.timeout_s or settings.worker.default_timeout_s)
     run = make_run(found.path, version, timeout_s, arguments, "api", is_flow=data.is_flow)
     note.tell("run flow" if data.is_flow else "run script", data.runnable, after={"run": run.id})
-    await runs.create(run)
+    await runs.create(msgspec.structs.replace(run, created_by=caller.name))
     return Made(run.id)
 
 
 @get("/runs/{run_id:str}", opt=needs("read"))
 async def get_run(run_id: str, work: Blocking) -> dict[str, Any]:
-    """All that is known of a run: message, arguments, times, attempts with their logs and errors, result."""
-    return document(await work(show, run_id))
+    """All that is known of a run: message, arguments, times, attempts with their logs and errors, result.
+
+    A payload of more than a mebibyte is left out of the message (`payload_left_out`): `/payload` has it.
+    """
+    return bounded(document(await work(show, run_id)))
+
+
+@get("/runs/{run_id:str}/payload", opt=needs("read"), media_type="application/octet-stream")
+async def get_payload(run_id: str, work: Blocking) -> Response[bytes]:
+    """The whole payload of the run's message; 404 for a run that no message made."""
+    message = (await work(show, run_id)).message
+    if message is None:
+        raise not_found(f"no message made run {run_id}: it has arguments")
+    headers = {"Content-Disposition": f'attachment; filename="{run_id}.bin"'}
+    return Response(message.payload, media_type="application/octet-stream", headers=headers)
 
 
 @get("/runs/{run_id:str}/log", opt=needs("read"))
@@ -176,11 +206,12 @@ async def follow_log(run_id: str, work: Blocking, live: Live) -> ServerSentEvent
 
 
 @post("/runs/{run_id:str}/again", opt=needs("operate"), status_code=201)
-async def again(run_id: str, data: Again, work: Blocking, settings: Settings, note: Note) -> Made:
+async def again(run_id: str, data: Again, work: Blocking, settings: Settings, caller: Caller, note: Note) -> Made:
     """Run it again as a new run, with the same message or arguments, or with edited ones."""
     edits = Edits(data.args, data.changes)
+    latest_s = settings.worker.default_timeout_s if data.latest else None
     try:
-        made = await work(run_again, run_id, edits, settings.worker.default_timeout_s if data.latest else None)
+        made = await work(run_again, run_id, edits, latest_s, caller.name)
     except NotThere:
         raise
     except UserError as error:
@@ -235,8 +266,17 @@ async def _tail(run_id: str, work: Blocking, live: Live) -> AsyncIterator[Server
             await asyncio.sleep(_TAIL_EVERY_S)
 
 
+def bounded(found: dict[str, Any]) -> dict[str, Any]:
+    """A run without a payload that is too large for a document. Pure."""
+    message = found["message"]
+    if message is None or len(message["payload_base64"]) * 3 // 4 <= PAYLOAD_MAX:
+        return found
+    less = message | {"payload": None, "payload_base64": None, "payload_left_out": True}
+    return found | {"message": less}
+
+
 def _items(page: RunPage) -> RunItems:
-    return RunItems([item_of(run) for run in page.runs], page.next, page.looked_at)
+    return RunItems([item_of(run) for run in page.runs], page.next, page.looked_at, page.back_to)
 
 
 def item_of(run: Run) -> RunItem:
@@ -248,7 +288,10 @@ def item_of(run: Run) -> RunItem:
     return RunItem(
         run.id, run.state, run.trigger, run.runnable, run.topic, run.qos, run.attempts, run.received_at, run.queued_at,
         run.started_at, run.ended_at, run.payload_size, run.labels, run.source, outcome[:_BEGINNING],
+        run.created_at, run.created_by, run.worker,
     )  # fmt: skip
 
 
-routes = Router("/", route_handlers=[list_runs, make, get_run, get_log, follow_log, again, cancel_one, cancel_many])
+routes = Router(
+    "/", route_handlers=[list_runs, make, get_run, get_payload, get_log, follow_log, again, cancel_one, cancel_many]
+)

@@ -15,6 +15,7 @@ from console.errors import conflict
 from console.needs import needs
 from shared import samples
 from shared.alerts.state import read_active
+from shared.broker_queues import BrokerStatus
 from shared.config import Settings
 from shared.doctor import Check, examine
 from shared.errors import NotThere, UserError
@@ -122,6 +123,12 @@ async def doctor(work: Blocking, settings: Settings) -> list[Check]:
     return await work(examine, settings.redis_url)
 
 
+@get("/brokers", opt=needs("read"))
+async def brokers(work: Blocking, settings: Settings) -> list[BrokerStatus]:
+    """How full the queues of brokers are and what they have dropped, as far as they tell of themselves."""
+    return (await work(read_status, settings.redis_url)).brokers
+
+
 @get("/alerts", opt=needs("read"))
 async def alerts(work: Blocking) -> list[Alert]:
     """What is wrong now, as alerts tell of it, the oldest first."""
@@ -190,7 +197,7 @@ async def _ask(session: str, wish: Wish, work: Blocking, note: Note) -> Asked:
 routes = Router(
     "/",
     route_handlers=[
-        status, counters, backlog, workers, processes, doctor, alerts, sessions, drain_session, end_session,
+        status, counters, backlog, workers, processes, doctor, brokers, alerts, sessions, drain_session, end_session,
         forget_session, series,
     ],
 )  # fmt: skip

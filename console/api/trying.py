@@ -15,11 +15,15 @@ from litestar.response.sse import ServerSentEventMessage
 
 from console.blocking import Blocking
 from console.callers import Caller
+from console.edits import broker_of
 from console.errors import forbidden, unavailable, unprocessable
 from console.live import Live
 from console.needs import needs
+from console.workspace import Workspace
 from shared import asking, keys
-from shared.asking import Answer, Ask, Draft
+from shared.asking import Answer, Ask, Draft, Report
+from shared.definitions import Topic
+from shared.errors import UserError
 from shared.modes import read_triggers
 from shared.store import AsyncStore
 
@@ -31,43 +35,27 @@ _RENEW_EVERY_S: Final = 5.0
 _CLIENT_ID = Annotated[str, msgspec.Meta(max_length=200)] | None
 
 
+class WantedDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A trigger that is not deployed: the resource of its broker, its topics. `broker`: the value of a resource of type
+    mqtt as its file has it, for one that is not deployed either.
+    """
+
+    resource: str = ""
+    topics: list[Topic] = []
+    client_version: Literal["v3", "v5"] | None = None
+    broker: dict[str, Any] | None = None
+
+
 class Test(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of a deployed trigger, or of a draft. `client_id` None: one that nobody else has."""
 
     trigger: str | None = None
-    draft: Draft | None = None
+    draft: WantedDraft | None = None
     client_id: _CLIENT_ID = None
 
 
-class TopicReport(msgspec.Struct, frozen=True):
-    """What SUBACK says of a topic. `granted` None: `problem` says why."""
-
-    topic: str
-    qos: int
-    granted: int | None
-    problem: str | None = None
-
-
-class Report(msgspec.Struct, frozen=True):
-    """What a broker answers. `ok`: it accepts us, and every topic with the QoS that is asked for.
-
-    `says` is what it tells of itself, where it does: its `version`, and how many messages it has `dropped`.
-    """
-
-    trigger: str
-    broker: str
-    client_id: str
-    ok: bool
-    connected: bool
-    problem: str | None
-    protocol: str | None
-    limits: dict[str, Any] | None
-    topics: list[TopicReport]
-    says: dict[str, str] = {}
-
-
 @post("/triggers/test", opt=needs("operate", audited=False), status_code=200)
-async def test(data: Test, store: AsyncStore, work: Blocking, caller: Caller) -> Report:
+async def test(data: Test, store: AsyncStore, work: Blocking, content: Workspace, caller: Caller) -> Report:
     """Connect as a trigger would, subscribe each topic, and tell what the broker answers.
 
     With a client id and a clean session of its own: the deployed session is not touched.
@@ -78,9 +66,16 @@ async def test(data: Test, store: AsyncStore, work: Blocking, caller: Caller) ->
         raise forbidden("a draft is tried by those who may deploy it")
     if data.trigger is not None:
         await work(read_triggers, [data.trigger])
-    return await examined(
-        store, asking.new_ask("test", trigger=data.trigger, draft=data.draft, client_id=data.client_id)
-    )
+    draft = data.draft and content.sealed(_draft(data.draft))
+    return await examined(store, asking.new_ask("test", trigger=data.trigger, draft=draft, client_id=data.client_id))
+
+
+def _draft(wanted: WantedDraft) -> Draft:
+    try:
+        broker = None if wanted.broker is None else broker_of(wanted.resource, wanted.broker)
+    except UserError as error:
+        raise unprocessable(error.message, error.hint) from error
+    return Draft(wanted.resource, wanted.topics, wanted.client_version, broker)
 
 
 async def examined(store: AsyncStore, ask: Ask) -> Report:

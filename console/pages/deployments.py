@@ -18,7 +18,16 @@ from shared.config import Settings
 from shared.dependencies.locking import Dependencies
 from shared.deploy import Options, Pushed
 from shared.deployment_document import masked
-from shared.deployments import Deployment, FileDiff, changes_of, diffs_of, read_kept, read_newest, with_details
+from shared.deployments import (
+    Deployment,
+    FileDiff,
+    changes_of,
+    diffs_of,
+    diffs_to,
+    read_kept,
+    read_newest,
+    with_details,
+)
 from shared.errors import HeadraceError
 from shared.left_page import left_lines
 from shared.plan_page import SIGNS, counted
@@ -74,6 +83,12 @@ def read_deployment(store: Store, number: int, *, hide: bool) -> DeploymentView:
     )  # fmt: skip
 
 
+def read_diffs(store: Store, number: int, *, hide: bool) -> list[FileDiff]:
+    """How files would change by going back to this one."""
+    diffs = [_shown(diff, hide=hide) for diff in diffs_to(store, read_kept(store), number)]
+    return [diff for diff in diffs if diff.lines]
+
+
 def _shown(diff: FileDiff, *, hide: bool) -> FileDiff:
     lines = [masked(line) for line in diff.lines]
     if hide and diff.path.endswith(RESOURCE):
@@ -101,9 +116,10 @@ async def deployment(number: int, view: View, work: Blocking) -> Template:
 async def going_back(number: int, view: View, work: Blocking, settings: Settings) -> Template:
     """What going back would change; nothing is done yet."""
     planned = await work(_go_back, number, settings, view.who, "", dry_run=True)
+    diffs = await work(read_diffs, number, hide=hides(view.caller))
     return view.page(
         "going_back.html", section="workspace", number=number, plan=planned.plan, notes=left_lines(planned.plan),
-        counts=counted(planned.plan.changes, len(planned.plan.unchanged)), signs=SIGNS,
+        counts=counted(planned.plan.changes, len(planned.plan.unchanged)), signs=SIGNS, diffs=diffs,
     )  # fmt: skip
 
 
@@ -119,7 +135,8 @@ async def go_back(number: int, request: Asked, view: View, work: Blocking, setti
     if not done.applied:
         return view.redirect("/workspace/deployments", f"What is deployed equals deployment {number} already.", "warn")
     todo = " ".join(left_lines(done.plan))
-    return view.redirect("/workspace/deployments", f"Deployment {done.number} equals {number}.", "good", todo)
+    said = f"Deployment {done.number} equals {number}, and is in force within a second."
+    return view.redirect(f"/workspace/deployments/{done.number}", said, "good", todo)
 
 
 def _go_back(store: Store, number: int, settings: Settings, who: str, message: str, *, dry_run: bool) -> Pushed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from litestar import Request, get, post
 from litestar.datastructures import FormMultiDict
 from litestar.handlers import HTTPRouteHandler
@@ -12,10 +13,20 @@ from litestar.status_codes import HTTP_200_OK, HTTP_303_SEE_OTHER
 
 from console.callers import Caller
 from console.needs import needs
+from console.strangers import read_object
 from console.view import is_own_path
+from shared.errors import UserError
 from shared.tokens import Scope
 
 Asked = Request[Caller, None, Any]
+
+
+class Typed(msgspec.Struct, frozen=True):
+    """Arguments that somebody has typed, and what is wrong with them."""
+
+    text: str
+    problem: str
+    hint: str
 
 
 def page(path: str, scope: Scope = "read") -> Callable[[Any], HTTPRouteHandler]:
@@ -37,6 +48,14 @@ def text(form: FormMultiDict, name: str) -> str:
     """A field of a form, '' where it is not there."""
     value = form.get(name)
     return value.strip() if isinstance(value, str) else ""
+
+
+def read_arguments(text: str) -> dict[str, Any]:
+    """Arguments that somebody has typed as JSON. Raises UserError."""
+    try:
+        return read_object(text or "{}", "the arguments are")
+    except UserError as error:
+        raise UserError(error.message, hint="nothing was queued; mend it and send it again") from error
 
 
 def texts(form: FormMultiDict, name: str) -> list[str]:

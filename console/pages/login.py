@@ -23,6 +23,7 @@ from shared import browser_sessions, keys
 from shared.audit import AuditEntry, audit_command
 from shared.browser_sessions import BrowserSession
 from shared.config import Settings
+from shared.events import emit
 from shared.store import AsyncStore
 
 TRIES: Final = 10
@@ -78,6 +79,7 @@ async def log_in(
     await count_try(request, store)
     token = await authenticator.token(data.token.strip())
     if token is None:
+        emit("login.failed", address=_address(request))
         problem = "The token is not known, has expired or was revoked."
         return view.page("login.html", HTTP_401_UNAUTHORIZED, title="Log in", problem=problem, next=data.next)
     now_ms = time.time_ns() // 1_000_000

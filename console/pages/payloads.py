@@ -43,10 +43,10 @@ def hex_dump(data: bytes) -> str:
 
 def json_view(value: Any) -> Markup:
     """JSON with its parts marked, for the stylesheet to colour; long documents are cut."""
-    text = Markup().join(_parts(value, "\n", 0))
-    if len(text) > 4 * TEXT_SHOWN:
-        return escape(printable_lines(_plain(value))[:TEXT_SHOWN] + "\n…")
-    return text
+    plain = _plain(value)
+    if len(plain) > TEXT_SHOWN:
+        return escape(printable_lines(plain[:TEXT_SHOWN]) + "\n…")
+    return Markup().join(_parts(value, "\n", 0))
 
 
 def one_line(value: Any, width: int = 200) -> str:

@@ -9,11 +9,12 @@ from typing import Final
 import msgspec
 from litestar import Response, Router
 from litestar.response import Template
+from litestar.status_codes import HTTP_200_OK, HTTP_422_UNPROCESSABLE_ENTITY
 
 from console.blocking import Blocking
 from console.pages.flow_graph import Drawing
 from console.pages.flow_steps import StepRow, drawing_of, step_rows
-from console.pages.forms import page
+from console.pages.forms import Typed, page
 from console.pages.payloads import Payload, as_json_text, json_view, payload_view
 from console.pages.way import Step, way_of
 from console.view import View
@@ -29,11 +30,18 @@ from shared.runs import LIVE
 from shared.store import Store
 
 CHILDREN: Final = 200
+EDIT_MAX: Final = 64 * 1024
+"""Characters of arguments that a page has room for."""
+
+
+_TOO_LONG: Final = (
+    "The arguments of this run are too long to be edited here: headrace runs again --args FILE takes them."
+)
 
 
 class RunView(msgspec.Struct, frozen=True):
     """All that the page shows. `log` is what a run that takes long has printed so far, `edit` the arguments that
-    somebody may change before it runs again ('' where they are not known).
+    somebody may change before it runs again ('' where they are not known, or too long for a page: `why_no_edit`).
     """
 
     details: RunDetails
@@ -41,6 +49,7 @@ class RunView(msgspec.Struct, frozen=True):
     payload: Payload | None
     log: str
     edit: str
+    why_no_edit: str
     children: list[Run]
     steps: list[StepRow]
     drawing: Drawing | None
@@ -54,12 +63,14 @@ def read_run(store: Store, run_id: str) -> RunView:
     beside = _beside(store, run_id)
     is_ended = any(each.execution_id == beside.execution for each in details.attempts)
     message = details.message
+    edit, why_no_edit = _arguments(store, details)
     return RunView(
         details=details,
         way=way_of(details, beside.placed_at),
         payload=None if message is None else payload_view(message.payload, len(message.payload)),
         log="" if is_ended or details.run.state != "running" else beside.log,
-        edit=_arguments(store, details),
+        edit=edit,
+        why_no_edit=why_no_edit,
         children=list(read_runs(store, beside.children)),
         steps=step_rows(details.steps),
         drawing=_drawing(store, details),
@@ -102,21 +113,30 @@ def _beside(store: Store, run_id: str) -> _Beside:
     return _Beside(execution, text, buried is not None, placed_at, children, dead)
 
 
-def _arguments(store: Store, details: RunDetails) -> str:
+def _arguments(store: Store, details: RunDetails) -> tuple[str, str]:
+    """The arguments, or why they are not shown."""
+    if details.message is not None and len(details.message.payload) > EDIT_MAX:
+        return "", _TOO_LONG
     try:
-        return as_json_text(json.loads(edited(store, details, Edits(), is_flow=bool(details.steps))))
+        found = edited(store, details, Edits(), is_flow=bool(details.steps))
     except UserError:
-        return ""
+        return "", "The arguments of this run are not known: its preprocessor makes them."
+    return ("", _TOO_LONG) if len(found) > EDIT_MAX else (as_json_text(json.loads(found)), "")
 
 
 @page("/runs/{run_id:str}")
 async def run(run_id: str, view: View, work: Blocking) -> Template:
     """The page."""
-    found = await work(read_run, run_id)
+    return run_template(view, await work(read_run, run_id))
+
+
+def run_template(view: View, found: RunView, typed: Typed | None = None) -> Template:
+    """The page; with arguments that could not be taken (422), to be typed on."""
     details = found.details
     return view.page(
-        "run.html", section="runs", view=found, details=details, run=details.run, is_live=details.run.state in LIVE,
-        remark=remark(details), json_view=json_view, dead_count=found.dead,
+        "run.html", HTTP_422_UNPROCESSABLE_ENTITY if typed else HTTP_200_OK, section="runs", view=found, typed=typed,
+        details=details, run=details.run, is_live=details.run.state in LIVE, remark=remark(details),
+        json_view=json_view, dead_count=found.dead,
     )  # fmt: skip
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 from litestar import Router
 from litestar.datastructures import FormMultiDict
-from litestar.response import Redirect
+from litestar.response import Redirect, Template
 
 from console.auditing import Note
 from console.blocking import Blocking
-from console.pages.forms import Asked, action, text
+from console.pages.forms import Asked, Typed, action, answer, read_arguments, text
+from console.pages.run import read_run, run_template
 from console.view import View
 from shared import suspended
 from shared.again import Edits, run_again
@@ -35,12 +34,19 @@ async def cancel_run(run_id: str, request: Asked, view: View, work: Blocking, no
     return view.redirect(there, "Its worker is asked to stop it." if state == "running" else "The run is cancelled.")
 
 
-@action("/runs/{run_id:str}/again", "operate")
-async def again(run_id: str, request: Asked, view: View, work: Blocking, settings: Settings, note: Note) -> Redirect:
+@answer("/runs/{run_id:str}/again", "operate", audited=True)
+async def again(
+    run_id: str, request: Asked, view: View, work: Blocking, settings: Settings, note: Note
+) -> Redirect | Template:
     """Run it again as a new run, with its own message or other arguments, the version of then or of now."""
     form = await request.form()
     try:
-        made = await work(run_again, run_id, _edits(form), _latest_s(form, settings))
+        edits = _edits(form)
+    except UserError as error:
+        typed = Typed(text(form, "args"), error.message, error.hint)
+        return run_template(view, await work(read_run, run_id), typed)
+    try:
+        made = await work(run_again, run_id, edits, _latest_s(form, settings), view.who)
     except HeadraceError as error:
         return view.redirect(f"/runs/{run_id}", error.message, "bad", error.hint)
     note.tell("run again", run_id, after=made)
@@ -90,7 +96,7 @@ async def restart(run_id: str, request: Asked, view: View, work: Blocking, note:
     """Run a flow again from one of its steps on, as a new run."""
     step = text(await request.form(), "step")
     try:
-        made = await work(restart_run, run_id, step, None)
+        made = await work(restart_run, run_id, step, None, view.who)
     except HeadraceError as error:
         return view.redirect(f"/runs/{run_id}", error.message, "bad", error.hint)
     note.tell("restart flow", run_id, after={"step": step, "run": made})
@@ -105,13 +111,7 @@ def _edits(form: FormMultiDict) -> Edits:
     """What the form wants in place of the run's own arguments. Raises UserError."""
     if text(form, "with") != "edited":
         return Edits()
-    try:
-        whole = json.loads(text(form, "args"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"the arguments are no JSON: {error}", hint="nothing was queued") from error
-    if not isinstance(whole, dict):
-        raise UserError("the arguments are no JSON object", hint='write {"name": value}; nothing was queued')
-    return Edits(whole=whole)
+    return Edits(whole=read_arguments(text(form, "args")))
 
 
 routes = Router("/", route_handlers=[cancel_run, again, retry_run, drop_run, release_run, restart])

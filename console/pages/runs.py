@@ -14,9 +14,11 @@ from litestar.response import Redirect, Template
 
 from console.auditing import Note
 from console.blocking import Blocking
+from console.pages.folders import folders_of
 from console.pages.forms import Asked, action, back, page, text, texts
 from console.pages.payloads import one_line
 from console.pages.run_filters import (
+    MADE_BY,
     PER_PAGE,
     SINCE,
     STATES,
@@ -29,8 +31,9 @@ from shared.again import Edits, run_again
 from shared.cancelling import cancel
 from shared.deploy import read_now
 from shared.errors import HeadraceError, UserError
-from shared.history import Query, RunPage, search_page
+from shared.history import RunPage, search_page
 from shared.run_page import milliseconds
+from shared.run_query import Query
 from shared.run_record import Run
 from shared.store import Store
 from shared.tables import number, printable
@@ -51,11 +54,13 @@ class Dot(msgspec.Struct, frozen=True):
 
 
 class RunList(msgspec.Struct, frozen=True):
-    """A page of runs, the triggers and runnables that can be chosen, and how many runs and dead letters there are."""
+    """A page of runs, what can be chosen, and how many runs and dead letters there are."""
 
     page: RunPage
     triggers: list[str]
     runnables: list[str]
+    folders: list[str]
+    workers: list[str]
     kept: int
     dead: int
 
@@ -63,9 +68,11 @@ class RunList(msgspec.Struct, frozen=True):
 def read_list(store: Store, query: Query, cursor: str) -> RunList:
     """Ask Redis. Raises StoreUnavailable."""
     deployed = read_now(store)
-    kept, dead = store.commands([("ZCARD", keys.RUNS), ("ZCARD", keys.DEAD)])
+    kept, dead, workers = store.commands([("ZCARD", keys.RUNS), ("ZCARD", keys.DEAD), ("SMEMBERS", keys.WORKERS)])
     runnables = sorted({*deployed.of_kind("script"), *deployed.of_kind("flow")})
-    return RunList(search_page(store, query, cursor), list(deployed.of_kind("trigger")), runnables, kept, dead)
+    names, triggers = sorted(name.decode() for name in workers), list(deployed.of_kind("trigger"))
+    page = search_page(store, query, cursor)
+    return RunList(page, triggers, runnables, folders_of(runnables), names, kept, dead)
 
 
 def outcome(run: Run) -> str:
@@ -97,7 +104,7 @@ async def runs(request: Asked, view: View, work: Blocking) -> Template:
     filters, after = read_filters(request.query_params), request.query_params.get("after", "")
     wrong = ""
     try:
-        found = await work(read_list, query_of(filters, time.time_ns() // 1_000_000), after)
+        found = await work(read_list, query_of(filters, time.time_ns() // 1000), after)
     except UserError as problem:
         wrong, found = str(problem), await work(read_list, Query(limit=1, scan=1), "")
     shown = [] if wrong else found.page.runs
@@ -105,7 +112,7 @@ async def runs(request: Asked, view: View, work: Blocking) -> Template:
     return view.page(
         "runs.html", section="runs", filters=filters, found=found, runs=shown, wrong=wrong, older=older,
         is_first=not after, states=STATES, since_choices=SINCE, outcome=outcome, took=took_ms, dots=graph(shown),
-        per_page=PER_PAGE, dead_count=found.dead,
+        made_by=MADE_BY, per_page=PER_PAGE, dead_count=found.dead,
     )  # fmt: skip
 
 
@@ -125,17 +132,17 @@ async def picked_runs(request: Asked, view: View, work: Blocking, note: Note) ->
         done = sum(each.is_done for each in await work(cancel, ids, view.who, ""))
         note.tell("cancel runs", ", ".join(ids), after=done)
         return view.redirect(there, f"{number(done)} of {number(len(ids))} runs are cancelled; one that runs, soon.")
-    made, problems = await work(_again_all, ids)
+    made, problems = await work(_again_all, ids, view.who)
     note.tell("run again", ", ".join(ids), after=made)
     level: Level = "warn" if problems else "good"
     return view.redirect(there, f"{number(made)} new runs are queued.", level, "; ".join(problems[:3]))
 
 
-def _again_all(store: Store, ids: Sequence[str]) -> tuple[int, list[str]]:
+def _again_all(store: Store, ids: Sequence[str], who: str) -> tuple[int, list[str]]:
     problems: list[str] = []
     for each in ids:
         try:
-            run_again(store, each, Edits(), None)
+            run_again(store, each, Edits(), None, who)
         except HeadraceError as error:
             problems.append(error.message)
     return len(ids) - len(problems), problems

@@ -18,11 +18,11 @@ from shared import keys, suspended
 from shared.config import Settings
 from shared.definitions import Broker, encode_definition
 from shared.deploy import read_all, read_now
-from shared.deployments import Deployment, read_newest
 from shared.errors import HeadraceError
 from shared.history import read_runs
 from shared.outboxes import OutboxStatus, read_outboxes
 from shared.run_record import Run, iso_ms
+from shared.stamps import Stamp, newest_stamp
 from shared.status import Identity, check_identities
 from shared.store import Store
 from shared.tables import number
@@ -30,8 +30,6 @@ from shared.trigger_list import TriggerDetails, read_details
 
 LATEST: Final = 10
 WAITING: Final = 100
-LOOKED_AT: Final = 50
-"""Deployments that are looked at for the one that changed the trigger last."""
 
 
 class TriggerView(msgspec.Struct, frozen=True):
@@ -48,7 +46,7 @@ class TriggerView(msgspec.Struct, frozen=True):
     books: list[Identity]
     outbox: OutboxStatus | None
     has_file: bool
-    changed: Deployment | None
+    changed: Stamp | None
     changed_at: str | None
     dead: int
 
@@ -69,7 +67,7 @@ def read_trigger(store: Store, path: str) -> TriggerView:
         ]
     )
     (bars,) = hourly(store, [path], int(now[0]))
-    changed = next((each for each in read_newest(store, LOOKED_AT) if f"trigger:{path}" in each.changed), None)
+    changed = newest_stamp(store, f"trigger:{path}")
     return TriggerView(
         details=details,
         version=encode_definition(details.definition)[0],

@@ -12,14 +12,16 @@ from litestar.datastructures import FormMultiDict
 from litestar.response import Redirect, Template
 from litestar.status_codes import HTTP_200_OK, HTTP_422_UNPROCESSABLE_ENTITY
 
-from console.api.trying import Report, examined
+from console.api.trying import examined
 from console.auditing import Note
 from console.blocking import Blocking
 from console.pages.forms import Asked, answer, page, text
-from console.pages.trigger_form import TopicRow, TriggerForm, form_of, read_form, text_of
+from console.pages.trigger_files import Choices, edits_of, problem_text, typed_broker, wanted_of
+from console.pages.trigger_form import TopicRow, TriggerForm, form_of, read_form
 from console.view import View
+from console.workspace import Workspace
 from shared import asking, deploy, keys
-from shared.asking import Draft
+from shared.asking import Draft, Report
 from shared.config import Settings
 from shared.definitions import File
 from shared.deploy import Pushed, read_now
@@ -28,34 +30,9 @@ from shared.errors import HeadraceError, NotThere, UserError, WorkspaceError
 from shared.left_page import left_lines
 from shared.plan_page import SIGNS
 from shared.store import AsyncStore, Store
-from shared.workspace.layout import RESOURCE, TRIGGER
+from shared.workspace.layout import TRIGGER
 from shared.workspace.problems import Problem
-from shared.workspace.render import yaml_text
 from shared.workspace.yaml_lines import read_document
-
-STARTER: Final = '''"""Runs for each message."""
-
-import json
-
-import headrace
-
-
-def main(payload: bytes):
-    reading = json.loads(payload)
-    print(f"{headrace.run.topic}: {reading}")
-    return reading
-'''
-"""The script that the editor makes for somebody who has none yet."""
-
-
-class Choices(msgspec.Struct, frozen=True):
-    """Paths that can be chosen. `text` is the trigger's file as it is deployed, '' for none."""
-
-    scripts: list[str]
-    flows: list[str]
-    brokers: list[str]
-    text: str
-    dead: int
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -103,37 +80,16 @@ def read_choices(store: Store, path: str) -> Choices:
     )  # fmt: skip
 
 
-def edits_of(form: FormMultiDict, wanted: TriggerForm, choices: Choices) -> dict[str, str | None]:
-    """The files that the form makes. Pure."""
-    given = text(form, "text")
-    content = given.replace("\r\n", "\n") + "\n" if given else text_of(wanted, read_document("", choices.text))
-    edits: dict[str, str | None] = {wanted.file: content}
-    if text(form, "make_script") and wanted.script_path not in {*choices.scripts, *choices.flows}:
-        edits[wanted.script_path + ".py"] = STARTER
-    if text(form, "broker_host") and wanted.mqtt_resource_path not in choices.brokers:
-        edits[wanted.mqtt_resource_path + RESOURCE] = broker_text(form)
-    return edits
-
-
-def broker_text(form: FormMultiDict) -> str:
-    """The resource of a broker that the form describes. Pure."""
-    port = text(form, "broker_port")
-    value: dict[str, Any] = {"broker": text(form, "broker_host"), "port": int(port) if port.isdecimal() else port}
-    names = {"username": text(form, "broker_username"), "password": text(form, "broker_password")}
-    if credentials := {name: given for name, given in names.items() if given}:
-        value["credentials"] = credentials
-    if text(form, "broker_tls"):
-        value["tls"] = {"enabled": True}
-    return yaml_text({"resource_type": "mqtt", "value": value})
-
-
 def check(store: Store, settings: Settings, form: FormMultiDict) -> tuple[TriggerForm, Choices, Checked]:
     """Check what the form wants; nothing is written."""
     choices = read_choices(store, text(form, "path"))
-    wanted = read_form(form, choices.flows)
+    wanted = wanted_of(form, choices)
+    if not wanted.path:
+        hint = "f/FOLDER/NAME or u/USER/NAME"
+        return wanted, choices, Checked([Problem(wanted.file, 0, "path", "missing", hint)])
     try:
         edits = edits_of(form, wanted, choices)
-        pushed = deploy.edit(store, settings, edits, "", dry_run=True)
+        pushed = deploy.edit(store, settings, edits, "", options=deploy.EditOptions(dry_run=True))
     except WorkspaceError as error:
         problems: Any = error.fields.get("problems") or ()
         return wanted, choices, Checked(problems, error.message.partition("\n")[0], error.hint)
@@ -174,17 +130,19 @@ async def check_trigger(request: Asked, view: View, work: Blocking, settings: Se
 
 
 @answer("/triggers/try", "deploy")
-async def try_trigger(request: Asked, view: View, work: Blocking, store: AsyncStore) -> Template:
-    """What the broker answers to these topics; nothing is deployed."""
+async def try_trigger(request: Asked, view: View, work: Blocking, content: Workspace, store: AsyncStore) -> Template:
+    """What the broker answers to these topics, one that is deployed or one that is typed; nothing is deployed."""
     form = await request.form()
     choices = await work(read_choices, text(form, "path"))
     wanted = read_form(form, choices.flows)
     version: Any = wanted.client_version or None
-    draft = Draft(wanted.mqtt_resource_path, wanted.draft_topics(), version)
+    report, problem = None, ""
     try:
-        report, problem = await examined(store, asking.new_ask("test", draft=draft)), ""
+        broker = None if wanted.mqtt_resource_path in choices.brokers else typed_broker(form)
+        draft = Draft(wanted.mqtt_resource_path, wanted.draft_topics(), version, broker)
+        report = await examined(store, asking.new_ask("test", draft=content.sealed(draft)))
     except HeadraceError as error:
-        report, problem = None, error.message
+        problem = error.message
     return _editor(view, wanted, choices, _sent(form, None, report, problem))
 
 
@@ -231,6 +189,7 @@ def _editor(view: View, form: TriggerForm, choices: Choices, said: Said, status:
         "editor.html", status, section="triggers", form=form, choices=choices, dead_count=choices.dead, signs=SIGNS,
         is_new=said.is_new, text=said.text, checked=checked, report=said.report, problem=said.problem, extra=said.extra,
         wrong={problem.key for problem in checked.problems} if checked else set(),
+        problem_text=lambda problem: problem_text(problem, form.file, as_file=bool(said.text)),
     )  # fmt: skip
 
 

@@ -12,8 +12,10 @@ from typing import Any, Final
 import msgspec
 from litestar.datastructures import FormMultiDict
 
+from console.strangers import read_json
 from shared.definitions import Topic
 from shared.envelope import QoS
+from shared.errors import HeadraceError
 from shared.workspace.layout import TRIGGER
 from shared.workspace.render import yaml_text
 
@@ -257,8 +259,8 @@ def _number(text: str) -> Any:
 def _value(text: str) -> Any:
     """As JSON where it is, else as the text that it is."""
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
+        return read_json(text)
+    except HeadraceError:
         return text
 
 

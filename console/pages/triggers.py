@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, cast, get_args
+from typing import Annotated, Final, cast, get_args
+from urllib.parse import urlencode
 
 import msgspec
 from litestar import Router
+from litestar.params import Parameter
 from litestar.response import Redirect, Template
 
 from console.auditing import Note
 from console.blocking import Blocking
+from console.pages.folders import folders_of, lies_in
 from console.pages.forms import Asked, action, back, page, text
 from console.view import View
+from console.workspace import Workspace
 from shared import keys, suspended
 from shared.config import Settings
 from shared.definitions import Mode
 from shared.errors import HeadraceError
 from shared.modes import set_modes
+from shared.run_record import iso_ms
 from shared.scripts.call import Arg
+from shared.stamps import Stamp
 from shared.store import Store
 from shared.tables import number
 from shared.trigger_list import TriggerDetails, read_details
 
+SHOWN: Final = 50
+MORE: Final = 100
+SHOWN_MAX: Final = 10_000
 BARS: Final = 30
 BAR_S: Final = 120
+
+
+class Edited(msgspec.Struct, frozen=True):
+    """Who has changed a trigger last, when, and by what: `push`, `console`, …, '' where that is not told."""
+
+    who: str
+    by: str
+    at: str
 
 
 class TriggerLine(msgspec.Struct, frozen=True):
@@ -35,20 +52,52 @@ class TriggerLine(msgspec.Struct, frozen=True):
     lately: int
 
 
+class Wish(msgspec.Struct, frozen=True):
+    """Which triggers, as it stands in the address: `q` is in paths, runnables or topics, '' is any; `first` so many."""
+
+    q: str = ""
+    folder: str = ""
+    runnable: str = ""
+    first: int = SHOWN
+
+    def address(self, **changes: str | int) -> str:
+        """The page with these filters, and others in their place."""
+        given = msgspec.structs.asdict(self) | {"first": ""} | changes
+        pairs = {name: value for name, value in given.items() if value}
+        return "/triggers" + (f"?{urlencode(pairs)}" if pairs else "")
+
+    def wants(self, details: TriggerDetails) -> bool:
+        """Whether a trigger is one of them."""
+        runs = {details.row.runnable, *(topic.runnable for topic in details.definition.topics)}
+        return (
+            (not self.folder or lies_in(details.row.trigger, self.folder))
+            and (not self.runnable or self.runnable in runs)
+            and self.q.lower() in _words(details)
+        )
+
+
 class TriggerPage(msgspec.Struct, frozen=True):
-    """What the page shows; `dead` counts dead letters."""
+    """What the page shows: the first of those that `fit`, of `all` that are deployed; `dead` counts dead letters."""
 
     lines: list[TriggerLine]
+    fit: int
+    all: int
+    folders: list[str]
+    runnables: list[str]
     dead: int
 
 
-def read_lines(store: Store) -> TriggerPage:
+def read_lines(store: Store, wish: Wish) -> TriggerPage:
     """Ask Redis. Raises StoreUnavailable."""
     details = read_details(store, [])
+    fitting = [each for each in details if wish.wants(each)]
     dead, now = store.commands([("ZCARD", keys.DEAD), ("TIME",)])
-    counted = hourly(store, [each.row.trigger for each in details], int(now[0]))
-    lines = [TriggerLine(each, sparkline(bars), sum(bars)) for each, bars in zip(details, counted, strict=True)]
-    return TriggerPage(lines, dead)
+    shown = fitting[: wish.first]
+    counted = hourly(store, [each.row.trigger for each in shown], int(now[0]))
+    lines = [TriggerLine(each, sparkline(bars), sum(bars)) for each, bars in zip(shown, counted, strict=True)]
+    runnables = sorted({path for each in details for path in each.definition.runnables})
+    folders = folders_of(each.row.trigger for each in details)
+    return TriggerPage(lines, len(fitting), len(details), folders, runnables, dead)
 
 
 def hourly(store: Store, triggers: Sequence[str], now_s: int) -> list[list[int]]:
@@ -70,12 +119,18 @@ def sparkline(counts: Sequence[int], height: int = 22) -> list[tuple[int, float]
 
 
 @page("/triggers")
-async def triggers(view: View, work: Blocking, q: str = "") -> Template:
-    """The page; `q` is in paths, runnables or topics."""
-    found = await work(read_lines)
-    wanted = q.strip().lower()
-    shown = [line for line in found.lines if not wanted or wanted in _words(line)]
-    return view.page("triggers.html", section="triggers", lines=shown, q=q, all=len(found.lines), dead_count=found.dead)
+async def triggers(
+    view: View, work: Blocking, content: Workspace, q: str = "", folder: str = "", runnable: str = "",
+    first: Annotated[int, Parameter(ge=1, le=SHOWN_MAX)] = SHOWN,
+) -> Template:  # fmt: skip
+    """The page."""
+    wish = Wish(q.strip(), folder.strip(), runnable.strip(), first)
+    found = await work(read_lines, wish)
+    edits = {path: edited(change) for path, change in await _changes(content)}
+    return view.page(
+        "triggers.html", section="triggers", found=found, lines=found.lines, wish=wish, edits=edits,
+        more=min(first + MORE, SHOWN_MAX) if found.fit > first else 0, dead_count=found.dead,
+    )  # fmt: skip
 
 
 @action("/triggers/mode", "operate")
@@ -109,9 +164,20 @@ def _change(store: Store, settings: Settings, path: str, mode: Mode, who: str, *
     return said, f"{number(waiting)} runs wait: resume or discard them below." if waiting and mode == "enabled" else ""
 
 
-def _words(line: TriggerLine) -> str:
-    row = line.details.row
-    own = [topic.runnable or "" for topic in line.details.definition.topics]
+def edited(change: Stamp) -> Edited:
+    """From the author of a deployment, who stands there as `console by alice`."""
+    by, separator, who = change.author.partition(" by ")
+    return Edited(who, by, iso_ms(change.at)) if separator else Edited(change.author, "", iso_ms(change.at))
+
+
+async def _changes(content: Workspace) -> list[tuple[str, Stamp]]:
+    newest = (await content.changes()).newest
+    return [(name.removeprefix("trigger:"), each) for name, each in newest.items() if name.startswith("trigger:")]
+
+
+def _words(details: TriggerDetails) -> str:
+    row = details.row
+    own = [topic.runnable or "" for topic in details.definition.topics]
     return " ".join([row.trigger, row.runnable, *row.topics, *own, row.session, row.mode]).lower()
 
 

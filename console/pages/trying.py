@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from litestar import Router
 from litestar.response import Redirect, Template
 
@@ -11,6 +9,7 @@ from console.api.trying import examined
 from console.auditing import Note
 from console.blocking import Blocking
 from console.pages.forms import Asked, action, answer, text
+from console.strangers import read_json
 from console.view import View
 from shared import asking
 from shared.errors import HeadraceError
@@ -37,11 +36,10 @@ async def run_on_message(request: Asked, view: View, work: Blocking, note: Note)
     form = await request.form()
     path = text(form, "trigger")
     try:
-        event = read_event(json.loads(text(form, "event") or "null"))
-        made = await work(run_on, path, event)
-    except (HeadraceError, json.JSONDecodeError) as error:
-        said = error.message if isinstance(error, HeadraceError) else "this is no captured message"
-        return view.redirect(f"/triggers/{path}", said, "bad")
+        event = read_event(read_json(text(form, "event") or "null", "the captured message is"))
+        made = await work(run_on, path, event, view.who)
+    except HeadraceError as error:
+        return view.redirect(f"/triggers/{path}", error.message, "bad", error.hint)
     note.tell("run on a captured message", path, after=made)
     more = f" So was {', '.join(made[1:])}." if made[1:] else ""
     return view.redirect(f"/runs/{made[0]}", f"Queued on the captured message of {event.topic}.{more}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from typing import Any, Final, cast, get_args
@@ -10,12 +9,13 @@ from typing import Any, Final, cast, get_args
 import msgspec
 from litestar import Router
 from litestar.response import Redirect, Template
+from litestar.status_codes import HTTP_200_OK, HTTP_422_UNPROCESSABLE_ENTITY
 
 from console.auditing import Note
 from console.blocking import Blocking
 from console.masking import hides
 from console.pages.flow_graph import draw
-from console.pages.forms import Asked, action, page, text
+from console.pages.forms import Asked, Typed, answer, page, read_arguments, text
 from console.pages.items import said, shown
 from console.pages.payloads import json_view
 from console.view import View
@@ -27,7 +27,7 @@ from shared.create_runs import make_run
 from shared.definitions import KINDS, Flow, Kind, Trigger
 from shared.deploy import read_now
 from shared.deployment import Deployed, definition_command, read_all, read_definition
-from shared.errors import NotThere
+from shared.errors import NotThere, UserError
 from shared.scripts.operate import create_runs
 from shared.store import Store
 
@@ -123,27 +123,29 @@ async def workspace(view: View, work: Blocking, kind: str = "script", q: str = "
 @page("/workspace/at/{kind:str}/{path:path}")
 async def item(kind: str, path: str, view: View, work: Blocking, version: str = "") -> Template:
     """One thing."""
-    found = await work(read_item, _kind(kind), path.strip("/"), version)
+    return _item_template(view, kind, await work(read_item, _kind(kind), path.strip("/"), version))
+
+
+def _item_template(view: View, kind: str, found: Item, typed: Typed | None = None) -> Template:
+    status = HTTP_422_UNPROCESSABLE_ENTITY if typed else HTTP_200_OK
     return view.page(
-        "item.html", section="workspace", kind=kind, found=found, record=found.record, tabs=TABS, json_view=json_view,
-        dead_count=found.dead, shown=shown(found.record, hide=hides(view.caller)),
+        "item.html", status, section="workspace", kind=kind, found=found, record=found.record, tabs=TABS, typed=typed,
+        json_view=json_view, dead_count=found.dead, shown=shown(found.record, hide=hides(view.caller)),
         drawing=draw(msgspec.to_builtins(found.record.value), {}) if isinstance(found.record, Flow) else None,
     )  # fmt: skip
 
 
-@action("/workspace/run", "operate")
-async def run_script(request: Asked, view: View, work: Blocking, settings: Settings, note: Note) -> Redirect:
+@answer("/workspace/run", "operate", audited=True)
+async def run_script(request: Asked, view: View, work: Blocking, settings: Settings, note: Note) -> Redirect | Template:
     """Queue a run of what is deployed, with these arguments."""
     form = await request.form()
     path, kind = text(form, "path"), text(form, "kind")
-    there = f"/workspace/at/{kind}/{path}"
     try:
-        arguments = json.loads(text(form, "args") or "{}")
-    except json.JSONDecodeError as error:
-        return view.redirect(there, f"The arguments are no JSON: {error}.", "bad", "nothing was queued")
-    if not isinstance(arguments, dict):
-        return view.redirect(there, "The arguments are no JSON object.", "bad", 'write {"name": value}')
-    made = await work(_queue, path, kind == "flow", json.dumps(arguments).encode(), settings)
+        arguments = read_arguments(text(form, "args"))
+    except UserError as error:
+        typed = Typed(text(form, "args"), error.message, error.hint)
+        return _item_template(view, kind, await work(read_item, _kind(kind), path, ""), typed)
+    made = await work(_queue, path, kind == "flow", msgspec.json.encode(arguments), settings, view.who)
     note.tell("run script", path, after=made)
     return view.redirect(f"/runs/{made}", f"Queued: {path}, with the arguments that were given.")
 
@@ -154,11 +156,11 @@ def _kind(text: str) -> Kind:
     return cast("Kind", text)
 
 
-def _queue(store: Store, path: str, is_flow: bool, arguments: bytes, settings: Settings) -> str:  # noqa: FBT001
+def _queue(store: Store, path: str, is_flow: bool, arguments: bytes, settings: Settings, who: str) -> str:  # noqa: FBT001
     version = latest(store, path, settings.worker.default_timeout_s, is_flow=is_flow)
     run = make_run(path, version.version, version.timeout_s, arguments, "api", is_flow=is_flow)
     now_ns = time.time_ns()
-    store.run(create_runs([run], iso_utc(now_ns), now_ns // 1000))
+    store.run(create_runs([msgspec.structs.replace(run, created_by=who)], iso_utc(now_ns), now_ns // 1000))
     return run.id
 
 

@@ -1,5 +1,6 @@
 // Live messages of a trigger, as its code would get them. They come over the console's API; nothing is kept here.
 
+import { openStream } from "./news.js";
 import { showTimes } from "./times.js";
 
 const SECONDS = 300;
@@ -38,7 +39,7 @@ export function startCapture() {
   const state = place.querySelector("[data-capture-state]");
   const list = place.querySelector("[data-capture-list]");
   const template = place.querySelector("template");
-  let source = null;
+  let stream = null;
 
   const say = (text, tone) => {
     state.textContent = text;
@@ -46,8 +47,8 @@ export function startCapture() {
   };
 
   function stop(text = "stopped", tone = "idle") {
-    source?.close();
-    source = null;
+    stream?.close();
+    stream = null;
     button.textContent = "Start capturing";
     say(text, tone);
   }
@@ -78,21 +79,28 @@ export function startCapture() {
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   }
 
-  button.addEventListener("click", () => {
-    if (source) {
+  button.addEventListener("click", async () => {
+    if (stream) {
       stop();
+      return;
+    }
+    button.disabled = true;
+    stream = await openStream(`${place.dataset.capture}?seconds=${SECONDS}&count=${COUNT}`);
+    button.disabled = false;
+    if (!stream) {
+      say("other tabs of this browser capture already: stop one of them, then start here", "bad");
       return;
     }
     say("connecting to the broker", "busy turning");
     button.textContent = "Stop";
-    source = new EventSource(`${place.dataset.capture}?seconds=${SECONDS}&count=${COUNT}`);
+    const { source } = stream;
     source.addEventListener("taken", () => say("listening", "ok turning"));
     source.addEventListener("message", (event) => show(JSON.parse(event.data)));
     source.addEventListener("error", (event) => {
       // One that ingest sends has data; one of the connection has none.
       if (event.data !== undefined) stop(JSON.parse(event.data), "bad");
-      else if (source) stop("the console does not answer", "bad");
+      else if (stream) stop("the console does not answer", "bad");
     });
-    source.addEventListener("end", () => source && stop("it has ended: start again to go on"));
+    source.addEventListener("end", () => stream && stop("it has ended: start again to go on"));
   });
 }

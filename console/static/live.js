@@ -2,11 +2,12 @@
 // open details, picked boxes and what somebody has typed stay as they are.
 import { showTimes } from "./times.js";
 import { refreshPicked } from "./forms.js";
+import { listen } from "./news.js";
 
 const SLOWEST_MS = 30_000;
 const SELDOM_MS = 15_000;
 const SOON_MS = 400;
-const NEWS = ["counters", "backlog", "session", "worker", "run"];
+const PATIENCE_MS = 10_000;
 
 function keeps(old, fresh) {
   if (!(old instanceof Element)) return true;
@@ -48,10 +49,9 @@ export function startLive() {
   };
 
   // The console tells what happens; then there is less to ask for. Without it the page is asked for now and then.
-  function listen() {
+  function hearNews() {
     const events = document.body.dataset.events;
     if (!events || usual > 3000) return;
-    const source = new EventSource(events);
     let soon = 0;
     const heard = () => {
       isTold = true;
@@ -60,10 +60,11 @@ export function startLive() {
         refresh();
       }, SOON_MS);
     };
-    for (const name of NEWS) source.addEventListener(name, heard);
-    source.addEventListener("open", () => { isTold = true; });
-    source.addEventListener("error", () => { isTold = false; });
-    addEventListener("pagehide", () => source.close());
+    listen(events, heard, (told) => {
+      const isNew = isTold !== told;
+      isTold = told;
+      if (isNew) later();
+    });
   }
 
   async function refresh() {
@@ -73,7 +74,9 @@ export function startLive() {
     }
     asking = true;
     try {
-      const answer = await fetch(location.href, { headers: { "X-Live": "1" }, redirect: "manual" });
+      const answer = await fetch(location.href, {
+        headers: { "X-Live": "1" }, redirect: "manual", signal: AbortSignal.timeout(PATIENCE_MS),
+      });
       if (answer.type === "opaqueredirect") {
         location.reload();
         return;
@@ -123,6 +126,6 @@ export function startLive() {
   });
   if (usual > 0) {
     later();
-    listen();
+    hearNews();
   }
 }

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from litestar import Request
 
-from console.errors import unprocessable
+from console.errors import NOT_READ, unprocessable
 
 T = TypeVar("T")
 _ORIGIN: Final = "X-Windmill-Deploy-Origin"
@@ -19,7 +19,7 @@ def checked(body: Mapping[str, Any], kind: type[T]) -> T:
     try:
         return msgspec.convert(dict(body), kind)
     except msgspec.ValidationError as error:
-        raise unprocessable(f"Failed to deserialize the JSON body into the target type: {error}") from error
+        raise unprocessable(f"{NOT_READ}: {error}") from error
 
 
 def without(body: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:

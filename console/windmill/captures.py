@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final, Literal
 
@@ -17,6 +17,7 @@ import msgspec
 
 from console.api.trying import answers_of
 from console.errors import bad_request
+from console.windmill.bodies import checked
 from shared import asking, keys
 from shared.asking import Ask, Draft
 from shared.definitions import Topic
@@ -39,6 +40,21 @@ _LOOK_EVERY_S: Final = 1.0
 _QOS: Final[Mapping[str, Literal[0, 1, 2]]] = {"qos0": 0, "qos1": 1, "qos2": 2}
 
 RunnableKind = Literal["script", "flow"]
+
+
+class TriedTopic(msgspec.Struct, frozen=True):
+    """An entry of subscribe_topics, with a QoS or without."""
+
+    topic: str
+    qos: Literal["qos0", "qos1", "qos2"] = "qos0"
+
+
+class Connection(msgspec.Struct, frozen=True):
+    """What a connection needs of a trigger; the rest of its body is passed over."""
+
+    mqtt_resource_path: str | None = None
+    client_version: Literal["v3", "v5"] | None = None
+    subscribe_topics: list[TriedTopic] | None = None
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -124,25 +140,36 @@ class Captures:
         await self._store.commands([_set(keys.capture(each.id), each) for each in found])
 
     async def _watch(self, kind: RunnableKind, path: str, config: Config, lease: str) -> None:
-        """Keep what comes, as long as somebody looks."""
-        problem: str | None = None
+        """Keep what comes, as long as somebody looks; by another configuration from when there is one."""
+        now: Config | None = config
+        with suppress(HeadraceError):
+            while now is not None and await self.last_ping(kind, path) is not None:
+                now = await self._watch_by(now, kind, path, lease)
+            await self._store.command("DEL", lease)
+
+    async def _watch_by(self, config: Config, kind: RunnableKind, path: str, lease: str) -> Config | None:
+        """The configuration by which to go on, None where it has ended: why stands there then, if that is an error."""
+        keeping: asyncio.Task[str | None] | None = None
+        now: Config | None = config
         try:
             ask = asking.new_ask("capture", draft=read_draft(config.trigger_config), seconds=LONGEST_S, count=10_000)
             keeping = asyncio.create_task(self._keep_all(kind, path, ask))
             while not keeping.done() and await self.last_ping(kind, path) is not None:
+                now = await self.config(kind, path)
+                if now is None or now.trigger_config != config.trigger_config:
+                    return now
                 await self._store.command("EXPIRE", lease, _LEASE_S)
                 await asyncio.wait({keeping}, timeout=_LOOK_EVERY_S)
-            if keeping.done():
-                problem = keeping.result()
-            keeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await keeping
+            problem = keeping.result() if keeping.done() else None
         except HeadraceError as error:
             problem = error.message
-        with suppress(HeadraceError):
-            if problem:
-                await self._keep(kind, path, Config(config.trigger_config, problem))
-            await self._store.command("DEL", lease)
+        finally:
+            if keeping is not None:
+                keeping.cancel()
+                await asyncio.wait({keeping})
+        if problem:
+            await self._keep(kind, path, Config(config.trigger_config, problem))
+        return None
 
     async def _keep_all(self, kind: RunnableKind, path: str, ask: Ask) -> str | None:
         """Why it has ended, where that is an error."""
@@ -160,7 +187,9 @@ class Captures:
     async def _keep_message(self, kind: RunnableKind, path: str, message: dict[str, Any]) -> None:
         number = int(await self._store.command("INCR", keys.CAPTURE_NUMBER))
         event = message["event"] | {"trigger_path": path}
-        main = message["main"] or {"payload": event.get("payload")}
+        if event.get("payload") is None:  # ingest has left it out, and says of what size it was
+            event["payload"] = TOO_BIG
+        main = message["main"] or {"payload": event["payload"]}
         at = iso_ms(time.time_ns() // 1_000_000)
         capture = Capture(number, at, kind, path, main, {"event": event})
         ids = keys.captures(kind, path)
@@ -178,25 +207,13 @@ class Captures:
 
 
 def read_draft(wanted: Mapping[str, Any]) -> Draft:
-    """The trigger that a body of Windmill's describes, as far as a connection needs it. Raises Refusal (400)."""
-    resource, version = wanted.get("mqtt_resource_path"), wanted.get("client_version")
-    if not (isinstance(resource, str) and resource.strip()):
+    """The trigger that a body of Windmill's describes, as far as a connection needs it. Raises Refusal (400, 422)."""
+    found = checked(wanted, Connection)
+    resource = (found.mqtt_resource_path or "").strip()
+    if not resource:
         raise bad_request("MQTT resource path cannot be empty")
-    if version not in {None, "v3", "v5"}:
-        raise bad_request(f"client_version: {version!r} is neither v3 nor v5")
-    return Draft(resource.removeprefix("$res:"), read_topics(wanted.get("subscribe_topics") or []), version)
-
-
-def read_topics(entries: Sequence[Any]) -> list[Topic]:
-    """The entries of subscribe_topics. Raises Refusal (400)."""
-    topics = []
-    for entry in entries:
-        match entry:
-            case {"topic": str(topic)} if entry.get("qos", "qos0") in _QOS:
-                topics.append(Topic(topic, _QOS[entry.get("qos", "qos0")]))
-            case _:
-                raise bad_request("subscribe_topics: write entries with topic, and qos0, qos1 or qos2 as qos")
-    return topics
+    topics = [Topic(each.topic, _QOS[each.qos]) for each in found.subscribe_topics or ()]
+    return Draft(resource.removeprefix("$res:"), topics, found.client_version)
 
 
 def shown(value: Any) -> Any:

@@ -11,9 +11,9 @@ import msgspec
 from console.edits import document
 from console.windmill.bodies import without
 from console.windmill.languages import extension_of
-from console.workspace import Changes
 from shared.errors import UserError
 from shared.run_record import iso_ms
+from shared.stamps import Stamps
 from shared.workspace.layout import FLOW_FILE, flow_of, means_something
 from shared.workspace.render import yaml_text
 from shared.workspace.yaml_values import INLINE
@@ -85,7 +85,7 @@ def deletions(path: str, texts: Mapping[str, str]) -> dict[str, str | None]:
     return {file: None for file in texts if folder and file.startswith(folder)}
 
 
-def row(path: str, texts: Mapping[str, str], changes: Changes, workspace: str) -> dict[str, Any]:
+def row(path: str, texts: Mapping[str, str], changes: Stamps, workspace: str) -> dict[str, Any]:
     """A flow as get and list give it."""
     file = f"{folder_of(texts, path)}{FLOW_FILE}"
     newest = changes.newest.get(f"file:{file}")

@@ -11,11 +11,14 @@ from litestar import Response, Router, delete, get, post
 from console.answers import as_json, as_text, created
 from console.auditing import Note
 from console.callers import Caller
+from console.described import described
+from console.edits import check_length
 from console.errors import bad_request, not_found
 from console.needs import needs
 from console.paging import Paging
-from console.windmill.bodies import checked, without
+from console.windmill.bodies import checked, given, without
 from console.windmill.flow_files import FlowBody, deletions, edits_of, folder_of, paths_of, row
+from console.windmill.listing import FILTERS_OF_CODE, Filters
 from console.workspace import Workspace
 from shared.run_record import iso_ms
 
@@ -26,18 +29,16 @@ class Archived(msgspec.Struct, frozen=True):
     archived: bool
 
 
-@post("/create", opt=needs("deploy"))
+@post("/create", opt=needs("deploy") | described(body=FlowBody))
 async def create_flow(data: dict[str, Any], content: Workspace, caller: Caller, note: Note) -> Response[str]:
     """Deploy a new flow; answers with its path."""
     body = checked(data, FlowBody)
-    if folder_of(await content.texts(), body.path) is not None:
-        raise bad_request(f"Flow {body.path} already exists")
-    await _deploy(body, data, content, caller)
+    await _deploy(body, data, content, caller, is_new=True)
     note.tell("create flow", body.path)
     return created(body.path)
 
 
-@post("/update/{path:path}", status_code=200, opt=needs("deploy"))
+@post("/update/{path:path}", status_code=200, opt=needs("deploy") | described(body=FlowBody))
 async def update_flow(path: str, data: dict[str, Any], content: Workspace, caller: Caller, note: Note) -> Response[str]:
     """Deploy a flow that is there otherwise; it cannot be renamed here."""
     body = checked(data, FlowBody)
@@ -56,14 +57,12 @@ async def get_flow(path: str, content: Workspace) -> dict[str, Any]:
 
 
 @get("/list", opt=needs("read", runs=True))
-async def list_flows(
-    content: Workspace, paging: Paging, path_start: str = "", path_exact: str | None = None
-) -> list[dict[str, Any]]:
-    """Flows by path, without their values."""
-    paths = [
-        path for path in paths_of(await content.texts()) if path.startswith(path_start) and path_exact in {None, path}
-    ]
-    return [without(await _row(path, content), ("value",)) | {"value": {"modules": []}} for path in paging.of(paths)]
+async def list_flows(content: Workspace, paging: Paging, filters: Filters) -> list[dict[str, Any]]:
+    """Flows without their values, those that were changed last first."""
+    texts, changes = await content.texts(), await content.changes()
+    rows = [row(path, texts, changes, content.name) for path in paths_of(texts)]
+    found = paging.of(filters.of(rows, at="edited_at"))
+    return [without(each, ("value",)) | {"value": {"modules": []}} for each in found]
 
 
 @get("/list_paths", opt=needs("read", runs=True))
@@ -85,6 +84,7 @@ async def history(path: str, content: Workspace) -> list[dict[str, Any]]:
     versions = await content.versions_of(f"flow:{known}")
     return [
         {"id": len(versions) - place, "created_at": iso_ms(each.at), "deployment_msg": each.message}
+        | given(created_by=each.author or None)
         for place, each in enumerate(versions)
     ]
 
@@ -106,8 +106,14 @@ async def delete_flow(path: str, content: Workspace, caller: Caller, note: Note,
     return as_text(f"Flow {await _delete(path, content, caller, note, syncs=syncs)} deleted")
 
 
-async def _deploy(body: FlowBody, fields: Mapping[str, Any], content: Workspace, caller: Caller) -> None:
+async def _deploy(
+    body: FlowBody, fields: Mapping[str, Any], content: Workspace, caller: Caller, *, is_new: bool = False
+) -> None:
+    check_length(body.path)
+
     def write(texts: Mapping[str, str]) -> dict[str, str | None]:
+        if is_new and folder_of(texts, body.path) is not None:
+            raise bad_request(f"Flow {body.path} already exists")
         return edits_of(body.path, fields, texts)
 
     await content.edit(write, caller.name, body.deployment_message or "")
@@ -137,4 +143,5 @@ routes = Router(
     route_handlers=[
         create_flow, update_flow, get_flow, list_flows, list_paths, exists_flow, history, archive_flow, delete_flow,
     ],
+    dependencies=FILTERS_OF_CODE,
 )  # fmt: skip

@@ -6,17 +6,21 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
 from litestar import Response, Router, delete, get, post
 
 from console.answers import as_text, created
 from console.auditing import Note
 from console.callers import Caller
-from console.edits import document
+from console.described import described
+from console.edits import anew, check_length, document
 from console.errors import bad_request, not_found
 from console.needs import needs
 from console.paging import Paging
-from console.windmill.bodies import without
+from console.windmill.bodies import checked, given, without
+from console.windmill.identity import USERNAME
 from console.workspace import Workspace
+from shared.run_record import iso_ms
 from shared.workspace.layout import FOLDER
 from shared.workspace.render import yaml_text
 
@@ -24,16 +28,29 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _NOT_IN_FILES: Final = ("name", "workspace_id", "created_by", "edited_at", "display_path")
 
 
-@post("/create", opt=needs("deploy"))
+class FolderChange(msgspec.Struct, frozen=True):
+    """Body of update: what is absent stays; other keys are kept as they are."""
+
+    summary: str | None = None
+    owners: list[str] | None = None
+    extra_perms: dict[str, bool] | None = None
+
+
+class NewFolder(FolderChange, frozen=True, kw_only=True):
+    """Body of create."""
+
+    name: str
+
+
+@post("/create", opt=needs("deploy") | described(body=NewFolder))
 async def create_folder(data: dict[str, Any], content: Workspace, caller: Caller, note: Note) -> Response[str]:
     """Keep what is said of a folder; there is one as soon as something stands in it."""
-    name = data.get("name")
-    if not (isinstance(name, str) and _NAME.fullmatch(name)):
+    name = checked(data, NewFolder).name
+    check_length(_file(name))
+    if not _NAME.fullmatch(name):
         raise bad_request(f"{name!r} is no name for a folder: write letters, digits, _ and -")
-    if _file(name) in await content.texts():
-        raise bad_request(f"Folder {name} already exists")
     fields = {"summary": "", "owners": [], "extra_perms": {}} | without(data, _NOT_IN_FILES)
-    await content.edit({_file(name): yaml_text(fields)}, caller.name)
+    await content.edit(anew(_file(name), yaml_text(fields), f"Folder {name} already exists"), caller.name)
     note.tell("create folder", name)
     return created(f"Created folder {name}")
 
@@ -64,11 +81,12 @@ async def exists_folder(name: str, content: Workspace) -> bool:
     return name in await _names(content)
 
 
-@post("/update/{name:str}", status_code=200, opt=needs("deploy"))
+@post("/update/{name:str}", status_code=200, opt=needs("deploy") | described(body=FolderChange))
 async def update_folder(
     name: str, data: dict[str, Any], content: Workspace, caller: Caller, note: Note
 ) -> Response[str]:
     """Keep something else of a folder: what is absent stays."""
+    checked(data, FolderChange)
     if name not in await _names(content):
         raise not_found(f"Folder not found with name: {name}")
 
@@ -100,7 +118,10 @@ async def _names(content: Workspace) -> list[str]:
 
 async def _row(name: str, content: Workspace) -> dict[str, Any]:
     kept = document(await content.texts(), _file(name))
-    known = {"workspace_id": content.name, "summary": "", "owners": [], "extra_perms": {}, "created_by": "headrace"}
+    changes, changed = await content.changes(), f"file:{_file(name)}"
+    newest, oldest = changes.newest.get(changed), changes.oldest.get(changed)
+    known = {"workspace_id": content.name, "summary": "", "owners": [], "extra_perms": {}}
+    known |= {"created_by": oldest.author if oldest else USERNAME} | given(edited_at=newest and iso_ms(newest.at))
     return known | {key: value for key, value in kept.items() if value is not None} | {"name": name}
 
 

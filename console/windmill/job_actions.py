@@ -12,16 +12,17 @@ from console.answers import as_json, as_text, created
 from console.auditing import Note
 from console.blocking import Blocking
 from console.callers import Caller
-from console.errors import Refusal, bad_request
+from console.errors import Refusal, bad_request, unprocessable
 from console.needs import needs
 from console.runs import Found, Runs
 from console.windmill import job_objects
-from console.windmill.filtering import LOOKED_AT_MAX
 from shared.again import Edits, run_again
 from shared.config import Settings
+from shared.errors import HeadraceError
 from shared.expressions import compile_expression
 from shared.flow_restart import restart_run
-from shared.history import Query, search
+from shared.history import search
+from shared.run_query import SCAN, Query
 from shared.runs import LIVE
 from shared.store import Store
 
@@ -49,11 +50,21 @@ class Again(msgspec.Struct, frozen=True):
     flow_options_by_path: dict[str, RunnableOptions] = {}
 
 
-class Restart(msgspec.Struct, frozen=True):
-    """Body of restart."""
+class StepWithin(msgspec.Struct, frozen=True):
+    """A step, and the iteration or branch of it, if it has any."""
 
     step_id: str
     branch_or_iteration_n: int | None = None
+
+    def __str__(self) -> str:
+        return self.step_id if self.branch_or_iteration_n is None else f"{self.step_id}/{self.branch_or_iteration_n}"
+
+
+class Restart(StepWithin, frozen=True):
+    """Body of restart. `nested_path` leads from there on; without one it is the first step of an iteration."""
+
+    nested_path: list[StepWithin] = []
+    flow_version: int | None = None
 
 
 @post(
@@ -74,7 +85,7 @@ async def cancel_persistent(
     path: str, runs: Runs, work: Blocking, caller: Caller, note: Note, data: Reason | None = None
 ) -> Response[bytes]:
     """Cancel all runs of a script or flow that have not ended; their ids."""
-    query = Query(runnable=path.strip("/"), states=frozenset(LIVE), limit=LOOKED_AT_MAX, scan=LOOKED_AT_MAX)
+    query = Query(runnable=path.strip("/"), states=frozenset(LIVE), limit=SCAN)
     cancelled = [
         run_id
         for run_id in await work(_ids, query)
@@ -85,10 +96,10 @@ async def cancel_persistent(
 
 
 @post("/jobs/queue/cancel_selection", status_code=200, opt=needs("operate", runs=True))
-async def cancel_selection(
-    data: Annotated[list[str], msgspec.Meta(max_length=MOST)], runs: Runs, caller: Caller
-) -> Response[bytes]:
+async def cancel_selection(data: list[str], runs: Runs, caller: Caller) -> Response[bytes]:
     """Cancel these runs; the ids of those that had not ended."""
+    if len(data) > MOST:
+        raise unprocessable(f"{len(data)} ids, of at most {MOST} at once")
     cancelled = []
     for run_id in data:
         try:
@@ -107,10 +118,13 @@ async def batch_rerun(
     """Run these again as new runs; their ids, one a line, and a line with the error where that cannot be."""
     lines = []
     for run_id in data.job_ids:
-        found = await runs.get(run_id, caller)
-        by_path = data.flow_options_by_path if found.details.is_flow else data.script_options_by_path
-        options = by_path.get(found.details.run.runnable or "") or RunnableOptions()
-        lines.append(await work(_again, found, options, settings.worker.default_timeout_s))
+        try:
+            found = await runs.get(run_id, caller)
+            by_path = data.flow_options_by_path if found.details.is_flow else data.script_options_by_path
+            options = by_path.get(found.details.run.runnable or "") or RunnableOptions()
+            lines.append(await work(_again, found, options, settings.worker.default_timeout_s, caller.name))
+        except HeadraceError as error:  # those before it are queued: their ids have to be told
+            lines.append(f"Error: {run_id}: {error.message}".replace("\n", " "))
     note.tell("run again", after={"runs": data.job_ids, "new": lines})
     return created("\n".join(lines))
 
@@ -123,11 +137,11 @@ async def restart_flow(
 
     What came before is taken over. The step may stand in an iteration or branch: by its number, or as `l/3/x`.
     """
+    if data.flow_version is not None:
+        raise bad_request("flow_version: a flow is restarted in the version that the run was of")
     found = await runs.get(run_id, caller)
-    step = data.step_id
-    if data.branch_or_iteration_n is not None:
-        step = f"{step}/{data.branch_or_iteration_n}"
-    new = await work(restart_run, found.id, step, None)
+    step = "/".join(map(str, (data, *data.nested_path)))
+    new = await work(restart_run, found.id, step, None, caller.name)
     note.tell("run again", found.id, after={"from": step, "new": new})
     return created(new)
 
@@ -136,9 +150,9 @@ def _ids(store: Store, query: Query) -> list[str]:
     return [run.id for run in search(store, query, lambda _looked_at: None)]
 
 
-def _again(store: Store, found: Found, options: RunnableOptions, default_timeout_s: float) -> str:
+def _again(store: Store, found: Found, options: RunnableOptions, default_timeout_s: float, who: str) -> str:
     edits = Edits(single=_transformed(found, options.input_transforms))
-    return run_again(store, found.id, edits, default_timeout_s if options.use_latest_version else None)
+    return run_again(store, found.id, edits, default_timeout_s if options.use_latest_version else None, who)
 
 
 def _transformed(found: Found, transforms: Mapping[str, Any]) -> dict[str, Any]:

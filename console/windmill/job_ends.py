@@ -17,6 +17,8 @@ from console.windmill import job_objects
 from console.workspace import Workspace
 
 MOST: Final = 1000
+NOTE_MAX: Final = 10_000
+"""Characters."""
 _Ids = Annotated[list[str], msgspec.Meta(max_length=MOST)]
 
 
@@ -24,7 +26,7 @@ class Resolution(msgspec.Struct, frozen=True):
     """Body of resolve. `superseded_by` is a later run of the same that went well."""
 
     job_ids: _Ids
-    note: str | None = None
+    note: Annotated[str, msgspec.Meta(max_length=NOTE_MAX)] | None = None
     superseded_by: str | None = None
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from console.runs import Found
-from console.windmill.identity import EMAIL, PERMISSIONED_AS, USERNAME
+from console.windmill.identity import EMAIL, PERMISSIONED_AS, USERNAME, email_of, username_of
 from shared.run_page import milliseconds
 
 _FATES = {
@@ -46,15 +46,15 @@ def job_object(found: Found, workspace: str, language: str = "", *, with_result:
         "job_kind": _kind(found),
         "script_path": run.runnable,
         "script_hash": run.runnable_version,
-        "created_by": f"mqtt-{run.trigger}" if run.trigger else USERNAME,
-        "created_at": run.queued_at,
+        "created_by": run.created_by or (f"mqtt-{run.trigger}" if run.trigger else USERNAME),
+        "created_at": run.created_at,
         "started_at": run.started_at,
         "parent_job": found.details.parent,
         "root_job": found.details.root,
         "canceled": run.state == "cancelled",
         "is_flow_step": False,
-        "permissioned_as": PERMISSIONED_AS,
-        "email": EMAIL,
+        "permissioned_as": f"u/{username_of(run.created_by)}" if run.created_by else PERMISSIONED_AS,
+        "email": email_of(run.created_by) if run.created_by else EMAIL,
         "visible_to_owner": True,
         "tag": language or ("flow" if found.details.is_flow else "python3"),
         "language": language or None,
@@ -68,6 +68,8 @@ def job_object(found: Found, workspace: str, language: str = "", *, with_result:
     if found.resolved_at:
         job |= {"resolved": True, "resolved_at": found.resolved_at, "resolved_by": found.resolved_by}
         job["resolution_note"] = found.resolved_note or None
+    if preprocessed(found) is not None:
+        job["preprocessed"] = True
     if with_result:
         job["args"] = arguments(found)
     job |= _waiting(found) if found.is_live else _ended(found, with_result=with_result)
@@ -75,11 +77,19 @@ def job_object(found: Found, workspace: str, language: str = "", *, with_result:
 
 
 def arguments(found: Found) -> dict[str, Any]:
-    """What `main` was given; of a run that a message made, the payload as Windmill hands it over."""
+    """What `main` was given: by whoever started it, or by the preprocessor; else the payload as Windmill has it."""
     if found.details.args is not None:
         return found.details.args
+    if (made := preprocessed(found)) is not None:
+        return made
     message = found.details.message
     return {"payload": base64.b64encode(message.payload).decode()} if message else {}
+
+
+def preprocessed(found: Found) -> dict[str, Any] | None:
+    """What the preprocessor has made of the message, once an attempt has ended; as a flow takes what is no object."""
+    made = next((each.arguments for each in reversed(found.details.attempts) if each.arguments is not None), None)
+    return made if made is None or isinstance(made, dict) else {"value": made}
 
 
 def result(found: Found) -> Any:

@@ -19,6 +19,7 @@ from console.needs import needs
 from console.runs import Found, Runs
 from console.windmill import job_objects
 from console.workspace import Workspace
+from shared.errors import StoreUnavailable
 
 EVERY_S: Final = 0.1
 SLOWER_S: Final = 0.5
@@ -89,15 +90,20 @@ async def _update(found: Found, runs: Runs, wanted: Wanted) -> dict[str, Any]:
 
 
 async def _events(run_id: str, runs: Runs, workspace: str, caller: Caller, wanted: Wanted) -> AsyncIterator[bytes]:
+    """As long as Redis is away there is nothing new."""
     begun = told = time.monotonic()
     while (now := time.monotonic()) - begun < LONGEST_S:
+        found: Found | None = None
+        update: dict[str, Any] = {}
         try:
             found = await runs.get(run_id, caller)
             update = await _update(found, runs, wanted)
         except Refusal:
             yield _event("not_found")
             return
-        if not found.is_live:
+        except StoreUnavailable:
+            found = None
+        if found is not None and not found.is_live:
             job = job_objects.job_object(found, workspace)
             yield _event("update", **update, job=job, only_result=job.get("result") if wanted.only_result else None)
             return

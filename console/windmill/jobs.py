@@ -11,9 +11,11 @@ from litestar.params import Parameter
 from console.answers import as_json, as_text
 from console.blocking import Blocking
 from console.callers import Caller, Person, RunCaller, as_run
+from console.described import ANYTHING, described
 from console.errors import bad_request, forbidden, not_found
 from console.needs import needs
 from console.runs import Found, Runs
+from console.strangers import read_json
 from console.windmill import job_objects
 from console.windmill.filtering import languages_of
 from console.windmill.flow_status import find_step, flow_results, flow_status, has_ended
@@ -48,7 +50,8 @@ async def get_user_state(run_id: str, key: str, runs: Runs, caller: Caller) -> R
 
 
 @post(
-    "/jobs/flow/user_states/{run_id:str}/{key:str}", status_code=200, opt=needs("operate", runs=True, people=False)
+    "/jobs/flow/user_states/{run_id:str}/{key:str}", status_code=200,
+    opt=needs("operate", runs=True, people=False) | described(body=ANYTHING),
 )  # fmt: skip
 async def set_user_state(
     run_id: str, key: str, request: Request[Caller, None, Any], runs: Runs, caller: Caller
@@ -57,10 +60,7 @@ async def set_user_state(
     found = await _flow(run_id, runs, caller)
     if not found.is_live:
         raise bad_request(f"job {run_id} has ended")
-    try:
-        value = msgspec.Raw(msgspec.json.encode(msgspec.json.decode(await request.body())))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise bad_request(f"the body is not JSON: {error}") from error
+    value = msgspec.Raw(msgspec.json.encode(read_json(await request.body())))
     await runs.set_user_state(found.id, key, value)
     return as_json(None)
 
@@ -103,9 +103,9 @@ async def get_result_maybe(run_id: str, runs: Runs, caller: Caller, store: Async
 
 
 @get("/jobs_u/get_logs/{run_id:str}", opt=needs("read", runs=True))
-async def get_logs(run_id: str, runs: Runs, caller: Caller) -> Response[str]:
-    """What the code has printed."""
-    return as_text(await runs.log(await runs.get(run_id, caller)))
+async def get_logs(run_id: str, runs: Runs, work: Blocking, caller: Caller) -> Response[str]:
+    """What the code has printed; of a flow, that of its steps, whose job is the flow's own."""
+    return as_text(await _logs(await runs.get(run_id, caller), runs, work))
 
 
 @get("/jobs_u/get_args/{run_id:str}", opt=needs("read", runs=True))
@@ -129,9 +129,7 @@ async def result_by_id(run_id: str, node: str, runs: Runs, work: Blocking, calle
 @get("/jobs_u/get_flow_all_logs/{run_id:str}", opt=needs("read", runs=True))
 async def get_all_logs(run_id: str, runs: Runs, work: Blocking, caller: Caller) -> Response[str]:
     """What each step has printed."""
-    found = await runs.get(run_id, caller)
-    logs = all_logs(await work(read_steps, found.id, found.details.run.state))
-    return as_text("".join(f"--- step {key}\n{log}" for key, log in logs) or await runs.log(found))
+    return as_text(await _logs(await runs.get(run_id, caller), runs, work))
 
 
 @get("/jobs_u/get_flow_all_results/{run_id:str}", opt=needs("read", runs=True))
@@ -145,13 +143,6 @@ async def get_all_results(
         raise bad_request(f"job {run_id} is not a flow: it has no steps")
     steps = await work(read_steps, found.id, found.details.run.state)
     return flow_results(steps, found.id, step, max_result_len)
-
-
-@get("/jobs/resume_urls/{run_id:str}/{nonce:int}", opt=needs("operate", runs=True))
-async def resume_urls(run_id: str, nonce: int, runs: Runs, caller: Caller) -> Response[bytes]:
-    """Only flows wait for somebody's approval."""
-    await runs.get(run_id, caller)
-    raise bad_request(f"job {run_id} is not a flow: nobody is asked to approve it ({nonce})")
 
 
 @post("/job_metrics/set_progress/{run_id:str}", status_code=200, opt=needs("operate", runs=True, people=False))
@@ -177,6 +168,11 @@ async def _job(found: Found, content: Workspace, work: Blocking) -> dict[str, An
     return job
 
 
+async def _logs(found: Found, runs: Runs, work: Blocking) -> str:
+    logs = all_logs(await work(read_steps, found.id, found.details.run.state)) if found.details.is_flow else []
+    return "".join(f"--- step {key}\n{log}" for key, log in logs) or await runs.log(found)
+
+
 async def _ended(run_id: str, runs: Runs, caller: Caller) -> Found:
     """Raises Refusal (404) for one that has not."""
     found = await runs.get(run_id, caller)
@@ -199,7 +195,7 @@ routes = Router(
     "/",
     route_handlers=[
         worker_is_draining, get_user_state, set_user_state, get_job, get_completed, get_root_job_id, get_result,
-        get_result_maybe, get_logs, get_args, result_by_id, get_all_logs, get_all_results, resume_urls,
+        get_result_maybe, get_logs, get_args, result_by_id, get_all_logs, get_all_results,
         set_progress, get_progress,
     ],
 )  # fmt: skip

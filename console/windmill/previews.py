@@ -9,10 +9,12 @@ import msgspec
 
 from console.edits import check_path
 from console.errors import bad_request
+from console.strangers import read_object
 from console.windmill.bodies import without_nulls
 from console.windmill.flow_files import deletions, edits_of
 from console.windmill.identity import USERNAME
 from console.windmill.languages import extension_of
+from console.windmill.script_files import files_of
 from shared import keys
 from shared.config import Settings
 from shared.definitions import Flow, Script, encode_definition
@@ -22,7 +24,7 @@ from shared.errors import UserError
 from shared.store import Store
 from shared.workspace import check_files
 from shared.workspace.files import Files
-from shared.workspace.layout import LOCK, METADATA, source_of
+from shared.workspace.layout import LOCK
 from shared.workspace.problems import Problems
 from shared.workspace.render import yaml_text
 from shared.workspace.retries import read_retry
@@ -62,7 +64,8 @@ def keep_preview(store: Store, settings: Settings, preview: Preview, texts: Mapp
         raise bad_request(f"a preview of kind {preview.kind} is not run here")
     path = preview.path or NAMELESS
     file = check_path(path, "script", path + extension_of(preview.language))
-    others = {each: text for each, text in texts.items() if not _is_of(each, path)}
+    own = set(files_of(path, texts))
+    others = {each: text for each, text in texts.items() if each not in own}
     beside = {path + LOCK: preview.lock} if preview.lock else {}
     wanted = dict(sorted((others | beside | {file: preview.content}).items()))
     workspace = check_files(Files(wanted, []), "the preview beside what is deployed", Problems())
@@ -105,10 +108,7 @@ def keep_flow_preview(
 
 def keep_with_retry(store: Store, script: Script, retry: str) -> tuple[str, Script]:
     """The version of a script that is tried again as this JSON says, and the script. Raises WorkspaceError, Refusal."""
-    try:
-        asked = msgspec.json.decode(retry, type=dict[str, Any])
-    except msgspec.DecodeError as error:
-        raise bad_request(f"retry: {error}") from error
+    asked = read_object(retry, "retry is")
     problems = Problems()
     table = read_yaml("retry", yaml_text({"retry": without_nulls(asked)}), problems)
     policy = read_retry(table) if table else None
@@ -117,9 +117,3 @@ def keep_with_retry(store: Store, script: Script, retry: str) -> tuple[str, Scri
     version, blob = encode_definition(changed)
     store.command("HSETNX", keys.DEFINITIONS, version, blob)
     return version, changed
-
-
-def _is_of(file: str, path: str) -> bool:
-    """Whether a file is code, metadata or lock of the script at a path."""
-    source = source_of(file)
-    return file in {path + METADATA, path + LOCK} or (source is not None and source.path == path)

@@ -11,8 +11,8 @@ from litestar import Response, Router, delete, get, post
 from console.answers import as_text, created
 from console.auditing import Note
 from console.callers import Caller
-from console.edits import document, type_file
-from console.errors import bad_request, not_found
+from console.edits import anew, document, type_file
+from console.errors import not_found
 from console.needs import needs
 from console.windmill.bodies import given
 from console.workspace import Workspace
@@ -68,10 +68,8 @@ class TypeChange(msgspec.Struct, frozen=True):
 async def create_type(data: NewType, content: Workspace, caller: Caller, note: Note) -> Response[str]:
     """Deploy a new type."""
     file = type_file(data.name)
-    if file in await content.texts():
-        raise bad_request(f"Resource type {data.name} already exists")
     text = yaml_text(given(description=data.description, schema=data.schema or {}))
-    await content.edit({file: text}, caller.name)
+    await content.edit(anew(file, text, f"Resource type {data.name} already exists"), caller.name)
     note.tell("create resource type", data.name)
     return created(f"resource_type {data.name} created")
 

@@ -11,16 +11,18 @@ from litestar import Response, Router, delete, get, post
 from console.answers import as_json, as_text, created
 from console.auditing import Note
 from console.callers import Caller, RunCaller
-from console.edits import document, file_of
+from console.edits import anew, document, file_of
 from console.errors import bad_request
 from console.masking import told
 from console.needs import needs
 from console.paging import Paging
 from console.windmill.bodies import given
 from console.windmill.identity import USERNAME
+from console.windmill.listing import FILTERS_OF_THINGS, Filters
 from console.workspace import STATE_TYPE, Workspace
 from shared.definitions import Resource
 from shared.run_record import iso_ms
+from shared.stamps import Stamps
 from shared.workspace.layout import RESOURCE
 from shared.workspace.render import yaml_text
 
@@ -54,7 +56,8 @@ class NewValue(msgspec.Struct, frozen=True):
 @get("/get/{path:path}", opt=needs("read", runs=True))
 async def get_resource(path: str, content: Workspace, caller: Caller) -> dict[str, Any]:
     """A resource with its value as it was written."""
-    return await _row(content, told(await content.resource(path.strip("/")), caller))
+    resource = told(await content.resource(path.strip("/")), caller)
+    return _row(content.name, resource, await content.texts(), await content.changes())
 
 
 @get("/get_value/{path:path}", opt=needs("read", runs=True))
@@ -77,20 +80,19 @@ async def list_resources(
     content: Workspace,
     paging: Paging,
     caller: Caller,
-    resource_type: str | None = None,
-    path_start: str = "",
-    path: str | None = None,
+    filters: Filters,
+    resource_type: str = "",
+    resource_type_exclude: str = "",
 ) -> list[dict[str, Any]]:
-    """Resources by path, states too, page by page. `resource_type` is a list with commas."""
-    wanted = resource_type.split(",") if resource_type else None
-    found = [
-        each
+    """Resources by path, states too, page by page. Both `resource_type` are lists with commas."""
+    wanted, unwanted = resource_type.split(","), resource_type_exclude.split(",")
+    texts, changes = await content.texts(), await content.changes()
+    rows = [
+        _row(content.name, told(each, caller), texts, changes)
         for each in await content.resources()
-        if each.path.startswith(path_start)
-        and path in {None, each.path}
-        and (wanted is None or each.resource_type in wanted)
+        if (not resource_type or each.resource_type in wanted) and each.resource_type not in unwanted
     ]
-    return [await _row(content, told(each, caller)) for each in paging.of(found)]
+    return paging.of(filters.of(rows))
 
 
 @get("/exists/{path:path}", opt=needs("read", runs=True))
@@ -110,16 +112,17 @@ async def create_resource(
     data: NewResource, content: Workspace, caller: Caller, note: Note, *, update_if_exists: bool = False
 ) -> Response[str]:
     """Keep a state, or deploy a resource."""
-    is_deployed = data.path in (await content.current()).resources
+    is_deployed, taken = data.path in (await content.current()).resources, f"Resource {data.path} already exists"
     if is_deployed and not update_if_exists:
-        raise bad_request(f"Resource {data.path} already exists")
+        raise bad_request(taken)
     if data.resource_type == STATE_TYPE and not is_deployed:
         await content.set_state(data.path, data.value, data.description or "")
     else:
         file = file_of("resource", data.path)
         fields = given(description=data.description, labels=data.labels)
         text = yaml_text(fields | {"value": data.value, "resource_type": data.resource_type})
-        await content.edit({file: text}, caller.name)
+        edits = {file: text} if update_if_exists else anew(file, text, taken)
+        await content.edit(edits, caller.name, by_run=isinstance(caller, RunCaller))
         note.tell("create resource", data.path)
     return created(f"resource {data.path} created")
 
@@ -145,10 +148,12 @@ async def update_resource(
         raise bad_request(f"Resource {target} already exists")
 
     def change(texts: Mapping[str, str]) -> dict[str, str | None]:
+        if moved != file and moved in texts:
+            raise bad_request(f"Resource {target} already exists")
         text = yaml_text((document(texts, file) or _as_file(known)) | changed)
         return {moved: text} if moved == file else {moved: text, file: None}
 
-    await content.edit(change, caller.name)
+    await content.edit(change, caller.name, by_run=isinstance(caller, RunCaller))
     note.tell("change resource", known.path, after={"path": target, "changed": sorted(changed)})
     return as_text(f"resource {known.path} updated")
 
@@ -180,12 +185,11 @@ def _as_file(resource: Resource) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def _row(content: Workspace, resource: Resource) -> dict[str, Any]:
-    kept = document(await content.texts(), resource.path + RESOURCE)
-    changes = await content.changes()
+def _row(workspace: str, resource: Resource, texts: Mapping[str, str], changes: Stamps) -> dict[str, Any]:
+    kept = document(texts, resource.path + RESOURCE)
     newest, oldest = changes.newest.get(f"resource:{resource.path}"), changes.oldest.get(f"resource:{resource.path}")
     return {
-        "workspace_id": content.name,
+        "workspace_id": workspace,
         "path": resource.path,
         "resource_type": resource.resource_type,
         "value": resource.value,
@@ -206,4 +210,5 @@ routes = Router(
         get_resource, get_value, get_value_interpolated, list_resources, exists_resource, file_types, create_resource,
         update_resource, update_value, delete_resource,
     ],
+    dependencies=FILTERS_OF_THINGS,
 )  # fmt: skip

@@ -5,7 +5,7 @@ Every file with code is a script to Windmill's clients, also a module without a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -14,11 +14,14 @@ from console.edits import check_path, document
 from console.errors import bad_request
 from console.windmill.bodies import given, without
 from console.windmill.languages import extension_of, language_name
-from console.workspace import Changes
 from shared.deployment import Deployed
 from shared.run_record import iso_ms
+from shared.stamps import Stamps
+from shared.workspace import javascript
 from shared.workspace.layout import LOCK, METADATA, Source, source_of
+from shared.workspace.problems import Problems
 from shared.workspace.render import yaml_text
+from shared.workspace.scripts import PREPROCESSOR, defines, parse_python
 from shared.workspace.yaml_values import INLINE
 
 _NOT_IN_FILES: Final = (
@@ -34,7 +37,6 @@ _WINDMILLS: Final = (
     "delete_after_secs", "delete_after_use", "debounce_key", "debounce_delay_s", "debounce_args_to_accumulate",
     "max_total_debouncing_time", "max_total_debounces_amount",
 )  # fmt: skip
-_FLAGS: Final = ("ws_error_handler_muted", "has_preprocessor")
 _IN_ROWS_ALWAYS: Final = ("path", "content", "language", "lock", "hash")
 
 
@@ -52,6 +54,7 @@ class ScriptBody(msgspec.Struct, frozen=True):
     deployment_message: str | None = None
     modules: dict[str, Any] | None = None
     codebase: str | None = None
+    schema: dict[str, Any] | None = None
 
 
 class ScriptFile(msgspec.Struct, frozen=True):
@@ -104,13 +107,22 @@ def edits_of(body: ScriptBody, fields: Mapping[str, Any], texts: Mapping[str, st
     return {name: text for name, text in edits.items() if texts.get(name) != text}
 
 
+def files_of(path: str, files: Iterable[str]) -> list[str]:
+    """Those of these that are code, metadata or lock of the script at a path."""
+    return [
+        file
+        for file in files
+        if file in {path + METADATA, path + LOCK} or ((source := source_of(file)) and source.path == path)
+    ]
+
+
 def deletions(script: ScriptFile, texts: Mapping[str, str]) -> dict[str, str | None]:
     """The files of a script that are to go."""
     path = script.source.path
     return {file: None for file in (script.file, path + METADATA, path + LOCK) if file in texts}
 
 
-def row(script: ScriptFile, deployed: Deployed, changes: Changes, workspace: str) -> dict[str, Any]:
+def row(script: ScriptFile, deployed: Deployed, changes: Stamps, workspace: str) -> dict[str, Any]:
     """A script as get and list give it; keys whose null makes Windmill's client fail are left out."""
     path = script.source.path
     newest = changes.newest.get(f"file:{script.file}")
@@ -134,7 +146,10 @@ def row(script: ScriptFile, deployed: Deployed, changes: Changes, workspace: str
         "lock": script.lock,
     }
     found = {key: value for key, value in script.metadata.items() if key not in _IN_ROWS_ALWAYS and value is not None}
-    flags = {key: bool(found.get(key)) for key in _FLAGS}
+    flags = {
+        "ws_error_handler_muted": bool(found.get("ws_error_handler_muted")),
+        "has_preprocessor": has_preprocessor(script.source, script.content),
+    }
     return known | found | flags
 
 
@@ -142,6 +157,16 @@ def version_of(script: ScriptFile, deployed: Deployed) -> str:
     """Of what runs; of a module that does not, of its file."""
     versions = deployed.versions
     return versions.get(f"script:{script.source.path}") or versions.get(f"file:{script.file}", "")
+
+
+def has_preprocessor(source: Source, content: str) -> bool:
+    """Whether the code has a preprocessor, whatever its metadata says."""
+    if PREPROCESSOR not in content or source.language == "bash":
+        return False
+    if source.language == "deno":
+        return javascript.parameters(content, PREPROCESSOR) is not None
+    tree = parse_python(source.path, content, Problems()).tree
+    return tree is not None and defines(tree, PREPROCESSOR)
 
 
 def _script(texts: Mapping[str, str], file: str) -> ScriptFile:

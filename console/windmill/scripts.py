@@ -11,33 +11,38 @@ from litestar import Response, Router, get, post
 from console.answers import as_json, as_text, created
 from console.auditing import Note
 from console.callers import Caller
+from console.described import described
 from console.edits import document
 from console.errors import bad_request, not_found
 from console.needs import needs
 from console.paging import Paging
-from console.windmill.bodies import checked, without
+from console.windmill.bodies import checked, given, without
+from console.windmill.listing import FILTERS_OF_CODE, Filters
 from console.windmill.script_files import (
     ScriptBody,
     ScriptFile,
     deletions,
     edits_of,
+    files_of,
     read_script,
     read_scripts,
     row,
     version_of,
 )
 from console.workspace import Workspace
+from shared.definitions import File, encode_definition
+from shared.run_record import iso_ms
 from shared.workspace.layout import METADATA, source_of
 
 
-@post("/create", opt=needs("deploy"))
+@post("/create", opt=needs("deploy") | described(body=ScriptBody))
 async def create_script(data: dict[str, Any], content: Workspace, caller: Caller, note: Note) -> Response[str]:
     """Deploy a script, or another version of one; answers with the version."""
     body = checked(data, ScriptBody)
     return created(await _deploy(body, data, content, caller, note))
 
 
-@post("/update/{path:path}", status_code=201, opt=needs("deploy"))
+@post("/update/{path:path}", status_code=201, opt=needs("deploy") | described(body=ScriptBody))
 async def update_script(
     path: str, data: dict[str, Any], content: Workspace, caller: Caller, note: Note
 ) -> Response[str]:
@@ -65,33 +70,27 @@ async def get_by_version(version: str, content: Workspace) -> dict[str, Any]:
         raise not_found(f"Script not found with hash: {version}")
     metadata = document(await content.texts(), script.path + METADATA)
     found = ScriptFile(script.entry, source, texts[script.entry], metadata, script.lock)
-    return await _row(found, content) | {"hash": version, "path": script.path}
+    known = await _row(found, content) | {"hash": version, "path": script.path}
+    deployed = [each for each in await content.versions_of(f"script:{script.path}") if each.version == version]
+    made = {"created_at": iso_ms(deployed[0].at), "created_by": deployed[0].author} if deployed else {}
+    return known | made
 
 
 @get("/list", opt=needs("read", runs=True))
 async def list_scripts(
-    content: Workspace,
-    paging: Paging,
-    path_start: str = "",
-    path_exact: str | None = None,
-    languages: str | None = None,
-    kinds: str | None = None,
-    label: str = "",
+    content: Workspace, paging: Paging, filters: Filters, languages: str | None = None, kinds: str | None = None
 ) -> list[dict[str, Any]]:
-    """Scripts by path, without their code. `languages`, `kinds` and `label` are lists with commas."""
-    labels = set(filter(None, label.split(",")))
-
-    def is_wanted(each: dict[str, Any]) -> bool:
-        return (
-            each["path"].startswith(path_start)
-            and path_exact in {None, each["path"]}
-            and (languages is None or each["language"] in languages.split(","))
-            and (kinds is None or each["kind"] in kinds.split(","))
-            and labels <= set(each.get("labels") or ())
-        )
-
-    rows = [await _row(each, content) for each in read_scripts(await content.texts())]
-    return [without(each, ("content", "lock")) | {"content": ""} for each in paging.of(list(filter(is_wanted, rows)))]
+    """Scripts without their code, those that were changed last first. `languages` and `kinds` are lists with commas."""
+    deployed, changes = (await content.current()).deployed, await content.changes()
+    rows = [row(each, deployed, changes, content.name) for each in read_scripts(await content.texts())]
+    rows = [
+        each
+        for each in rows
+        if (languages is None or each["language"] in languages.split(","))
+        and (kinds is None or each["kind"] in kinds.split(","))
+    ]
+    found = paging.of(filters.of(rows, at="created_at"))
+    return [without(each, ("content", "lock")) | {"content": ""} for each in found]
 
 
 @get("/list_paths", opt=needs("read", runs=True))
@@ -125,7 +124,11 @@ async def history(path: str, content: Workspace) -> list[dict[str, Any]]:
     """Versions of a script, newest first, as far as the list of deployments goes back."""
     await _known(path, content)
     versions = await content.versions_of(f"script:{path.strip('/')}")
-    return [{"script_hash": each.version, "deployment_msg": each.message} for each in versions]
+    return [
+        {"script_hash": each.version, "deployment_msg": each.message, "created_at": iso_ms(each.at)}
+        | given(created_by=each.author or None)
+        for each in versions
+    ]
 
 
 @get("/get_latest_version/{path:path}", opt=needs("read"))
@@ -166,7 +169,13 @@ async def _deploy(body: ScriptBody, fields: Mapping[str, Any], content: Workspac
         if body.parent_hash != newest:
             raise bad_request(f"parent_hash {body.parent_hash} is not the version that is deployed, which is {newest}")
 
+    seen = files_of(body.path, (file for file in current.deployed.of_kind("file")))
+    versions = {file: current.deployed.of_kind("file")[file] for file in seen}
+
     def write(texts: Mapping[str, str]) -> dict[str, str | None]:
+        now = {file: encode_definition(File(file, texts[file]))[0] for file in files_of(body.path, texts)}
+        if not body.auto_parent and now != versions:  # somebody has deployed another version since it was looked at
+            raise bad_request(f"Path conflict for {body.path}: another version of it has been deployed meanwhile")
         return edits_of(body, fields, texts)
 
     await content.edit(write, caller.name, body.deployment_message or "")
@@ -199,4 +208,5 @@ routes = Router(
         create_script, update_script, get_by_path, get_by_version, list_scripts, list_paths, raw_script, exists_script,
         history, latest_version, deployment_status, archive_script, delete_script,
     ],
+    dependencies=FILTERS_OF_CODE,
 )  # fmt: skip

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import Any
+from typing import Any, Final
 
 from litestar import Response, Router, get
 
 from console.answers import as_json, as_text
-from console.blocking import Blocking
+from console.described import described
 from console.needs import needs
 from console.windmill.identity import VERSION
-from shared.config import Settings
 from shared.errors import HeadraceError
 from shared.run_record import iso_ms
-from shared.status import read_status
-from shared.store import Store
+from shared.scripts.operate import snapshot
+from shared.store import AsyncStore
 
 _UNAVAILABLE = 503
+ANSWER_S: Final = 2.0
+"""Redis answers within this time, or counts as away."""
 
 
 @get("/version", opt=needs("nothing", any_host=True))
@@ -38,26 +40,23 @@ async def license_id() -> Response[str]:
     return as_text("")
 
 
-@get("/health/status", opt=needs("nothing", any_host=True))
-async def health(work: Blocking, settings: Settings) -> Response[bytes]:
-    """Whether Redis answers, and how many workers live; 503 where it does not, or none does."""
+@get("/health/status", opt=needs("nothing", any_host=True) | described(failing={503: "Redis does not answer."}))
+async def health(store: AsyncStore) -> Response[bytes]:
+    """Whether Redis answers, and how many workers live; 503 where it does not."""
     try:
-        alive = await work(_workers_alive, settings.redis_url)
-        is_healthy = True
-    except HeadraceError:
+        async with asyncio.timeout(ANSWER_S):
+            found = await store.run(snapshot())
+        alive, is_healthy = sum(worker.alive for worker in found.workers), True
+    except (HeadraceError, TimeoutError):
         alive, is_healthy = 0, False
     said = "healthy" if is_healthy and alive else "degraded" if is_healthy else "unhealthy"
-    found: dict[str, Any] = {
+    state: dict[str, Any] = {
         "status": said,
         "checked_at": iso_ms(time.time_ns() // 1_000_000),
         "database_healthy": is_healthy,
         "workers_alive": alive,
     }
-    return as_json(found, 200 if is_healthy else _UNAVAILABLE)
-
-
-def _workers_alive(store: Store, url: str) -> int:
-    return sum(worker.alive for worker in read_status(store, url).workers)
+    return as_json(state, 200 if is_healthy else _UNAVAILABLE)
 
 
 server_routes = Router("/", route_handlers=[version, up_to_date, license_id, health])

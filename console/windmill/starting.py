@@ -14,11 +14,14 @@ import msgspec
 from litestar import Request, Response, Router, get, post
 
 from console.answers import created
+from console.authentication import BY_HEADER
 from console.blocking import Blocking
 from console.callers import Caller, Person
+from console.described import JSON_OBJECT, TEXT, TIME, described
 from console.errors import bad_request, conflict, forbidden
 from console.needs import needs
 from console.runs import Runs
+from console.strangers import read_object
 from console.windmill.bodies import checked
 from console.windmill.previews import FlowPreview, Preview, keep_flow_preview, keep_preview, keep_with_retry
 from console.windmill.waiting import wait_for
@@ -30,6 +33,15 @@ from shared.tracing.context import parse
 from shared.tracing.runs import carried
 
 LONGEST_DELAY_S: Final = 366 * 24 * 3600
+_WHEN: Final = {
+    "scheduled_for": TIME, "scheduled_in_secs": {"type": "number"}, "job_id": {"type": "string", "format": "uuid"}
+}  # fmt: skip
+_WAITED: Final = {"by_code": True, "failing": {422: "The run has failed: its error."}}
+_RUN: Final = needs("operate", runs=True) | described(body=JSON_OBJECT, body_required=False, query=_WHEN)
+_RUN_SCRIPT: Final = needs("operate", runs=True) | described(
+    body=JSON_OBJECT, body_required=False, query=_WHEN | {"retry": TEXT}
+)
+_WAIT: Final = needs("operate", runs=True) | described(body=JSON_OBJECT, body_required=False, query=_WHEN, **_WAITED)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _OF_THE_ROUTE: Final = frozenset(
     {"payload", "tag", "cache_ttl", "parent_job", "root_job", "job_id", "skip_preprocessor", "include_header",
@@ -74,30 +86,33 @@ class Starter:
 
     async def preview(self) -> str:
         """The code in the body, which is not deployed."""
-        body = checked(_object(await self.request.body()), Preview)
+        body = checked(await self._object(), Preview)
         version, script = await self._work(keep_preview, self._settings, body, await self.content.texts())
         return await self._start(version, script, msgspec.json.encode(body.args), "preview")
 
     async def flow_preview(self) -> str:
         """The flow in the body, which is not deployed."""
-        body = checked(_object(await self.request.body()), FlowPreview)
+        body = checked(await self._object(), FlowPreview)
         version, flow = await self._work(keep_flow_preview, self._settings, body, await self.content.texts())
         return await self._start(version, flow, msgspec.json.encode(body.args), "preview")
 
     async def body(self) -> bytes:
         """The arguments in the body. Raises Refusal (400)."""
-        body = await self.request.body()
-        _object(body)
-        return body or b"{}"
+        await self._object()
+        return await self.request.body() or b"{}"
+
+    async def _object(self) -> dict[str, Any]:
+        return read_object(await self.request.body() or b"{}", "the body, the arguments of main, is")
 
     def query(self) -> bytes:
         """The arguments in the address: `payload` is base64 of JSON, others stand for themselves."""
         found: dict[str, Any] = {}
         if payload := self.request.query_params.get("payload"):
             try:
-                found = msgspec.json.decode(base64.b64decode(payload + "=" * (-len(payload) % 4)), type=dict[str, Any])
-            except (binascii.Error, ValueError, msgspec.DecodeError) as error:
+                text = base64.b64decode(payload + "=" * (-len(payload) % 4))
+            except (binascii.Error, ValueError) as error:
                 raise bad_request(f"payload has to be base64 of a JSON object: {error}") from error
+            found = read_object(text, "payload is")
         others = {name: value for name, value in self.request.query_params.items() if name not in _OF_THE_ROUTE}
         return msgspec.json.encode(found | others)
 
@@ -113,6 +128,8 @@ class Starter:
 
     async def _start(self, version: str, runnable: Script | Flow, arguments: bytes, origin: Origin) -> str:
         options = _options(self.request)
+        if runnable.has_preprocessor and self.request.query_params.get("skip_preprocessor") == "false":
+            raise bad_request(f"the preprocessor of {runnable.path} is for messages: give what main takes instead")
         arguments = await self.content.referring(arguments)
         is_flow = isinstance(runnable, Flow)
         default_s = FLOW_TIMEOUT_S if is_flow else self._settings.worker.default_timeout_s
@@ -125,7 +142,8 @@ class Starter:
         made_by: Origin = "child" if family and family.parent and origin == "api" else origin
         run = make_run(runnable.path, version, timeout_s, arguments, made_by, family, is_flow=is_flow)
         run = known_as(run, options.job_id) if options.job_id else run
-        if not await self.runs.create(msgspec.structs.replace(run, due_ms=options.due_ms)):
+        who = self.request.user.name if isinstance(self.request.user, Person) else ""
+        if not await self.runs.create(msgspec.structs.replace(run, due_ms=options.due_ms, created_by=who)):
             raise conflict(f"job {options.job_id} already exists")
         return run.id
 
@@ -137,86 +155,83 @@ def provide_starter(
     return Starter(request, content, runs, work, settings)
 
 
-@post("/jobs/run/p/{path:path}", opt=needs("operate", runs=True))
+@post("/jobs/run/p/{path:path}", opt=_RUN_SCRIPT)
 async def run_by_path(path: str, starter: Starter) -> Response[str]:
     """Queue a run of the version of a script that is deployed now; answers with its id."""
     return created(await starter.by_path(path, await starter.body()))
 
 
-@post("/jobs/run/h/{version:str}", opt=needs("operate", runs=True))
+@post("/jobs/run/h/{version:str}", opt=_RUN_SCRIPT)
 async def run_by_hash(version: str, starter: Starter) -> Response[str]:
     """Queue a run of a version of a script; answers with its id."""
     return created(await starter.by_version(version, await starter.body()))
 
 
-@post("/jobs/run/preview", opt=needs("deploy"))
+@post("/jobs/run/preview", opt=needs("deploy") | described(body=Preview, query=_WHEN))
 async def run_preview(starter: Starter) -> Response[str]:
     """Queue a run of the code in the body; answers with its id."""
     return created(await starter.preview())
 
 
-@post("/jobs/run_wait_result/p/{path:path}", opt=needs("operate", runs=True))
+@post("/jobs/run_wait_result/p/{path:path}", opt=_WAIT)
 async def run_and_wait(path: str, starter: Starter) -> Response[Any]:
     """Run a script and answer with its result; whoever goes away cancels it."""
     return await wait_for(starter.runs, await starter.by_path(path, await starter.body()), starter.request)
 
 
-@get("/jobs/run_wait_result/p/{path:path}", opt=needs("operate", runs=True))
+@get(
+    "/jobs/run_wait_result/p/{path:path}",
+    opt=needs("operate", runs=True) | described(query=_WHEN | {"payload": TEXT}, **_WAITED),
+)
 async def get_and_wait(path: str, starter: Starter) -> Response[Any]:
     """The same with arguments in the address; not by the cookie of a browser, which any page can have it send."""
-    caller = starter.request.user
-    if isinstance(caller, Person) and caller.csrf:
+    if starter.request.scope.get("auth") != BY_HEADER:
         raise forbidden("a run is started by GET only with a token")
     return await wait_for(starter.runs, await starter.by_path(path, starter.query()), starter.request)
 
 
-@post("/jobs/run_wait_result/h/{version:str}", opt=needs("operate", runs=True))
+@post("/jobs/run_wait_result/h/{version:str}", opt=_WAIT)
 async def run_version_and_wait(version: str, starter: Starter) -> Response[Any]:
     """The same with a version of a script."""
     return await wait_for(starter.runs, await starter.by_version(version, await starter.body()), starter.request)
 
 
-@post("/jobs/run_wait_result/preview", opt=needs("deploy"))
+@post("/jobs/run_wait_result/preview", opt=needs("deploy") | described(body=Preview, query=_WHEN, **_WAITED))
 async def preview_and_wait(starter: Starter) -> Response[Any]:
     """Run the code in the body and answer with its result."""
     return await wait_for(starter.runs, await starter.preview(), starter.request)
 
 
-@post("/jobs/run/preview_flow", opt=needs("deploy"))
+@post("/jobs/run/preview_flow", opt=needs("deploy") | described(body=FlowPreview, query=_WHEN))
 async def run_flow_preview(starter: Starter) -> Response[str]:
     """Queue a run of the flow in the body; answers with its id."""
     return created(await starter.flow_preview())
 
 
-@post("/jobs/run_wait_result/preview_flow", opt=needs("deploy"))
+@post(
+    "/jobs/run_wait_result/preview_flow", opt=needs("deploy") | described(body=FlowPreview, query=_WHEN, **_WAITED)
+)  # fmt: skip
 async def preview_flow_and_wait(starter: Starter) -> Response[Any]:
     """Run the flow in the body and answer with its result."""
     return await wait_for(starter.runs, await starter.flow_preview(), starter.request)
 
 
-@post("/jobs/run/f/{path:path}", opt=needs("operate", runs=True))
+@post("/jobs/run/f/{path:path}", opt=_RUN)
 async def run_flow(path: str, starter: Starter) -> Response[str]:
     """Queue a run of the version of a flow that is deployed now; answers with its id."""
     return created(await starter.flow(path, await starter.body()))
 
 
-@post("/jobs/run_wait_result/f/{path:path}", opt=needs("operate", runs=True))
+@post("/jobs/run_wait_result/f/{path:path}", opt=_WAIT)
 async def run_flow_and_wait(path: str, starter: Starter) -> Response[Any]:
     """Run a flow and answer with its result; whoever goes away cancels it."""
     return await wait_for(starter.runs, await starter.flow(path, await starter.body()), starter.request)
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(body or b"{}", type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise bad_request(f"the body has to be a JSON object, the arguments of main: {error}") from error
-
-
 def _options(request: Request[Caller, None, Any]) -> Options:
     """Raises Refusal (400) for what is not done."""
     query = request.query_params
-    job_id = query.get("job_id", "")
+    job_id = query.get("job_id", "").lower()  # a UUID is a number, however it is written
     if job_id and not _UUID.fullmatch(job_id):
         raise bad_request(f"job_id: {job_id!r} is no UUID")
     return Options(_due_ms(query.get("scheduled_for", ""), query.get("scheduled_in_secs", "")), job_id)

@@ -14,12 +14,14 @@ from console.auditing import Note
 from console.authentication import Authenticator
 from console.blocking import Blocking
 from console.callers import Caller, Person
+from console.described import described
 from console.errors import bad_request, forbidden, not_found
 from console.needs import needs
 from console.pages.login import count_try
 from console.paging import Paging
 from console.windmill.bodies import given
 from console.windmill.identity import email_of
+from console.workspace import Workspace
 from shared import tokens
 from shared.run_record import iso_ms
 from shared.store import AsyncStore, Store
@@ -43,7 +45,10 @@ class NewToken(msgspec.Struct, frozen=True):
     read_only: bool = False
 
 
-@post("/auth/login", opt=needs("nothing", audited=False), status_code=200)
+@post(
+    "/auth/login", status_code=200,
+    opt=needs("nothing", audited=False) | described(refusals={429: "Too many have failed from this address."}),
+)  # fmt: skip
 async def log_in(
     data: Login, request: Request[Caller, None, Any], store: AsyncStore, authenticator: Authenticator
 ) -> Response[str]:
@@ -56,10 +61,12 @@ async def log_in(
 
 
 @post("/users/tokens/create", opt=needs("admin", runs=True))
-async def create_token(data: NewToken, caller: Caller, work: Blocking, note: Note) -> Response[str]:
+async def create_token(data: NewToken, content: Workspace, caller: Caller, work: Blocking, note: Note) -> Response[str]:
     """A new token, whose text is told this once. A run's token makes no others."""
     if not isinstance(caller, Person):
         raise forbidden(f"the token of {caller.name} ends with it, and makes no others")
+    if data.workspace_id not in {None, content.name}:
+        raise bad_request(f"workspace_id: there is no workspace {data.workspace_id} here, only {content.name}")
     scope = _scope(data, caller)
     label = data.label or f"{caller.name}, by API"
     new = tokens.make_token(label, scope, caller.name, time.time_ns() // 1_000_000, _expiry(data.expiration))

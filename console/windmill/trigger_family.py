@@ -26,6 +26,8 @@ from shared.store import Store
 
 KIND: Final = "mqtt"
 JOBS_MAX: Final = 10_000
+_TRIGGERS_MAX: Final = 100_000
+"""A deployment changes fewer: a row keeps its number."""
 _OTHER_KINDS = (
     "http_routes", "websocket", "kafka", "nats", "postgres", "amqp", "gcp", "azure", "sqs", "email", "nextcloud",
     "google", "github",
@@ -115,12 +117,11 @@ def _history(store: Store, path: str | None) -> list[dict[str, Any]]:
     triggers = read_all(store, versions, Trigger)
     rows: list[dict[str, Any]] = []
     for deployment in deployments:
-        for name in sorted({*deployment.changed, *deployment.deleted}):
+        names = [name for name in sorted({*deployment.changed, *deployment.deleted}) if name.startswith(prefix)]
+        for place, name in enumerate(names):
             found = name.removeprefix(prefix)
-            if not name.startswith(prefix) or path not in {None, found}:
-                continue
-            if operation := _operation(deployment, name, triggers):
-                rows.append(_row(deployment, found, operation, len(rows)))
+            if path in {None, found} and (operation := _operation(deployment, name, triggers)):
+                rows.append(_row(deployment, found, operation, place))
     return rows
 
 
@@ -141,7 +142,7 @@ def _operation(deployment: Deployment, name: str, triggers: dict[str, Trigger]) 
 
 def _row(deployment: Deployment, path: str, operation: str, place: int) -> dict[str, Any]:
     return {
-        "id": deployment.number * 1000 + place % 1000,
+        "id": deployment.number * _TRIGGERS_MAX + place,
         "trigger_kind": KIND,
         "path": path,
         "operation": operation,

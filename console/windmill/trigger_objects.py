@@ -12,9 +12,9 @@ import msgspec
 
 from console.errors import bad_request
 from console.windmill.bodies import checked, given, without, without_nulls
-from console.workspace import Change
 from shared.definitions import Mode, Topic, Trigger
 from shared.run_record import iso_ms
+from shared.stamps import Stamp
 from shared.status import SessionStatus
 
 _NOT_IN_FILES = (
@@ -90,7 +90,7 @@ def file_document(body: Mapping[str, Any], before: Mapping[str, Any] | None = No
 
 
 def row(
-    trigger: Trigger, file: Mapping[str, Any], session: SessionStatus, changed: Change, workspace: str, now_ms: int
+    trigger: Trigger, file: Mapping[str, Any], session: SessionStatus, changed: Stamp, workspace: str, now_ms: int
 ) -> dict[str, Any]:
     """A trigger as a row of list; `file` is what stands in its file, nothing where it was deployed without one."""
     found = {key: value for key, value in file.items() if key not in _NOT_IN_FILES and key not in _MODES}

@@ -10,21 +10,24 @@ import msgspec
 from litestar import Response, Router, delete, get, post
 
 from console.answers import as_text, created
-from console.api.trying import TEST_S, Report, answers_of
+from console.api.trying import TEST_S, answers_of
 from console.auditing import Note
 from console.blocking import Blocking
 from console.callers import Caller
+from console.described import TEXT, described
 from console.edits import document, file_of
 from console.errors import bad_request, not_found
 from console.needs import needs
 from console.paging import Paging
-from console.windmill.captures import read_draft
-from console.windmill.trigger_objects import file_document, read_body, row
-from console.workspace import Change, Workspace
+from console.windmill.captures import Connection, read_draft
+from console.windmill.trigger_objects import TriggerBody, file_document, read_body, row
+from console.workspace import Workspace
 from shared import asking
+from shared.asking import Report
 from shared.config import Settings
 from shared.definitions import Mode
 from shared.modes import set_modes
+from shared.stamps import Stamp
 from shared.store import AsyncStore
 from shared.trigger_list import TriggerDetails, read_details
 from shared.workspace.render import yaml_text
@@ -34,10 +37,10 @@ class NewMode(msgspec.Struct, frozen=True):
     """Body of setmode. `force` is about forked workspaces, of which there are none."""
 
     mode: Mode
-    force: bool = False
+    force: bool | None = None
 
 
-@post("/create", opt=needs("deploy"))
+@post("/create", opt=needs("deploy") | described(body=TriggerBody))
 async def create_trigger(data: dict[str, Any], content: Workspace, caller: Caller, note: Note) -> Response[str]:
     """Deploy a new trigger; answers with its path."""
     body = read_body(data)
@@ -98,7 +101,7 @@ async def exists_trigger(path: str, content: Workspace) -> bool:
     return path.strip("/") in (await content.current()).deployed.of_kind("trigger")
 
 
-@post("/update/{path:path}", status_code=200, opt=needs("deploy"))
+@post("/update/{path:path}", status_code=200, opt=needs("deploy") | described(body=TriggerBody))
 async def update_trigger(
     path: str, data: dict[str, Any], content: Workspace, caller: Caller, note: Note
 ) -> Response[str]:
@@ -110,17 +113,15 @@ async def update_trigger(
         raise bad_request(f"Trigger already exists at path: {body.path}")
 
     def change(texts: Mapping[str, str]) -> dict[str, str | None]:
+        if moved != file and moved in texts:
+            raise bad_request(f"Trigger already exists at path: {body.path}")
         before = document(texts, file)
         wanted = file_document(data, before)
-        return {} if wanted == before else {file: yaml_text(wanted)}
-
-    def move(texts: Mapping[str, str]) -> dict[str, str | None]:
-        return {moved: texts[file], file: None} if file in texts else {}
+        text = texts[file] if wanted == before else yaml_text(wanted)
+        return {moved: text} if moved == file else {moved: text, file: None}
 
     before = document(await content.texts(), file)
-    await content.edit(change, caller.name)
-    if moved != file:
-        await content.edit(move, caller.name)
+    await content.edit(change, caller.name, renamed={body.path: old} if moved != file else {})
     note.tell("change trigger", old, before=before, after=document(await content.texts(), moved))
     return as_text(f"Trigger '{old}' updated")
 
@@ -136,7 +137,10 @@ async def set_mode(
     return as_text(f"Trigger '{found}' {data.mode}")
 
 
-@post("/test", status_code=200, opt=needs("deploy", audited=False))
+@post(
+    "/test", status_code=200,
+    opt=needs("deploy", audited=False) | described(body=Connection, media_type="text/plain", answer=TEXT),
+)  # fmt: skip
 async def test_connection(data: dict[str, Any], store: AsyncStore) -> Response[bytes]:
     """Connect as a trigger would, subscribe its topics where they are given, and leave: 200, or 400 and why not.
 
@@ -185,7 +189,7 @@ async def _rows(content: Workspace, work: Blocking, *paths: str) -> list[dict[st
         file = file_of("trigger", each.definition.path)
         changed = changes.newest.get(f"file:{file}") or changes.newest.get(f"trigger:{each.definition.path}")
         rows.append(
-            row(each.definition, document(texts, file), each.session, changed or Change(), content.name, now_ms)
+            row(each.definition, document(texts, file), each.session, changed or Stamp(0, "", 0), content.name, now_ms)
         )
     return rows
 

@@ -11,15 +11,18 @@ from litestar import Response, Router, delete, get, post
 from console.answers import as_json, as_text, created
 from console.auditing import Note
 from console.callers import Caller, RunCaller
-from console.edits import document, file_of
+from console.edits import anew, document, file_of
 from console.errors import bad_request, forbidden
 from console.needs import needs
 from console.paging import Paging
 from console.windmill.bodies import given
 from console.windmill.identity import CONTEXTUAL
+from console.windmill.listing import FILTERS_OF_THINGS, Filters
 from console.workspace import Workspace
 from shared.definitions import Variable
+from shared.errors import SecretError
 from shared.run_record import iso_ms
+from shared.stamps import Stamps
 from shared.workspace.layout import VARIABLE
 from shared.workspace.render import yaml_text
 
@@ -59,7 +62,7 @@ async def get_variable(path: str, content: Workspace, caller: Caller, *, decrypt
     variable = await content.variable(path.strip("/"))
     may_open = decrypt_secret and isinstance(caller, RunCaller)
     shown = content.opened(variable) if may_open or not variable.is_secret else None
-    return await _row(content, variable, shown)
+    return _row(content.name, variable, shown, await content.texts(), await content.changes())
 
 
 @get("/exists/{path:path}", opt=needs("read", runs=True))
@@ -69,15 +72,12 @@ async def exists_variable(path: str, content: Workspace) -> bool:
 
 
 @get("/list", opt=needs("read", runs=True))
-async def list_variables(
-    content: Workspace,
-    paging: Paging,
-    path_start: str = "",
-) -> list[dict[str, Any]]:
-    """Variables by path, those that are secret without their value."""
-    variables = (await content.current()).variables
-    found = [variables[path] for path in sorted(variables) if path.startswith(path_start)]
-    return [await _row(content, each, None if each.is_secret else each.value) for each in paging.of(found)]
+async def list_variables(content: Workspace, paging: Paging, filters: Filters) -> list[dict[str, Any]]:
+    """Variables by path, those that are secret without their value, by which they are not found either."""
+    variables = (await content.current()).variables.values()
+    texts, changes = await content.texts(), await content.changes()
+    rows = [_row(content.name, each, None if each.is_secret else each.value, texts, changes) for each in variables]
+    return paging.of(filters.of(rows))
 
 
 @get("/list_contextual", opt=needs("read", runs=True))
@@ -86,25 +86,39 @@ async def list_contextual() -> list[dict[str, Any]]:
     return [{"name": name, "value": "", "description": said, "is_custom": False} for name, said in CONTEXTUAL.items()]
 
 
+@post("/encrypt", status_code=200, opt=needs("deploy", audited=False))
+async def encrypt_value(data: str, content: Workspace) -> Response[str]:
+    """The value of a secret as it may be written down, and given with `already_encrypted`: it opens here alone."""
+    return as_text(content.encrypted(data))
+
+
 @post("/create", opt=needs("deploy", runs=True))
-async def create_variable(data: NewVariable, content: Workspace, caller: Caller, note: Note) -> Response[str]:
+async def create_variable(
+    data: NewVariable, content: Workspace, caller: Caller, note: Note, *, already_encrypted: bool = False
+) -> Response[str]:
     """Deploy a new variable."""
+    taken = f"Variable {data.path} already exists"
     if data.path in (await content.current()).variables:
-        raise bad_request(f"Variable {data.path} already exists")
+        raise bad_request(taken)
     if data.value is None and not data.is_secret:
         raise bad_request(f"Variable {data.path} has no value")
     file = file_of("variable", data.path)
-    text = yaml_text(
-        given(description=data.description, value=data.value, is_secret=data.is_secret, labels=data.labels)
-    )
-    await content.edit({file: text}, caller.name)
+    value = _plain(data.path, data.value, content) if already_encrypted and data.is_secret else data.value
+    text = yaml_text(given(description=data.description, value=value, is_secret=data.is_secret, labels=data.labels))
+    await content.edit(anew(file, text, taken), caller.name, by_run=isinstance(caller, RunCaller))
     note.tell("create variable", data.path)
     return created(f"variable {data.path} created")
 
 
 @post("/update/{path:path}", status_code=200, opt=needs("deploy", runs=True))
 async def update_variable(
-    path: str, data: VariableChange, content: Workspace, caller: Caller, note: Note
+    path: str,
+    data: VariableChange,
+    content: Workspace,
+    caller: Caller,
+    note: Note,
+    *,
+    already_encrypted: bool = False,
 ) -> Response[str]:
     """Deploy a variable that is there with another path, value, description or secrecy."""
     known = await content.variable(path.strip("/"))
@@ -112,7 +126,9 @@ async def update_variable(
     file, moved = file_of("variable", known.path), file_of("variable", target)
     if target != known.path and target in (await content.current()).variables:
         raise bad_request(f"Variable {target} already exists")
-    changed = given(value=data.value, description=data.description, is_secret=data.is_secret, labels=data.labels)
+    is_secret = known.is_secret if data.is_secret is None else data.is_secret
+    value = _plain(known.path, data.value, content) if already_encrypted and is_secret else data.value
+    changed = given(value=value, description=data.description, is_secret=data.is_secret, labels=data.labels)
     gives_up = known.is_secret and data.is_secret is False
     if "value" not in changed and (moved != file or gives_up):  # a sealed value opens at its own path alone
         if gives_up and not isinstance(caller, RunCaller):
@@ -120,10 +136,12 @@ async def update_variable(
         changed["value"] = content.opened(known)
 
     def change(texts: Mapping[str, str]) -> dict[str, str | None]:
+        if moved != file and moved in texts:
+            raise bad_request(f"Variable {target} already exists")
         text = yaml_text((document(texts, file) or _as_file(known)) | changed)
         return {moved: text} if moved == file else {moved: text, file: None}
 
-    await content.edit(change, caller.name)
+    await content.edit(change, caller.name, by_run=isinstance(caller, RunCaller))
     note.tell("change variable", known.path, after={"path": target, "changed": sorted(changed)})
     return as_text(f"variable {known.path} updated (npath: {target})")
 
@@ -137,17 +155,32 @@ async def delete_variable(path: str, content: Workspace, caller: Caller, note: N
     return as_text(f"variable {known.path} deleted")
 
 
+def _plain(path: str, value: str | None, content: Workspace) -> str | None:
+    """A value that is said to be encrypted, in plain. Raises Refusal (400)."""
+    if value is None:
+        return None
+    try:
+        return content.decrypted(path, value)
+    except SecretError as error:
+        raise bad_request(
+            f"the value of {path} is said to be encrypted (already_encrypted), and cannot be opened: encrypt it with "
+            "variables/encrypt, or give it in plain (wmill: --plain-secrets)"
+        ) from error
+
+
 def _as_file(variable: Variable) -> dict[str, Any]:
     """Of one that was deployed without a file; a secret without a value keeps what it has."""
     fields: dict[str, Any] = {"description": variable.description, "is_secret": variable.is_secret}
     return fields if variable.is_secret else fields | {"value": variable.value}
 
 
-async def _row(content: Workspace, variable: Variable, value: str | None) -> dict[str, Any]:
-    kept = document(await content.texts(), variable.path + VARIABLE)
-    changed = (await content.changes()).newest.get(f"variable:{variable.path}")
+def _row(
+    workspace: str, variable: Variable, value: str | None, texts: Mapping[str, str], changes: Stamps
+) -> dict[str, Any]:
+    kept = document(texts, variable.path + VARIABLE)
+    changed = changes.newest.get(f"variable:{variable.path}")
     return {
-        "workspace_id": content.name,
+        "workspace_id": workspace,
         "path": variable.path,
         "value": value,
         "is_secret": variable.is_secret,
@@ -166,6 +199,7 @@ routes = Router(
     "/variables",
     route_handlers=[
         get_value, get_variable, exists_variable, list_variables, list_contextual, create_variable, update_variable,
-        delete_variable,
+        delete_variable, encrypt_value,
     ],
+    dependencies=FILTERS_OF_THINGS,
 )  # fmt: skip

@@ -10,6 +10,7 @@ from litestar import Response, Router, get, post
 from litestar.di import Provide
 
 from console.callers import Caller
+from console.described import described
 from console.errors import bad_request, forbidden
 from console.needs import needs
 from console.windmill.exporting import Wanted, make_zip
@@ -89,7 +90,8 @@ def provide_wanted(
 
 
 @get(
-    "/workspaces/tarball", opt=needs("deploy"), dependencies={"wanted": Provide(provide_wanted, sync_to_thread=False)}
+    "/workspaces/tarball", opt=needs("deploy") | described(media_type="application/zip"),
+    dependencies={"wanted": Provide(provide_wanted, sync_to_thread=False)},
 )  # fmt: skip
 async def archive(content: Workspace, wanted: Wanted, archive_type: str = "zip") -> Response[bytes]:
     """All files of the workspace, as `wmill sync` wants them.

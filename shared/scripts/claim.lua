@@ -2,8 +2,7 @@
 -- KEYS  1 RQ queue  2 claims  3 RQ suspended  4 worker  5 RQ scheduled  6 RQ canceled
 -- ARGV  1 execution id prefix  2 at most this many  3 at most this many bytes  4 now (ISO)
 -- -> {state, id, execution id, data, time-out, attempts so far, retries so far, the trigger that counts it ('-' none), when it was queued (ISO, '' where
---    it goes on), ...}:
---    state 1 taken, 0 suspended by RQ's tool, -1 the worker must beat first
+--    it goes on), 1 if it is a child that has recorded nothing as a flow, ...}: state 1 taken, 0 suspended by RQ's tool, -1 the worker must beat first
 -- invariant: a run is in the queue or in exactly one worker's claims; one that has crashed before is claimed alone. One that has expired before its first
 -- start ends here, by Redis' own clock. cost: O(runs)
 if redis.call('EXISTS', KEYS[4]) == 0 then return {-1} end
@@ -59,6 +58,7 @@ local function take(id)
     local n = #out
     out[n + 1] = id; out[n + 2] = exec; out[n + 3] = h[4]; out[n + 4] = h[5] or ''; out[n + 5] = tonumber(h[7] or 0)
     out[n + 6] = tonumber(h[9] or 0); out[n + 7] = counted; out[n + 8] = not h[12] and h[11] or ''
+    out[n + 9] = h[8] == 'child' and redis.call('EXISTS', 'headrace:flow:' .. id) == 0 and 1 or 0
     if crashed then return false end
   end
   return true

@@ -104,7 +104,7 @@ def say_missing(run_id: str, parts: Sequence[tuple[str, str]]) -> Call[int]:
 def restart(run: MadeRun, now_iso: str, now_us: int, fields: Fields) -> Call[bool]:
     """Queue a new run of a flow that begins with these records; False: it was there already. May be repeated."""
     args: list[Arg] = [now_iso, now_us, keys.QUEUE, run.id, run.data, run.description, run.timeout_s, run.source]
-    args += [run.parent or "", run.trigger, *_flat(fields)]
+    args += [run.parent or "", run.trigger, run.created_by, *_flat(fields)]
     names = [keys.RQ_QUEUE, keys.RQ_QUEUES, keys.RUNS, keys.flow(run.id)]
     return Call("flow_restart", names, args, lambda reply: reply == 1)
 

@@ -19,13 +19,19 @@ _FORGOTTEN: Final[dict[int, Literal["forgotten", "not ended", "unknown"]]] = {
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What a scan looks for; empty is any. `topic` is a Lua pattern, `error` in lower case and in JSON's escapes."""
+    """What a scan looks for; empty is any. `topic` is a Lua pattern, `error` in lower case and in JSON's escapes; with
+    `path_start` the runnable begins.
+    """
 
     states: frozenset[str] = frozenset()
     runnable: str = ""
     topic: str = ""
     error: str = ""
     noted: str = ""
+    path_start: str = ""
+    sources: frozenset[str] = frozenset()
+    worker: str = ""
+    user: str = ""
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -44,17 +50,25 @@ class Scanned(msgspec.Struct, frozen=True):
     is_end: bool
 
 
-def scan_runs(key: str, wanted: Wanted, cursor: Cursor, *, down_to: str, look_at: int, give: int) -> Call[Scanned]:
-    """One step of a search through `keys.RUNS` or the runs of a trigger. Only reads."""
+def scan_runs(
+    key: str, wanted: Wanted, cursor: Cursor, *, down_to: str, look_at: int, give: int, size: int
+) -> Call[Scanned]:
+    """One step of a search through `keys.RUNS` or the runs of a trigger, which ends where what is given has `size`
+    bytes. Only reads.
+    """
 
     def decode(reply: list[Any]) -> Scanned:
         score, behind, looked_at, is_end, *ids = reply
         return Scanned(ids, Cursor(score, behind), looked_at, is_end == 1)
 
-    states = f",{','.join(sorted(wanted.states))}," if wanted.states else ""
     bounds: list[Arg] = [cursor.score, cursor.behind, down_to, look_at, give]
-    sought: list[Arg] = [states, wanted.runnable, wanted.topic, wanted.error, wanted.noted]
-    return Call("scan_runs", [key], [*bounds, *sought], decode)
+    sought: list[Arg] = [_words(wanted.states), wanted.runnable, wanted.topic, wanted.error, wanted.noted]
+    made: list[Arg] = [wanted.path_start, _words(wanted.sources), wanted.worker, wanted.user]
+    return Call("scan_runs", [key], [*bounds, *sought, *made, size], decode)
+
+
+def _words(words: frozenset[str]) -> str:
+    return f",{','.join(sorted(words))}," if words else ""
 
 
 def readmit(dead_id: str, key: str, envelope: bytes, trigger: str, cell: Literal["unrouted", "poisoned"]) -> Call[bool]:

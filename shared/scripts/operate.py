@@ -23,6 +23,7 @@ class MadeRun(msgspec.Struct, frozen=True):
     """A run that no message made: RQ job id, RQ job data, text for RQ's tools, seconds it may take, who made it.
 
     `trigger` is the one under which it is listed, '' for none; it is not counted there. `due_ms` (epoch): not before.
+    `created_by` has asked for it, '' where that is not known.
     """
 
     id: str
@@ -34,6 +35,19 @@ class MadeRun(msgspec.Struct, frozen=True):
     root: str | None = None
     trigger: str = ""
     due_ms: int | None = None
+    created_by: str = ""
+
+
+class OnRecord(msgspec.Struct, frozen=True):
+    """A deployment for the list, which keeps `records_max`, and the stamp of each name that it changes (both JSON).
+
+    `takes_place`: it holds all of the newest in the list, and goes where that one was.
+    """
+
+    record: bytes
+    stamp: bytes
+    takes_place: bool = False
+    records_max: int = 200
 
 
 class SessionChanges(msgspec.Struct, frozen=True):
@@ -114,7 +128,7 @@ def create_runs(runs: Sequence[MadeRun], now_iso: str, now_us: int) -> Call[int]
     args: list[Arg] = [now_iso, now_us, keys.QUEUE]
     for run in runs:
         args += (run.id, run.data, run.description, run.timeout_s, run.source, run.parent or "", run.root or "")
-        args += (run.trigger, "" if run.due_ms is None else run.due_ms / 1000)
+        args += (run.trigger, "" if run.due_ms is None else run.due_ms / 1000, run.created_by)
     return Call("create_runs", [keys.RQ_QUEUE, keys.RQ_QUEUES, keys.RUNS, keys.RQ_SCHEDULED], args, int)
 
 
@@ -128,17 +142,17 @@ def cancel(run_id: str, now_iso: str, now_ms: int, who: str, reason: str) -> Cal
 
 def deploy(
     against: int,
-    record_json: bytes,
+    entry: OnRecord,
     definitions: Mapping[str, bytes],
     changed: Mapping[str, str],
     deleted: Sequence[str],
     *,
-    records_max: int = 200,
     sessions: SessionChanges = _NO_SESSIONS,
 ) -> Call[int]:
     """Make a deployment current; its number, or -1 when another deployment came between."""
     counts = len(sessions.taken), len(sessions.left)
-    args: list[Arg] = [against, record_json, len(definitions), len(changed), records_max, *counts]
+    args: list[Arg] = [against, entry.record, len(definitions), len(changed), entry.records_max, *counts, entry.stamp]
+    args.append(int(entry.takes_place))
     for session, blob in [*sessions.taken.items(), *sessions.left.items()]:
         args += (session, blob)
     for version, blob in definitions.items():
@@ -146,7 +160,10 @@ def deploy(
     for name, version in changed.items():
         args += (name, version)
     args += deleted
-    names = [keys.DEPLOYMENT, keys.DEPLOYED, keys.DEFINITIONS, keys.DEPLOYMENTS, keys.LEFT]
+    names = [
+        keys.DEPLOYMENT, keys.DEPLOYED, keys.DEFINITIONS, keys.DEPLOYMENTS, keys.LEFT, keys.DEPLOYED_NEWEST,
+        keys.DEPLOYED_OLDEST,
+    ]  # fmt: skip
     return Call("deploy", names, args, int)
 
 

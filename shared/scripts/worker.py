@@ -15,7 +15,7 @@ from shared.scripts.history import Forgotten, read_forgotten
 from shared.scripts.operate import MadeRun
 
 Outcome = Literal["succeeded", "failed", "interrupted", "crashed", "stopped", "retry", "recovered"]
-_CLAIM_FIELDS = 8
+_CLAIM_FIELDS = 9
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -23,7 +23,7 @@ class Claim(msgspec.Struct, frozen=True):
     `retries` those of them that a retry policy has followed up.
 
     `counted`: the trigger in whose counters it stands, `-` for a run outside of them; '' leaves it to be looked up.
-    `queued_at`: ISO 8601, empty where it is not known.
+    `queued_at`: ISO 8601, empty where it is not known. `is_fresh`: it is a child that has recorded nothing as a flow.
     """
 
     run_id: str
@@ -35,6 +35,7 @@ class Claim(msgspec.Struct, frozen=True):
     counted: str = ""
     retries: int = 0
     queued_at: bytes = b""
+    is_fresh: bool = False
 
 
 class Claims(msgspec.Struct, frozen=True):
@@ -123,9 +124,9 @@ def read_claims(worker: str) -> Call[list[Claim]]:
     def decode(flat: list[Any]) -> list[Claim]:
         found = []
         for i in range(0, len(flat), _CLAIM_FIELDS):
-            run_id, held, data, timeout, attempts, retries, counted, queued_at = flat[i : i + _CLAIM_FIELDS]
+            run_id, held, data, timeout, attempts, retries, counted, queued_at, fresh = flat[i : i + _CLAIM_FIELDS]
             execution, stage = held.split(b" ")
-            row = (run_id, execution, data, timeout, attempts, retries, counted, queued_at, stage.decode())
+            row = (run_id, execution, data, timeout, attempts, retries, counted, queued_at, fresh, stage.decode())
             found.append(_claimed(*row))
         return found
 
@@ -275,11 +276,12 @@ def _claimed(  # noqa: PLR0913, PLR0917 - the fields of a claim as Redis gives t
     retries: int,
     counted: bytes,
     queued_at: bytes,
+    fresh: int,
     stage: str = "claimed",
 ) -> Claim:
     return Claim(
         run_id.decode(), execution.decode(), data, _seconds(timeout), attempts, stage, counted.decode(), retries,
-        queued_at,
+        queued_at, fresh == 1,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from shared.workspace import javascript, shell
 from shared.workspace.flow_fields import Code
 from shared.workspace.imports import Module, closure, folders_of, missing
 from shared.workspace.layout import LANGUAGES, PYTHON
+from shared.workspace.own_keys import BLOCK, block_line
 from shared.workspace.problems import Problems, did_you_mean
 from shared.workspace.scripts import ENTRY_POINT, PREPROCESSOR, defines, parameters_of, parse_python, requirements
 from shared.workspace.yaml_values import INLINE
@@ -50,6 +51,9 @@ class FlowCode:
             self._refuse_language(code)
         if language is None or content is None or lock is None:
             return None
+        if (line := block_line(content[1])) is not None:
+            hint = "make the code a script of its own, and name that"
+            code.table.warn("content", f"line {line}: a {BLOCK} block counts in a script, not in a step", hint)
         entry = self._entry(content[0], language, code.step)
         function = PREPROCESSOR if code.step == PREPROCESSOR_ID else ENTRY_POINT
         readers = {"bash": self._bash, "deno": self._deno, "python3": self._python}

@@ -95,9 +95,17 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def make_plan(
-    workspace: Workspace, current: Current, default_timeout_s: float, new_session: Callable[[], str], *, prune: bool
+    workspace: Workspace,
+    current: Current,
+    default_timeout_s: float,
+    new_session: Callable[[], str],
+    *,
+    prune: bool,
+    renamed: Mapping[str, str] | None = None,
 ) -> Plan:
     """The plan that makes a workspace current; what the folder is about and does not hold is deleted only to `prune`.
+
+    `renamed` triggers (new path → old one) are the same ones, whatever else of them is changed.
 
     Secrets of the workspace are sealed already. Raises WorkspaceError for references to what will not be there, and
     where a trigger of the folder and one that is kept would end each other's session.
@@ -108,7 +116,7 @@ def make_plan(
     gone = [item_of(name) for name in sorted(current.deployed.versions.keys() - names)]
     goes = {item for item in gone if _is_replaced(item, names) or (prune and _is_covered(item, workspace))}
     deleted, kept = [item for item in gone if item in goes], [item for item in gone if item not in goes]
-    moved = _moved(workspace.triggers, current)
+    moved = _moved(workspace.triggers, current) | dict(renamed or {})
     renames = {path: old for path, old in moved.items() if Item("trigger", old) in goes}
     stays = names | {item.name for item in kept}
     deployed = _staying(current.scripts, stays), _staying(current.flows, stays)

@@ -45,7 +45,7 @@ class Problems:
         """Add what is done otherwise than the author may think."""
         self.notes.append(Problem(file, line, key, message))
 
-    def check(self, folder: str) -> None:
+    def check(self, folder: str, therefore: str = "nothing was deployed") -> None:
         """Raise one WorkspaceError that tells all errors, in order of file and line; do nothing without errors."""
         if not self.errors:
             return
@@ -54,7 +54,7 @@ class Problems:
         lines = "\n".join(f"  {line}" for problem in found for line in str(problem).split("\n"))
         first = found[0]
         raise WorkspaceError(
-            f"{count} in {folder}, nothing was deployed\n{lines}",
+            f"{count} in {folder}, {therefore}\n{lines}",
             file=first.file,
             line=first.line,
             key=first.key,

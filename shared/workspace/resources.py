@@ -17,6 +17,7 @@ from shared.workspace.yaml_values import Text
 
 BROKER_TYPE = "mqtt"
 MAX_PORT = 65_535
+MAX_QUEUED = 10**12
 _PASSWORD = re.compile(r"(^|_)(password|passwd|secret|token|api_?key|private_?key)$", re.IGNORECASE)
 _NOTHING_TO_DO = ("labels", "is_oauth", "account", "extra_perms", "ws_specific")
 
@@ -65,6 +66,7 @@ def _broker(path: str, value: Table) -> Broker | None:
     websocket_path = _plain(value, "websocket_path")
     if websocket_path and not websocket_path.startswith(("/", VARIABLE)):
         value.error("websocket_path", f"is {websocket_path!r}, not a path", "write for example /mqtt")
+    limit = value.integer("max_queued_messages", 0, MAX_QUEUED)
     value.close()
     username = password = None
     if credentials is not None:
@@ -72,7 +74,7 @@ def _broker(path: str, value: Table) -> Broker | None:
         credentials.close()
     if host is None or port is None:
         return None
-    broker = Broker(path, host, port, username, password, websocket_path=websocket_path)
+    broker = Broker(path, host, port, username, password, websocket_path=websocket_path, max_queued_messages=limit)
     return broker if tls is None else msgspec.structs.replace(broker, **_tls(tls))
 
 

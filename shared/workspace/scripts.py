@@ -12,13 +12,12 @@ from collections.abc import Mapping
 
 import msgspec
 
-from shared.definitions import Isolation, Script
-from shared.retry_policy import Retry
+from shared.definitions import Script
 from shared.workspace import javascript, shell
 from shared.workspace.imports import Module, closure, folders_of, imports_of, missing
 from shared.workspace.layout import LOCK, METADATA, PYTHON, Source, flow_of, source_of
+from shared.workspace.own_keys import OwnKeys, both, read_block, read_own_keys
 from shared.workspace.problems import Problems, did_you_mean
-from shared.workspace.retries import read_retry
 from shared.workspace.yaml_lines import Table, read_yaml
 from shared.workspace.yaml_values import INLINE
 
@@ -26,9 +25,6 @@ ENTRY_POINT = "main"
 PREPROCESSOR = "preprocessor"
 MAX_TIMEOUT_S = 7 * 24 * 3600
 
-_MAX_MEMORY_MIB = 1024 * 1024
-_MAX_OUTPUT_BYTES = 512 * 1024 * 1024  # what Redis takes as one value
-_ISOLATION: dict[str | int, Isolation] = {"warm": "warm", "fresh": "fresh"}
 _NOTHING_TO_DO = (
     "summary", "description", "kind", "schema", "tag", "has_preprocessor", "no_main_func", "auto_kind",
     "labels", "visible_to_runner_only",
@@ -56,14 +52,11 @@ class ScriptFiles(msgspec.Struct, frozen=True):
 
 
 class _Metadata(msgspec.Struct, frozen=True):
-    """What the files beside a script say."""
+    """What the files beside a script say, and of what is ours the script itself."""
 
     timeout_s: int | None = None
-    isolation: Isolation = "warm"
-    memory_mib: int | None = None
-    output_bytes: int | None = None
+    own: OwnKeys = OwnKeys()
     lock: str = ""
-    retry: Retry | None = None
     muted: bool = False
 
 
@@ -82,7 +75,7 @@ def read_scripts(texts: Mapping[str, str], problems: Problems) -> ScriptFiles:
     found = ScriptFiles({}, set(), set(), [], python, {})
     for file, source in sources.items():
         path = source.path
-        metadata = _metadata(path, texts, problems)
+        metadata = _metadata(file, path, texts, problems)
         if file in python and python[file].tree is None:
             found.broken.add(path)
         elif (code := _code(file, source, texts, python)) is None:
@@ -120,9 +113,9 @@ def _script(file: str, source: Source, code: _Code, metadata: _Metadata, functio
     return Script(
         path=source.path, language=source.language, entry=file, modules=code.modules,
         has_preprocessor=code.has_preprocessor and function == ENTRY_POINT, timeout_s=metadata.timeout_s,
-        lock=metadata.lock if source.language == "python3" else "", isolation=metadata.isolation,
-        memory_mib=metadata.memory_mib, output_bytes=metadata.output_bytes, parameters=code.parameters,
-        retry=metadata.retry, ws_error_handler_muted=metadata.muted, function=function,
+        lock=metadata.lock if source.language == "python3" else "", isolation=metadata.own.isolation or "warm",
+        memory_mib=metadata.own.memory_mib, output_bytes=metadata.own.output_bytes, parameters=code.parameters,
+        retry=metadata.own.retry, ws_error_handler_muted=metadata.muted, function=function,
     )  # fmt: skip
 
 
@@ -161,17 +154,15 @@ def parse_python(file: str, text: str, problems: Problems) -> Module:
     return Module(text, None)
 
 
-def _metadata(path: str, texts: Mapping[str, str], problems: Problems) -> _Metadata:
+def _metadata(file: str, path: str, texts: Mapping[str, str], problems: Problems) -> _Metadata:
     text, beside = texts.get(path + METADATA), requirements(texts.get(path + LOCK, ""))
+    block = read_block(file, texts[file], problems)
     if text is None or (table := read_yaml(path + METADATA, text, problems)) is None:
-        return _Metadata(lock=beside)
+        return _Metadata(own=block, lock=beside)
     found = _Metadata(
         timeout_s=table.integer("timeout", 1, MAX_TIMEOUT_S),
-        isolation=table.choice("isolation", _ISOLATION) or "warm",
-        memory_mib=table.integer("memory_mib", 1, _MAX_MEMORY_MIB),
-        output_bytes=table.integer("output_bytes", 1, _MAX_OUTPUT_BYTES),
+        own=both(block, read_own_keys(table), table, file),
         lock=_lock(table, texts) or beside,
-        retry=read_retry(table),
         muted=table.flag("ws_error_handler_muted") is True,
     )
     table.allow(*_NOTHING_TO_DO)

@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.support.browser import PHONE, WIDE, Theme, Visitor, chromium
 from tests.support.eventually import eventually
+from tests.support.ports import HOST, free_port
 from tests.support.web_lab import WebLab
 from tests.support.workspaces import trigger_yaml
 
@@ -32,6 +33,11 @@ def main(payload: bytes):
 """
 HOSTILE_TOPIC = "t/<img src=x onerror=document.title='owned'>/level"
 HOSTILE = "</pre><img src=x onerror=\"document.title='owned'\">"
+HIDE = """() => {
+    Object.defineProperty(document, "hidden", { value: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+STREAMS = "async () => (await navigator.locks.query()).held.length"
 TRIGGERS = {
     "level": trigger_yaml("level", ("t/{tank}/level", 2)),
     "calm": trigger_yaml("level", ("calm/#", 1)),
@@ -178,6 +184,26 @@ def test_a_run_is_made_again_with_edited_arguments(lab: WebLab, visitor: Visitor
     assert first in visitor.said()
     expect(page.locator("#run")).to_contain_text("no base64")
     expect(page.locator("#run")).to_contain_text(f"run {first} again")
+
+
+def test_a_broker_that_is_being_typed_is_tried_before_anything_is_deployed(lab: WebLab, visitor: Visitor) -> None:
+    """One that answers, and one that does not: what was typed stays."""
+    page = visitor.open("/triggers/new")
+    page.get_by_label("Broker", exact=True).fill("f/t/typed")
+    page.get_by_label("Topic filter").fill("typed/#")
+    if not page.get_by_label("Host").is_visible():
+        page.get_by_text("No broker yet?").click()
+    page.get_by_label("Host").fill(HOST)
+    page.get_by_label("Port").fill(str(lab.broker.port))
+    page.get_by_role("button", name="Test connection").click()
+    expect(page.locator("#outcome")).to_contain_text("everything as asked for")
+    page.get_by_label("Port").fill(str(free_port()))
+    page.get_by_role("button", name="Test connection").click()
+    expect(page.locator("#outcome")).to_contain_text("not connected")
+    expect(page.get_by_label("Topic filter")).to_have_value("typed/#")
+    page.get_by_label("Port").fill("many")
+    page.get_by_role("button", name="Test connection").click()
+    expect(page.locator("#outcome")).to_contain_text("port")
 
 
 def test_a_broker_is_asked_what_it_grants_and_a_captured_message_is_run(lab: WebLab, visitor: Visitor) -> None:
@@ -360,3 +386,34 @@ def test_who_may_only_read_is_offered_nothing_to_do(lab: WebLab, browser: Browse
         assert page.locator("main form[method=post]").count() == 0, path
     assert "needs the scope" in reader.open("/triggers/new").locator("main").inner_text()
     reader.close()
+
+
+def test_many_tabs_share_one_stream_of_news_so_that_each_goes_on_answering(lab: WebLab, visitor: Visitor) -> None:
+    """A browser opens six connections to a host, and a stream holds one for as long as it is open."""
+    tabs = [visitor.page, *(visitor.context.new_page() for _ in range(7))]
+    for number, tab in enumerate(tabs):
+        tab.goto(f"/runs?topic=tabs/{number}")
+    for tab in tabs:
+        tab.get_by_role("link", name="Dead letters").click()
+        expect(tab.get_by_role("heading", name="Dead letters")).to_be_visible()
+    for number, tab in enumerate(tabs):
+        tab.goto(f"/runs?topic=t/tabs{number}/level")
+    for number, tab in enumerate(tabs):
+        lab.publish(f"t/tabs{number}/level", {"litres": 1})
+        expect(tab.locator("#runs-list")).to_contain_text(f"t/tabs{number}/level")
+    tabs.pop(0).close()
+    lab.publish("t/tabs7/level", {"litres": 2})
+    expect(tabs[-1].locator("#runs-list a[data-open]")).to_have_count(2)
+
+    for tab in tabs:
+        tab.evaluate(HIDE)
+    eventually(lambda: tabs[0].evaluate(STREAMS) == 0, 20)
+    for tab in tabs[:4]:
+        tab.goto("/triggers/f/t/level")
+        tab.get_by_role("button", name="Start capturing").click()
+    for tab in tabs[:3]:
+        expect(tab.locator("[data-capture-state]")).to_have_text("listening")
+    expect(tabs[3].locator("[data-capture-state]")).to_contain_text("other tabs of this browser capture already")
+    tabs[0].get_by_role("button", name="Stop").click()
+    tabs[3].get_by_role("button", name="Start capturing").click()
+    expect(tabs[3].locator("[data-capture-state]")).to_have_text("listening")

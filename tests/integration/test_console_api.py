@@ -12,11 +12,14 @@ from typing import Any
 import httpx
 import pytest
 
+from shared import keys
+from shared.store import Store
 from tests.support.burst import Publisher
 from tests.support.console import Console
 from tests.support.eventually import eventually
 from tests.support.mosquitto import Mosquitto
 from tests.support.pipeline import Pipeline
+from tests.support.ports import HOST, free_port
 from tests.support.valkey import ValkeyServer
 from tests.support.workspaces import trigger_yaml, write_workspace
 
@@ -45,6 +48,8 @@ class Plant:
 
     def __init__(self, folder: Path, redis_url: str, port: int) -> None:
         self.folder = folder
+        self.port = port
+        self.redis_url = redis_url
         self.console = Console(folder, redis_url)
         self.pipeline = Pipeline(folder, redis_url, HEADRACE_CONSOLE__PORT=str(self.console.port))
         self.workspace = write_workspace(folder / "workspace", port, TRIGGERS, {"good": GOOD, "bad": BAD})
@@ -266,6 +271,21 @@ def test_a_disabled_trigger_leaves_its_session_which_can_be_ended(plant: Plant) 
     plant.pipeline.wait_connected("f/t/calm")
 
 
+def test_a_large_payload_is_handed_out_by_itself(plant: Plant) -> None:
+    """The document of its run stays small, and so does the page."""
+    plant.publish("t/good", "x" * 2_000_000)
+
+    def placed() -> dict[str, Any] | None:
+        return next((run for run in plant.get("/runs")["runs"] if run["payload_size"] == 2_000_000), None)
+
+    found = eventually(placed, 30)
+    document = plant.get(f"/runs/{found['id']}")
+    assert (document["message"]["payload_base64"], document["message"]["payload_left_out"]) == (None, True)
+    assert len(plant.api.get(f"/runs/{found['id']}/payload").content) == 2_000_000
+    made = plant.post("/runs", {"runnable": "f/t/good", "args": {"payload": "e30="}}, 201)
+    assert plant.api.get(f"/runs/{made['id']}/payload").status_code == 404
+
+
 def test_a_trigger_is_tried_at_its_broker_by_ingest(plant: Plant) -> None:
     """A deployed one, or a draft of one; the deployed session is not touched."""
     report = plant.post("/triggers/test", {"trigger": "f/t/good"})
@@ -275,6 +295,17 @@ def test_a_trigger_is_tried_at_its_broker_by_ingest(plant: Plant) -> None:
     report = plant.post("/triggers/test", {"draft": draft})
     assert (report["connected"], report["protocol"]) == (True, "3.1.1")
     assert "not deployed" in plant.post("/triggers/test", {"draft": {"resource": "f/t/none"}}, 422)["detail"]
+    credentials = {"username": "me", "password": "typed-secret"}
+    typed: dict[str, Any] = {"host": HOST, "port": plant.port, "credentials": credentials}
+    report = plant.post("/triggers/test", {"draft": draft | {"resource": "f/t/typed", "broker": typed}})
+    assert (report["ok"], report["topics"][0]["granted"]) == (True, 1)
+    store = Store.connect(plant.redis_url)
+    assert not any(b"typed-secret" in fields[b"e"] for _, fields in store.command("XRANGE", keys.ASKS, "-", "+"))
+    store.close()
+    gone = plant.post("/triggers/test", {"draft": draft | {"broker": typed | {"port": free_port()}}})
+    assert (gone["connected"], gone["says"]) == (False, {})
+    nowhere = plant.post("/triggers/test", {"draft": draft | {"broker": typed | {"port": 0}}}, 422)
+    assert "port" in nowhere["detail"]
     plant.post("/triggers/test", {"trigger": "f/t/none"}, 404)
     plant.post("/triggers/test", {}, 422)
     with plant.console.api("operate") as operator:
@@ -379,6 +410,7 @@ def test_refusals_are_problem_documents(plant: Plant) -> None:
         }
     found = {status: (answer.status_code, answer.headers["content-type"]) for status, answer in answers.items()}
     assert found == {status: (status, "application/problem+json") for status in answers}
+    assert "DELETE is nothing that can be done here: it takes" in answers[405].json()["detail"]
     other = plant.console.request("GET", "/w/other/headrace/status", plant.console.token("read"))
     assert (other.status_code, other.json()["detail"]) == (404, "there is no workspace other here, only headrace")
 
@@ -427,6 +459,35 @@ def test_a_body_that_is_too_large_is_refused(plant: Plant) -> None:
     answer = plant.api.post("/deployments", content=b'{"files":{"f/t/x.py":"' + b"#" * (17 * 1024 * 1024) + b'"}}')
 
     assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
+    assert answer.json()["detail"] == "the body is too large: 16 MiB are taken"
+
+
+def test_json_that_nobody_can_follow_and_bodies_that_are_missing_are_refused_with_words(plant: Plant) -> None:
+    """Whoever reads them: our API, Windmill's."""
+    plant.publish("t/good", "deep")
+    run_id = plant.ran("good", "deep")["id"]
+    windmill = f"{plant.console.url}/api/w/headrace"
+    for levels in (101, 500, 100_000):
+        deep = "[" * levels + "]" * levels
+        bodies = {
+            "/runs": f'{{"runnable": "f/t/good", "args": {{"payload": {deep}}}}}',
+            f"/runs/{run_id}/again": f'{{"args": {{"payload": {deep}}}}}',
+            f"{windmill}/jobs/run/p/f/t/good": f'{{"payload": {deep}}}',
+            f"{windmill}/resources/create": f'{{"path": "f/t/x", "value": {deep}, "resource_type": "any"}}',
+            f"{windmill}/mqtt_triggers/create": f'{{"path": "f/t/x", "subscribe_topics": {deep}}}',
+        }
+        for path, body in bodies.items():
+            answer = plant.api.post(path, content=body, headers={"Content-Type": "application/json"})
+            assert (answer.status_code, "nested too deeply: 100 levels" in answer.text) == (400, True), (path, answer)
+    fits = json.loads("[" * 90 + "]" * 90)
+    assert plant.post("/runs", {"runnable": "f/t/good", "args": {"payload": fits}}, 201)["id"]
+
+    lone = plant.api.post("/runs", content=b'{"runnable": "\\ud800"}')
+    assert (lone.status_code, "without its other half" in lone.json()["detail"]) == (400, True)
+    bare = plant.api.post("/runs")
+    assert (bare.status_code, bare.json()["detail"]) == (422, "a JSON body is needed")
+    assert plant.api.post(f"/runs/{run_id}/cancel").status_code == 409
+    assert plant.api.post(f"/runs/{run_id}/again").status_code == 201
 
 
 def test_what_goes_on_is_told_live(plant: Plant) -> None:

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import html
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 import httpx
+import msgspec
 import pytest
 
 from shared import keys
 from shared.alerts.model import Record, encode
+from shared.audit import read_audit
+from shared.clock import iso_utc
+from shared.create_runs import make_run
 from shared.dead import DeadLetter, encode_letter
 from shared.definitions import Runnable, Trigger, Variable
 from shared.definitions import Topic as Filter
+from shared.deployments import Deployment
 from shared.outgoing import OUTGOING_VERSION, Outgoing, encode_outgoing
 from shared.scripts.alerts import ROLE
+from shared.scripts.operate import MadeRun, create_runs
 from shared.store import Store
 from tests.support.console import Console, deploy, script
 from tests.support.workers import SCRIPT, queue_runs
 from tests.support.workers import deploy as deploy_script
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u202e\x07"
+DEEP = '{"x": ' + "[" * 100_000 + "]" * 100_000 + "}"
 PAGES = (
     "/", "/triggers", "/triggers/new", "/runs", "/dead", "/workspace", "/workspace?kind=flow",
     "/workspace?kind=resource", "/workspace?kind=broker", "/workspace?kind=variable",
@@ -90,6 +100,11 @@ def a_trigger(path: str, topic: str) -> Trigger:
     """A trigger as it is deployed."""
     runnable = Runnable("f/t/script", "0" * 16, 60)
     return Trigger(path, "session", "client", "f/t/broker", "f/t/script", {"f/t/script": runnable}, [Filter(topic, 1)])
+
+
+def made_by(runnable: str, source: Literal["api", "child", "preview"], args: bytes, who: str = "") -> MadeRun:
+    """A run that no message made."""
+    return msgspec.structs.replace(make_run(runnable, "0" * 16, 60, args, source), created_by=who)
 
 
 def test_every_page_is_there_when_nothing_is(admin: Person) -> None:
@@ -228,13 +243,81 @@ def test_pages_of_runs_follow_each_other_and_miss_none(store: Store, admin: Pers
     assert sorted(seen) == sorted(f"q1-n-1-{number}" for number in range(120))
 
 
+def test_runs_are_filtered_in_the_address_and_a_page_says_how_far_it_has_looked(store: Store, admin: Person) -> None:
+    """What runs have started is there when it is asked for; what has to be read is read for a thousand at a time."""
+    old = made_by("f/plant/hall/check", "api", b'{"site": "Nord"}', "alice")
+    child = made_by("f/t/script", "child", b"{}")
+    others = [made_by("f/t/script", "preview", b"{}") for _ in range(1100)]
+    now_us = time.time_ns() // 1000
+    for several in ([old, child], others):
+        store.run(create_runs(several, iso_utc(now_us * 1000), now_us))
+        now_us += 10_000
+
+    def shows(query: str, *wanted: MadeRun) -> bool:
+        page = admin.get(f"/runs?{query}")
+        return [run.id for run in (old, child) if f'id="{run.id}"' in page] == [run.id for run in wanted]
+
+    assert shows("source=api", old)
+    assert shows("source=api&source=child", old, child)
+    assert shows("folder=f%2Fplant", old)
+    assert shows("folder=f%2Fpla")
+    assert shows("user=alice", old)
+    assert shows("user=alice&worker=w1")
+    assert shows("runnable=f%2Ft%2Fscript&source=child", child)
+    assert shows(f"until={quote(iso_utc((now_us - 10_000) * 1000))}", old)
+    assert shows(f"steps=1&until={quote(iso_utc((now_us - 10_000) * 1000))}", old, child)
+    assert "alice" in admin.get("/runs?user=alice")
+    page = admin.get("/runs?args=nord")
+    assert re.search(r"among the 1.000 that were looked at, back to <time", page)
+    older = re.search(r'href="([^"]+)" rel="next"', page)
+    assert older
+    assert f'id="{old.id}"' in admin.get(older[1].replace("&amp;", "&"))
+    assert "is not JSON" in admin.get("/runs?result=%7B")
+
+
+def test_triggers_are_listed_by_folder_and_script_with_who_changed_them_and_what_can_be_done(
+    store: Store, admin: Person, console: Console
+) -> None:
+    """Each row leads to all of it, for whoever may."""
+    changed = Deployment(1, 1_767_225_600_000, "console by alice", "", {"trigger:f/plant/b": "1"}, [], {})
+    store.command("LPUSH", keys.DEPLOYMENTS, msgspec.json.encode(changed))
+    deploy(store, a_trigger("f/t/a", "t/a"), a_trigger("f/plant/b", "plant/b"), script("f/t/script", "def main(): ..."))
+
+    def shown(query: str) -> list[str]:
+        return re.findall(r'data-open href="/triggers/([^"]+)"', admin.get(f"/triggers?{query}"))
+
+    assert shown("") == shown("runnable=f/t/script") == ["f/plant/b", "f/t/a"]
+    assert shown("folder=f/plant") == shown("q=PLANT") == ["f/plant/b"]
+    assert shown("folder=f/plant&q=t/a") == shown("runnable=f/t/other") == shown("folder=f/pla") == []
+    assert shown("first=1") == ["f/plant/b"]
+    page = admin.get("/triggers")
+    assert re.search(r'edited by alice \(console\), <time datetime="2026-01-01T00:00:00.000Z"', page)
+    assert page.count("edited by") == 1
+    for action in ("/triggers/edit/f/t/a", "/workspace/at/script/f/t/script", "/runs?trigger=f/t/a"):
+        assert f'href="{action}"' in page
+    assert 'action="/triggers/delete"' in page
+    assert 'aria-label="Disable f/t/a"' in page
+    reader = Person(console, "read")
+    page = reader.get("/triggers")
+    reader.client.close()
+    assert 'href="/workspace/at/script/f/t/script"' in page
+    assert not re.search(r"/triggers/(edit|delete|mode)", page)
+
+
 def test_a_script_is_run_with_arguments_that_have_to_be_an_object(store: Store, admin: Person) -> None:
     """What is wrong is said, and nothing is queued."""
     deploy(store, script("f/t/script", "def main(x: int): ..."))
-    for wrong in ("nonsense", "[1]"):
-        assert "arguments are no JSON" in admin.said("/workspace/run", kind="script", path="f/t/script", args=wrong)
+    for wrong, why in (("nonsense", "no JSON"), ("[1]", "no JSON object"), (DEEP, "nested too deeply")):
+        answer = admin.post("/workspace/run", kind="script", path="f/t/script", args=wrong)
+        assert answer.status_code == 422
+        assert f"the arguments are {why}" in html.unescape(answer.text)
+        assert f">{wrong}</textarea>" in html.unescape(answer.text)
     assert "Queued: f/t/script" in admin.said("/workspace/run", kind="script", path="f/t/script", args='{"x": 1}')
-    assert admin.get("/runs").count('data-open href="/runs/q2-api-') == 1
+    page = admin.get("/runs")
+    (run_id,) = re.findall('data-open href="/runs/(q2-api-[^"]+)"', page)
+    deep = admin.post(f"/runs/{run_id}/again", **{"with": "edited", "args": DEEP})
+    assert (deep.status_code, "nested too deeply" in deep.text) == (422, True)
+    assert admin.post("/triggers/run-on", trigger="f/t/none", event=DEEP).status_code == 303
 
 
 def test_a_message_that_never_became_a_run_is_shown_handed_out_and_dropped(store: Store, admin: Person) -> None:
@@ -312,6 +395,44 @@ def test_secrets_are_shown_to_nobody(store: Store, admin: Person) -> None:
     listed, one = admin.get("/workspace?kind=variable"), admin.get("/workspace/at/variable/f/t/secret")
     assert "hr1:" not in listed + one
     assert "in the clear" in admin.get("/workspace/at/variable/f/t/plain")
+
+
+def test_what_can_be_got_can_be_asked_for_with_head(admin: Person) -> None:
+    """RFC 9110: the same head, and no body; a stream that nobody reads ends."""
+    for path in ("/", "/healthz", "/metrics", "/api/w/headrace/headrace/status", "/api/w/headrace/headrace/events"):
+        answer = admin.client.head(path)
+        assert (path, answer.status_code, answer.content) == (path, 200, b"")
+    assert admin.client.head("/nowhere").status_code == 404
+
+
+def test_a_link_leads_to_where_it_led_after_a_login_too(console: Console) -> None:
+    """With its filters."""
+    with console.browser() as browser:
+        login = browser.get("/runs?state=failed&topic=a/%2B").headers["location"]
+        page = browser.get(login).text
+        (next_page,) = re.findall(r'name="next" value="([^"]*)"', page)
+        answer = browser.post("/login", data={"token": console.token("read"), "next": html.unescape(next_page)})
+        assert answer.headers["location"] == "/runs?state=failed&topic=a/%2B"
+
+
+def test_what_a_form_is_refused_is_in_no_audit_log(store: Store, admin: Person) -> None:
+    """Nothing was changed; a failed login is an event."""
+    before = len(read_audit(store, 1000))
+    assert admin.post("/triggers/mode", trigger="f/t/none", mode="nowhere").status_code == 303
+    assert admin.post("/runs/q1-none/again", **{"with": "edited", "args": "nonsense"}).status_code == 404
+    assert len(read_audit(store, 1000)) == before
+
+
+def test_an_empty_form_of_a_trigger_says_what_is_missing_in_the_forms_own_words(admin: Person) -> None:
+    """And there is a row for a topic, with scripts or without."""
+    answer = admin.post("/triggers/deploy", is_new="1", path="", script_path="", mqtt_resource_path="")
+    assert answer.status_code == 422
+    assert "Path: missing" in answer.text
+    form = re.sub(r"<(noscript|template).*?</\1>", "", answer.text, flags=re.DOTALL)
+    assert form.count('name="topic"') == 1
+    answer = admin.post("/triggers/deploy", is_new="1", path="f/t/new", script_path="", mqtt_resource_path="")
+    assert "Script or flow: missing" in answer.text
+    assert "mqtt_trigger.yaml" not in re.search(r'id="outcome".*?</section>', answer.text, re.DOTALL)[0]  # type: ignore[index]
 
 
 def test_only_paths_of_the_console_are_gone_back_to(admin: Person) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import re
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import msgspec
@@ -348,6 +350,17 @@ def test_answers_forbid_what_pages_do_not_need(console: Console) -> None:
         assert "server" not in headers
     kept = httpx.get(f"{console.url}{static_url('console.css')}").headers["cache-control"]
     assert "immutable" in kept
+
+
+def test_a_link_leads_to_its_page_with_all_its_filters_once_one_has_logged_in(console: Console) -> None:
+    """As somebody else had them."""
+    link = "/runs?state=failed&state=lost&topic=t%2F%23&error=a+b"
+    with console.browser() as browser:
+        asked = browser.get(link).headers["location"]
+        assert parse_qs(urlsplit(asked).query) == {"next": [link]}
+        form = re.search(r'name="next" value="([^"]+)"', browser.get(asked).text)
+        assert form
+        assert log_in(browser, console.token("read"), next=html.unescape(form[1])).headers["location"] == link
 
 
 def test_a_page_leads_on_only_within_the_console(console: Console) -> None:

@@ -176,7 +176,8 @@ def test_the_commands_show_its_arguments_and_where_it_comes_from(store: Store, c
     run = child()
     create(store, run)
 
-    listed = json.loads(command("runs", "--json").out)
+    assert command("runs").out == "no runs\n"
+    listed = json.loads(command("runs", "--steps", "--json").out)
     assert (listed["id"], listed["trigger"], listed["topic"], listed["source"]) == (run.id, "", None, "child")
     assert "args" not in listed
     shown = json.loads(command("runs", "show", run.id, "--json").out)
@@ -184,4 +185,4 @@ def test_the_commands_show_its_arguments_and_where_it_comes_from(store: Store, c
     page = command("runs", "show", run.id).out
     assert f"started by run {PARENT}" in page
     assert '"t": 21.5' in page
-    assert run.id in command("runs").out
+    assert run.id in command("runs", "--source", "child").out

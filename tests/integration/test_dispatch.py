@@ -14,7 +14,7 @@ from shared.envelope import ENVELOPE_VERSION, Envelope
 from shared.scripts.operate import deploy
 from shared.store import Store
 from tests.support.eventually import eventually
-from tests.support.factories import TRIGGER, HeldSession, counters, make_envelope, make_trigger
+from tests.support.factories import ON_RECORD, TRIGGER, HeldSession, counters, make_envelope, make_trigger
 from tests.support.processes import HeadraceProcess
 from tests.support.proxy import CuttingProxy
 from tests.support.valkey import ValkeyServer
@@ -29,7 +29,7 @@ class Inbox:
     def __init__(self, url: str) -> None:
         self.store = Store.connect(url)
         version, blob = encode_definition(make_trigger(Topic("demo/#", 1)))
-        self.store.run(deploy(0, b"{}", {version: blob}, {f"trigger:{TRIGGER}": version}, []))
+        self.store.run(deploy(0, ON_RECORD, {version: blob}, {f"trigger:{TRIGGER}": version}, []))
         self.version = version
         self.held = HeldSession(self.store)
 

@@ -19,6 +19,7 @@ from tests.support.eventually import eventually
 from tests.support.factories import (
     NOW_ISO,
     NOW_MS,
+    ON_RECORD,
     TRIGGER,
     HeldSession,
     counters,
@@ -43,7 +44,7 @@ class Messages:
         """Deploy the trigger with these fields, and let it receive these payloads."""
         version, blob = encode_definition(make_trigger(Topic("demo/#", 2), **trigger))
         number = int(self.store.command("HGET", keys.DEPLOYMENT, "number") or 0)
-        self.store.run(deploy(number, b"{}", {version: blob}, {f"trigger:{TRIGGER}": version}, []))
+        self.store.run(deploy(number, ON_RECORD, {version: blob}, {f"trigger:{TRIGGER}": version}, []))
         self.held.admit(*[make_envelope(trigger_version=version, payload=payload, qos=qos) for payload in payloads])
 
     def placed(self) -> dict[str, int]:

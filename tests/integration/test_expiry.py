@@ -18,7 +18,7 @@ from shared.status import read_status
 from shared.store import Store
 from shared.suspended import resume
 from tests.support.eventually import eventually
-from tests.support.factories import TRIGGER, HeldSession, counters, make_envelope, make_trigger
+from tests.support.factories import ON_RECORD, TRIGGER, HeldSession, counters, make_envelope, make_trigger
 from tests.support.processes import HeadraceProcess
 from tests.support.workers import FAST, SCRIPT
 from tests.support.workers import deploy as deploy_script
@@ -45,7 +45,7 @@ class Messages:
         made = make_trigger(Topic("demo/#", 2), runnable=SCRIPT, runnables=known, **trigger)
         version, blob = encode_definition(made)
         number = int(self.store.command("HGET", keys.DEPLOYMENT, "number") or 0)
-        self.store.run(deploy(number, b"{}", {version: blob}, {f"trigger:{TRIGGER}": version}, []))
+        self.store.run(deploy(number, ON_RECORD, {version: blob}, {f"trigger:{TRIGGER}": version}, []))
         self.held.admit(*[make_envelope(trigger_version=version, qos=qos, properties=each) for each in properties])
 
     def wait_s(self, seconds: float) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared import keys
+from shared import create_runs, keys
 from shared.envelope import encode_envelope
-from shared.history import Query, search
+from shared.history import BYTES_AT_ONCE, search, search_page
+from shared.run_query import Query, parse_sought
 from shared.run_record import Noted
+from shared.scripts import operate
 from shared.scripts import worker as verbs
 from shared.scripts.dispatch import NewRun, Placement, place
 from shared.scripts.worker import Ending, Limits
@@ -126,6 +128,98 @@ def test_labels_and_arguments_of_an_attempt_are_shown(command: CommandLine) -> N
     assert (shown["labels"], shown["attempts_ended"][0]["arguments"]) == (["hot", "größe"], {"site": "north"})
     assert "hot, größe" in page
     assert '"site": "north"' in page
+
+
+@pytest.fixture
+def made_runs(store: Store) -> None:
+    """One of a message (m), which has succeeded; one that alice has asked for (a), in another folder, and what it has
+    started (s).
+    """
+    place_one(store, "q1-mmmmmmmm-1-1", "plant/1/temp")
+    result = base64.b64encode(msgspec.msgpack.encode({"site": "Nord", "t": [21.5, 3]})).decode()
+    end(store, "q1-mmmmmmmm-1-1", result=result, noted=noted(arguments={"celsius": 21.5}))
+    asked = create_runs.make_run(
+        "f/plant/hall/check", "v1", 60, b'{"limits": {"low": 5, "high": "Zw\xc3\xb6lf"}}', "api"
+    )
+    asked = msgspec.structs.replace(create_runs.known_as(asked, "aaa"), created_by="alice")
+    child = create_runs.make_run("f/plantation/x", "v1", 60, b"{}", "child", create_runs.Family(asked.id, asked.id))
+    made = [asked, create_runs.known_as(child, "sss")]
+    store.run(operate.create_runs(made, NOW_ISO, (NOW_MS + HOUR_MS) * 1000))
+
+
+@pytest.mark.usefixtures("made_runs")
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        ((), "am"),
+        (("--steps",), "sam"),
+        (("--source", "message"), "m"),
+        (("--source", "api", "--source", "child"), "sa"),
+        (("--folder", "f/plant"), "a"),
+        (("--folder", "f/plant/hall/"), "a"),
+        (("--folder", "f/plan", "--steps"), ""),
+        (("--folder", "f/plant/hall/check"), ""),
+        (("--user", "alice"), "a"),
+        (("--user", "ali"), ""),
+        (("--worker", "w1"), "m"),
+        (("--worker", "w"), ""),
+        (("--args", "21.5"), "m"),
+        (("--args", "ZWÖLF"), "a"),
+        (("--args", "thirteen"), ""),
+        (("--args", '{"limits": {"low": 5}}'), "a"),
+        (("--args", '{"limits": {"low": 6}}'), ""),
+        (("--args", '{"celsius": 21.5}'), "m"),
+        (("--result", "nord"), "m"),
+        (("--result", "süd"), ""),
+        (("--result", '{"t": [3]}'), "m"),
+        (("--result", '{"t": [4]}'), ""),
+        (("--result", '{"t": [3]}', "--worker", "w1", "--args", "21.5", "--folder", "f/demo"), "m"),
+    ],
+)
+def test_runs_are_found_by_who_has_made_them_where_and_with_what(
+    command: CommandLine, arguments: tuple[str, ...], expected: str
+) -> None:
+    """What runs have started is left out, unless it is asked for."""
+    assert "".join(run["id"][3] for run in command.lines("runs", *arguments)) == expected
+
+
+@pytest.mark.usefixtures("made_runs")
+def test_a_page_that_has_not_looked_at_everything_says_how_far_and_goes_on(store: Store) -> None:
+    """However few it may look at, each run is found once."""
+    found: list[str] = []
+    looked, cursor, pages = 0, "", 0
+    query = Query(args=parse_sought("21.5"), scan=1)
+    while True:
+        page = search_page(store, query, cursor)
+        found += [run.id[3] for run in page.runs]
+        looked, pages = looked + page.looked_at, pages + 1
+        if page.next is None:
+            break
+        cursor = page.next
+    assert (found, looked, pages) == (["m"], 3, 4)
+
+
+def test_a_page_ends_where_much_was_read(store: Store) -> None:
+    """So that large messages bring down nobody: the next page goes on."""
+    payload = bytes(BYTES_AT_ONCE)
+    for number in range(6):
+        message = make_envelope(qos=1, payload=payload)
+        HeldSession(store, session=f"s{number}").admit(message)
+        made = make_run(f"q1-{number}-1-1", envelope=encode_envelope(message))
+        store.run(
+            place([Placement(read_entries(store)[0], TRIGGER, "run", [made])], NOW_ISO, NOW_MS * 1000 + number, 9)
+        )
+    first = search_page(store, Query())
+    assert first.next is not None
+    second = search_page(store, Query(), first.next)
+
+    assert [len(first.runs), len(second.runs), second.next] == [4, 2, None]
+
+
+@pytest.mark.parametrize("wrong", ['{"t": }', "[" * 200, '["' + "\ud800"])
+def test_json_that_is_none_is_wrong_usage(command: CommandLine, wrong: str) -> None:
+    """With what would be right."""
+    assert command("runs", "--args", wrong).status == 2
 
 
 def test_a_search_over_many_steps_has_every_fitting_run_once(store: Store) -> None:

@@ -21,6 +21,7 @@ from tests.support.eventually import eventually
 from tests.support.factories import (
     NOW_ISO,
     NOW_MS,
+    ON_RECORD,
     RUNNABLE,
     TRIGGER,
     HeldSession,
@@ -51,13 +52,13 @@ class Pausable:
         """Deploy it with this mode."""
         changed = {"enabled": mode != "disabled", "suspended": mode == "suspended"}
         version, blob = encode_definition(make_trigger(Topic("demo/#", 1), **changed))
-        call = deploy(self.number, b"{}", {version: blob}, {f"trigger:{TRIGGER}": version}, [])
+        call = deploy(self.number, ON_RECORD, {version: blob}, {f"trigger:{TRIGGER}": version}, [])
         self.number = self.store.run(call)
         self.versions[mode] = version
 
     def delete(self) -> None:
         """Deploy nothing any more."""
-        self.number = self.store.run(deploy(self.number, b"{}", {}, {}, [f"trigger:{TRIGGER}"]))
+        self.number = self.store.run(deploy(self.number, ON_RECORD, {}, {}, [f"trigger:{TRIGGER}"]))
 
     def admit(self, count: int, mode: str, qos: int = 1) -> None:
         """Messages, received while the trigger had this mode."""
@@ -184,7 +185,7 @@ def test_resumed_runs_take_the_version_of_then_or_of_now(paused: Pausable) -> No
     refused = suspended.resume(paused.store, TRIGGER, None, 60)
     assert (refused.done, list(refused.refused)) == (0, ids)
     version, blob = encode_definition(Script(RUNNABLE.path, "python3", "x.py", {"x.py": ""}, timeout_s=7))
-    paused.store.run(deploy(paused.number, b"{}", {version: blob}, {f"script:{RUNNABLE.path}": version}, []))
+    paused.store.run(deploy(paused.number, ON_RECORD, {version: blob}, {f"script:{RUNNABLE.path}": version}, []))
 
     assert suspended.resume(paused.store, TRIGGER, ids[:1], None).done == 1
     assert suspended.resume(paused.store, TRIGGER, None, 60).done == 4

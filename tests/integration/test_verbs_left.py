@@ -11,7 +11,7 @@ from shared.scripts import ingest
 from shared.scripts.ingest import LeftBehind
 from shared.scripts.operate import SessionChanges, deploy, left_change
 from shared.store import Store
-from tests.support.factories import SESSION, TRIGGER, HeldSession, make_envelope
+from tests.support.factories import ON_RECORD, SESSION, TRIGGER, HeldSession, make_envelope
 
 RECORD = Left(TRIGGER, "tv", "bv", "headrace-test", 1, "deleted", 7)
 BLOB = encode_left(RECORD)
@@ -32,7 +32,7 @@ def records(store: Store) -> dict[bytes, bytes]:
 def test_a_deployment_puts_on_record_what_has_ever_been_held(store: Store) -> None:
     """A session that no process has ever held is not at any broker."""
     HeldSession(store)
-    store.run(deploy(0, b"{}", {}, {}, [], sessions=SessionChanges(left={SESSION: BLOB, "never": BLOB})))
+    store.run(deploy(0, ON_RECORD, {}, {}, [], sessions=SessionChanges(left={SESSION: BLOB, "never": BLOB})))
 
     assert records(store) == {SESSION.encode(): BLOB}
 
@@ -40,8 +40,10 @@ def test_a_deployment_puts_on_record_what_has_ever_been_held(store: Store) -> No
 def test_a_deployment_takes_a_session_up_only_as_it_was(store: Store) -> None:
     """If somebody has asked for it meanwhile, or it has ended, nothing is deployed."""
     store.command("HSET", keys.LEFT, SESSION, BLOB)
-    other = deploy(0, b"{}", {"v": b"{}"}, {"trigger:f/a": "v"}, [], sessions=SessionChanges(taken={SESSION: b"{}"}))
-    same = deploy(0, b"{}", {"v": b"{}"}, {"trigger:f/a": "v"}, [], sessions=SessionChanges(taken={SESSION: BLOB}))
+    other = deploy(
+        0, ON_RECORD, {"v": b"{}"}, {"trigger:f/a": "v"}, [], sessions=SessionChanges(taken={SESSION: b"{}"})
+    )
+    same = deploy(0, ON_RECORD, {"v": b"{}"}, {"trigger:f/a": "v"}, [], sessions=SessionChanges(taken={SESSION: BLOB}))
 
     assert store.run(other) == -1
     assert records(store) == {SESSION.encode(): BLOB}

@@ -92,6 +92,15 @@ def test_messages_are_captured_while_somebody_looks(plant: WindmillPlant) -> Non
     (config,) = get_capture_configs.sync(WORKSPACE, SCRIPT, PATH, client=plant.client) or []
     assert (config.trigger_kind.value, config.to_dict()["error"]) == ("mqtt", None)
 
+    plant.publish("plant/7/temp", "x" * 600_000)
+
+    def large() -> dict[str, Any]:
+        listed = list_captures.sync(WORKSPACE, SCRIPT, PATH, client=plant.client) or []
+        rows = [each.to_dict() for each in listed]
+        return next((row for row in rows if row["main_args"] == {"payload": "WINDMILL_TOO_BIG"}), {})
+
+    assert eventually(large, 20)["preprocessor_args"]["event"]["payload_too_large"] == 800_000
+
     move = MoveCapturesAndConfigsJsonBody.from_dict({"new_path": "f/t/moved"})
     moved = move_captures_and_configs.sync_detailed(WORKSPACE, SCRIPT, PATH, client=plant.client, json_body=move)
     assert moved.status_code == 200
@@ -100,6 +109,26 @@ def test_messages_are_captured_while_somebody_looks(plant: WindmillPlant) -> Non
     ]
     assert delete_capture.sync_detailed(WORKSPACE, newest.id, client=plant.client).status_code == 200
     assert get_capture.sync_detailed(WORKSPACE, newest.id, client=plant.client).status_code == 404
+
+
+def test_a_capture_goes_on_by_the_configuration_that_it_has_now(plant: WindmillPlant) -> None:
+    """Also while somebody looks all the time."""
+    path = "f/t/changed"
+
+    def set_topic(topic: str) -> None:
+        config = CONFIG | {"subscribe_topics": [{"qos": "qos1", "topic": topic}]}
+        body = {"trigger_kind": "mqtt", "path": path, "is_flow": False, "trigger_config": config}
+        assert plant.request("POST", "/capture/set_config", json=body).status_code == 200
+
+    def caught(topic: str) -> bool:
+        plant.request("POST", f"/capture/ping_config/mqtt/script/{path}")
+        plant.publish(topic, "x")
+        rows = plant.request("GET", f"/capture/list/script/{path}").json()
+        return any(row["preprocessor_args"]["event"]["topic"] == topic for row in rows)
+
+    for topic in ("one/a", "two/a"):
+        set_topic(topic)
+        assert eventually(lambda topic=topic: caught(topic), 30, interval_s=0.5)  # type: ignore[misc]
 
 
 def test_why_a_capture_has_stopped_stands_in_its_configuration(plant: WindmillPlant) -> None:

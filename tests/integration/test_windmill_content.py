@@ -64,6 +64,7 @@ from windmill_api.api.script import (
 from windmill_api.api.variable import (
     create_variable,
     delete_variable,
+    encrypt_value,
     exists_variable,
     get_variable,
     get_variable_value,
@@ -92,56 +93,9 @@ from shared.deploy import read_all, read_now
 from shared.deployments import read_newest
 from shared.store import Store
 from tests.support.console import WORKSPACE, Console, executing
-from tests.support.valkey import ValkeyServer
-from tests.support.windmill import api_client, push_files, token_of
+from tests.support.windmill import FLOW, SCRIPT, api_client, push_files, token_of
 
 WHO = "alice@plant.example"
-SCRIPT = {
-    "path": "f/t/on_temp",
-    "summary": "temperature check",
-    "description": "",
-    "content": "def main(payload: bytes):\n    return len(payload)\n",
-    "language": "python3",
-    "kind": "script",
-    "schema": {"type": "object", "properties": {"payload": {"type": "string"}}, "required": ["payload"]},
-    "timeout": 60,
-    "labels": ["iot"],
-}
-FLOW: dict[str, Any] = {
-    "path": "f/t/hot",
-    "summary": "hot path",
-    "description": "",
-    "value": {
-        "modules": [
-            {
-                "id": "a",
-                "summary": "Check it",
-                "value": {
-                    "type": "rawscript",
-                    "language": "python3",
-                    "content": "def main(t: float):\n    return t > 30\n",
-                    "input_transforms": {"t": {"type": "javascript", "expr": "flow_input.t"}},
-                },
-            }
-        ]
-    },
-    "schema": {"type": "object", "properties": {"t": {"type": "number"}}, "required": []},
-}
-
-
-@pytest.fixture(scope="module")
-def console(tmp_path_factory: pytest.TempPathFactory, valkey: ValkeyServer) -> Iterator[Console]:
-    """A console that is ready."""
-    console = Console(tmp_path_factory.mktemp("console"), valkey.url)
-    with console.process:
-        console.process.start().wait_ready(60)
-        yield console
-
-
-@pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
 
 
 @pytest.fixture
@@ -268,6 +222,30 @@ def test_variables_live_by_the_client(store: Store, console: Console, client: Au
     assert b"hunter" not in b"".join(store.command("HVALS", keys.DEFINITIONS))
 
 
+def test_an_encrypted_value_is_given_without_being_known(
+    store: Store, console: Console, client: AuthenticatedClient
+) -> None:
+    """What `encrypt` answers opens for whatever variable it is given to; what cannot be opened is refused."""
+    sealed = encrypt_value.sync_detailed(WORKSPACE, client=client, json_body="hunter2").content.decode()
+    fields = {"path": "f/t/key", "value": sealed, "is_secret": True, "description": ""}
+    given = create_variable.sync_detailed(
+        WORKSPACE, client=client, json_body=CreateVariableJsonBody.from_dict(fields), already_encrypted=True
+    )
+    assert (given.status_code, "hunter2" in sealed) == (201, False)
+    assert run_opens(store, console, "f/t/key") == "hunter2"
+
+    other = encrypt_value.sync_detailed(WORKSPACE, client=client, json_body="hunter3").content.decode()
+    for value, status in ((other, 200), ("hunter4", 400), (sealed[:-4], 400)):
+        change = UpdateVariableJsonBody.from_dict({"value": value})
+        answer = update_variable.sync_detailed(
+            WORKSPACE, "f/t/key", client=client, json_body=change, already_encrypted=True
+        )
+        assert answer.status_code == status, answer.content
+    assert run_opens(store, console, "f/t/key") == "hunter3"
+    as_plain = CreateVariableJsonBody.from_dict(fields | {"path": "f/t/other"})
+    assert create_variable.sync_detailed(WORKSPACE, client=client, json_body=as_plain).status_code == 400
+
+
 def test_scripts_live_by_the_client(store: Store, client: AuthenticatedClient) -> None:
     """A new version names the one before it, or says that it is the next whatever it was."""
     made = create_script.sync_detailed(WORKSPACE, client=client, json_body=CreateScriptJsonBody.from_dict(SCRIPT))
@@ -295,8 +273,11 @@ def test_scripts_live_by_the_client(store: Store, client: AuthenticatedClient) -
     assert old is not None
     assert (old.content, old.hash_) == (SCRIPT["content"], version)
     history = get_script_history_by_path.sync(WORKSPACE, "f/t/on_temp", client=client)
-    assert [each.script_hash for each in history or []][1:] == [newer, version]
-    assert [each.deployment_msg for each in history or []][1] == "shorter"
+    assert [(each.script_hash, each.deployment_msg) for each in history or []][1:] == [
+        (newer, "shorter"),
+        (version, ""),
+    ]
+    assert [(each.created_by, each.created_at) for each in history or []][-1] == (WHO, old.created_at)
     latest = get_script_latest_version.sync(WORKSPACE, "f/t/on_temp", client=client)
     assert latest is not None
     assert latest.script_hash == read_now(store).versions["script:f/t/on_temp"]
@@ -328,7 +309,8 @@ def test_a_script_that_a_trigger_names_stays(
     push_files(store, console, tmp_path, files)
 
     refused = archive_script_by_path.sync_detailed(WORKSPACE, "f/t/named", client=client)
-    assert (refused.status_code, "there is no script f/t/named" in refused.content.decode()) == (400, True)
+    reason = "f/t/named.py cannot be deleted: still named by f/t/x.mqtt_trigger.yaml:1 (script_path)"
+    assert (refused.status_code, reason in refused.content.decode()) == (400, True)
     assert "script:f/t/named" in read_now(store).versions
 
 
@@ -398,6 +380,7 @@ def test_folders_live_by_the_client(store: Store, client: AuthenticatedClient) -
     got = get_folder.sync(WORKSPACE, "plant", client=client)
     assert got is not None
     assert (got.name, got.summary, got.owners) == ("plant", "tanks and pumps", [])
+    assert (got.created_by, got.to_dict()["edited_at"][:2]) == (WHO, "20")
     assert [each.name for each in list_folders.sync(WORKSPACE, client=client) or []] == ["plant"]
     assert list_folder_names.sync(WORKSPACE, client=client) == ["plant"]
     assert exists_folder.sync(WORKSPACE, "plant", client=client) is True

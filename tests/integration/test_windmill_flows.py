@@ -42,6 +42,13 @@ SCRIPTS = {
             wmill.set_flow_user_state(key, value)
             return wmill.get_flow_user_state(key)
         """,
+    "tells": """
+        import os
+
+        def main(n: int):
+            print("telling", n)
+            return os.environ["WM_JOB_ID"]
+        """,
     "reads": """
         import wmill
 
@@ -50,6 +57,7 @@ SCRIPTS = {
         """,
 }
 PATH = "f/t/sums"
+Y_OF_2: dict[str, Any] = {"branch_or_iteration_n": 2, "nested_path": [{"step_id": "y"}]}
 FLOW: dict[str, Any] = {
     "path": PATH,
     "summary": "doubles and adds",
@@ -160,6 +168,57 @@ def test_a_flow_is_run_again_from_a_step_and_as_a_whole(plant: WindmillPlant) ->
         WORKSPACE, client=plant.client, json_body=BatchReRunJobsJsonBody.from_dict(fields)
     )
     assert plant.completed(rerun.content.decode())["result"] == 201
+
+
+def test_a_loop_is_taken_up_at_an_iteration(plant: WindmillPlant) -> None:
+    """Its first step, or one that the path names; and the log of the flow's job is that of its steps."""
+    tells: dict[str, Any] = {"type": "script", "path": "f/t/tells"}
+    tells |= {"input_transforms": {"n": {"type": "javascript", "expr": "flow_input.iter.value"}}}
+    loop: dict[str, Any] = {
+        "type": "forloopflow",
+        "iterator": {"type": "static", "value": [1, 2, 3]},
+        "skip_failures": False,
+    }
+    loop |= {"modules": [{"id": "x", "value": tells}, {"id": "y", "value": {"type": "identity"}}]}
+    body: dict[str, Any] = FLOW | {"path": "f/t/loops", "value": {"modules": [{"id": "l", "value": loop}]}}
+    made = create_flow.sync_detailed(WORKSPACE, client=plant.client, json_body=CreateFlowJsonBody.from_dict(body))
+    assert made.status_code == 201, made.content
+    first = plant.request("POST", "/jobs/run/f/f/t/loops", json={}).text
+    assert plant.completed(first)["result"] == [first] * 3
+    log = plant.request("GET", f"/jobs_u/get_logs/{first}").text
+    assert [f"telling {n}" in log for n in (1, 2, 3, 4)] == [True, True, True, False]
+
+    for at, kept in (({"branch_or_iteration_n": 1}, 1), ({"branch_or_iteration_n": 2}, 2), (Y_OF_2, 3)):
+        again = plant.request("POST", f"/jobs/restart/f/{first}", json={"step_id": "l"} | at)
+        assert again.status_code == 201, again.text
+        assert plant.completed(again.text)["result"] == [first] * kept + [again.text] * (3 - kept)
+    other = plant.request("POST", f"/jobs/restart/f/{first}", json={"step_id": "l", "flow_version": 1})
+    assert other.status_code == 400
+
+
+@pytest.mark.parametrize(
+    "method, path",
+    [
+        ("GET", "jobs/resume_urls/{}/7"),
+        ("GET", "jobs/job_signature/{}/7"),
+        ("GET", "jobs/wac_approval_urls/{}/approval"),
+        ("GET", "jobs/slack_approval/{}"),
+        ("GET", "jobs_u/flow/approval_info/{}"),
+        ("GET", "jobs_u/get_flow/{}/7/abc"),
+        ("GET", "jobs_u/resume/{}/7/abc"),
+        ("POST", "jobs_u/resume/{}/7/abc"),
+        ("POST", "jobs_u/cancel/{}/7/abc"),
+        ("POST", "jobs/flow/resume/{}"),
+        ("POST", "jobs_u/flow/resume_suspended/{}"),
+    ],
+)
+def test_no_job_waits_for_an_approval(plant: WindmillPlant, method: str, path: str) -> None:
+    """And the answer says why; 404 is for jobs that there are not."""
+    job_id = started(plant, 2)
+    body: dict[str, Any] = {"json": {}} if method == "POST" else {}
+    answer = plant.request(method, f"/{path.format(job_id)}", **body)
+    assert (answer.status_code, "waits for no approval" in answer.text) == (400, True), answer.text
+    assert plant.request(method, f"/{path.format('q2-none')}", **body).status_code == 404
 
 
 def test_a_flow_that_is_not_deployed_is_run(plant: WindmillPlant) -> None:

@@ -67,6 +67,9 @@ def test_a_failure_is_marked_as_dealt_with_until_it_is_not(plant: WindmillPlant)
     assert resolved(plant, [failed, good, "q2-api-none"], note="the pump was off") == [failed]
     job = plant.job(failed)
     assert (job["resolved_by"], job["resolution_note"]) == ("alice@plant.example", "the pump was off")
+    for wrong in ("x" * 10_001, ["the pump"]):
+        refused = plant.request("POST", "/jobs/completed/resolve", json={"job_ids": [failed], "note": wrong})
+        assert (refused.status_code, "$.note" in refused.text) == (422, True)
 
     def listed(flag: str) -> list[str]:
         answer = plant.request("GET", f"/jobs/completed/list?script_path_exact=f/t/fails&resolved={flag}")

@@ -55,6 +55,7 @@ from tests.support.console import WORKSPACE
 from tests.support.eventually import eventually
 from tests.support.mosquitto import Mosquitto
 from tests.support.valkey import ValkeyServer
+from tests.support.windmill import token_of
 from tests.support.windmill_plant import WindmillPlant
 
 SCRIPTS = {
@@ -70,6 +71,13 @@ SCRIPTS = {
                 raise ValueError("no temperature")
             return {"t": float(payload)}
         """,
+    "prepared": """
+        def preprocessor(event):
+            return {"t": 20.5, "topic": event["topic"]}
+
+        def main(t: float, topic: str = "none"):
+            return [t, topic]
+        """,
     "sleeps": """
         import time
 
@@ -82,6 +90,10 @@ SCRIPTS = {
         def main(status: int = 201, body: str = "<b>hot</b>"):
             return {"windmill_status_code": status, "windmill_content_type": "text/html", "result": body,
                     "windmill_headers": {"X-Plant": "north", "Set-Cookie": "headrace=1"}}
+        """,
+    "answers": """
+        def main(**result):
+            return result
         """,
     "fails": """
         def main():
@@ -159,6 +171,38 @@ def test_a_message_becomes_a_job_whose_result_and_log_the_client_reads(plant: Wi
     assert delete_mqtt_trigger.sync_detailed(WORKSPACE, "f/t/temp", client=client).status_code == 200
 
 
+def test_what_a_preprocessor_has_made_of_a_message_are_the_arguments_of_the_job(plant: WindmillPlant) -> None:
+    """They are what it is found by, and what another job is made of."""
+    client = plant.client
+    fields = TRIGGER | {"path": "f/t/prepared", "script_path": "f/t/prepared"}
+    fields["subscribe_topics"] = [{"qos": "qos1", "topic": "prepared/+"}]
+    body = CreateMqttTriggerJsonBody.from_dict(fields)
+    assert create_mqtt_trigger.sync_detailed(WORKSPACE, client=client, json_body=body).status_code == 201
+    plant.pipeline.wait_connected("f/t/prepared")
+    plant.publish("prepared/7", "raw")
+
+    def ended(**filters: Any) -> list[Any]:
+        found = list_jobs.sync(WORKSPACE, client=client, script_path_exact="f/t/prepared", success=True, **filters)
+        return found or []
+
+    (listed,) = eventually(ended, 30)
+    job = plant.job(listed.id)
+    assert (job["args"], job["preprocessed"]) == ({"t": 20.5, "topic": "prepared/7"}, True)
+    doubled = {"t": {"type": "javascript", "expr": "job.input.t * 2"}}
+    options = {"script_options_by_path": {"f/t/prepared": {"input_transforms": doubled}}, "flow_options_by_path": {}}
+    again = BatchReRunJobsJsonBody.from_dict({"job_ids": [listed.id]} | options)
+    (new,) = text(batch_re_run_jobs.sync_detailed(WORKSPACE, client=client, json_body=again)).split()
+    assert plant.completed(new)["result"] == [41, "prepared/7"]
+    assert delete_mqtt_trigger.sync_detailed(WORKSPACE, "f/t/prepared", client=client).status_code == 200
+
+    by_hand = plant.completed(plant.start("f/t/prepared", {"t": 1}))
+    assert (by_hand["result"], "preprocessed" in by_hand) == ([1, "none"], False)
+    refused = plant.request("POST", "/jobs/run/p/f/t/prepared", params={"skip_preprocessor": "false"}, json={"t": 1})
+    assert (refused.status_code, "the preprocessor of f/t/prepared is for messages" in refused.text) == (400, True)
+    skipping = plant.start("f/t/prepared", {"t": 2}, skip_preprocessor=True)
+    assert plant.completed(skipping)["result"] == [2, "none"]
+
+
 def test_a_script_is_run_by_path_and_by_hash(plant: WindmillPlant) -> None:
     """And its end is told as the clients wait for it."""
     by_path = plant.start("f/t/adds", {"a": 2})
@@ -225,6 +269,40 @@ def test_a_result_may_say_how_it_is_answered(plant: WindmillPlant) -> None:
     assert (answer.headers["content-type"].partition(";")[0], answer.headers["x-plant"]) == ("text/html", "north")
     assert "set-cookie" not in answer.headers
     assert answer.headers["content-security-policy"].startswith("sandbox")
+
+
+@pytest.mark.parametrize(
+    "result, status, text",
+    [
+        ({"windmill_status_code": 204, "result": "x"}, 204, ""),
+        ({"windmill_status_code": 304, "result": "x"}, 304, ""),
+        ({"windmill_status_code": 99, "result": "x"}, 200, '"x"'),
+        ({"windmill_status_code": 202}, 202, ""),
+        ({"windmill_content_type": "a/b\r\nX: y", "result": "z"}, 200, '"z"'),
+        ({"windmill_content_type": "text/日本", "result": "z"}, 200, '"z"'),
+        ({"windmill_content_type": "text/plain; charset=utf-8", "result": "é"}, 200, "é"),
+        ({"windmill_headers": {"X-A": "日本", "X-B": "a\r\nb", "": "c", "X-D": "d"}, "result": 1}, 200, "1"),
+        ({"windmill_headers": {"Content-Encoding": "gzip", "Refresh": "0", "Date": "x"}, "result": 1}, 200, "1"),
+        ({"windmill_headers": {"Access-Control-Allow-Origin": "*", "WWW-Authenticate": "Basic"}}, 204, ""),
+    ],
+)
+def test_no_result_breaks_the_answer(plant: WindmillPlant, result: dict[str, Any], status: int, text: str) -> None:
+    """What cannot stand in an answer of HTTP, or is not the code's to say, is left out."""
+    answer = plant.request("POST", "/jobs/run_wait_result/p/f/t/answers", json=result)
+
+    assert (answer.status_code, answer.text) == (status, text)
+    assert not {"refresh", "www-authenticate", "access-control-allow-origin", "x-a", "x-b", "x"} & set(answer.headers)
+
+
+def test_what_is_nested_too_deeply_is_refused(plant: WindmillPlant) -> None:
+    """Not a defect of the console: the request is."""
+    lists = "[" * 2000 + "]" * 2000
+    resource = f'{{"path": "f/t/deep", "resource_type": "x", "value": {lists}}}'
+    for path, body in (("jobs/run/p/f/t/adds", f'{{"a": {lists}}}'), ("resources/create", resource)):
+        assert plant.request("POST", f"/{path}", content=body).status_code in {400, 422}, path
+    shallower = '{"path": "f/t/deep", "resource_type": "x", "value": ' + "[" * 400 + "]" * 400 + "}"
+    assert plant.request("POST", "/resources/create", content=shallower).status_code in {400, 422}
+    assert plant.request("GET", f"/jobs/list?args={lists}").status_code in {400, 422}
 
 
 def test_who_waits_and_goes_away_cancels_the_job(plant: WindmillPlant) -> None:
@@ -334,6 +412,28 @@ def test_jobs_are_run_again_in_a_batch(plant: WindmillPlant) -> None:
     assert [plant.completed(job_id)["result"]["sum"] for job_id in new] == [11, 22]
     assert plant.job(new[0])["parent_job"] == first
 
+    broken = {"f/t/adds": {"input_transforms": {"b": {"type": "javascript", "expr": "job.input.none.a"}}}}
+    for ids, by_path, errors in (([first, "q2-none"], {}, [False, True]), ([first], broken, [True])):
+        body = {"job_ids": ids, "script_options_by_path": by_path, "flow_options_by_path": {}}
+        partly = plant.request("POST", "/jobs/run/batch_rerun_jobs", json=body)
+        lines = partly.text.splitlines()
+        assert (partly.status_code, [line.startswith("Error: ") for line in lines]) == (201, errors), lines
+
+
+def test_a_job_is_that_of_who_has_started_it(plant: WindmillPlant) -> None:
+    """By the name of the token, and as the user that `whoami` tells."""
+    headers = {"Authorization": f"Bearer {token_of(plant.store, 'operate', 'bob@plant.example')}"}
+    started = plant.request("POST", "/jobs/run/p/f/t/adds", json={"a": 1}, headers=headers).text
+    username = plant.request("GET", "/users/whoami", headers=headers).json()["username"]
+    other = plant.start("f/t/adds", {"a": 1})
+    job = plant.completed(started)
+    assert (job["created_by"], job["permissioned_as"], job["email"]) == (
+        "bob@plant.example", "u/bob", "bob@plant.example",
+    )  # fmt: skip
+    for who, ids in (("bob@plant.example", {started}), (username, {started}), ("!bob", {other}), ("carol", set())):
+        listed = list_jobs.sync(WORKSPACE, client=plant.client, created_by=who) or []
+        assert {each.id for each in listed} & {started, other} == ids, who
+
 
 def test_lists_are_filtered(plant: WindmillPlant) -> None:
     """Each filter on its own, by the models of the client."""
@@ -365,14 +465,20 @@ def test_lists_are_filtered(plant: WindmillPlant) -> None:
     queue = list_queue.sync(WORKSPACE, client=plant.client, per_page=1)
     assert [job.id for job in completed or []] == [bad, good]
     assert [job.id for job in queue or []] == [waiting]
-    for query in ("per_page=0", "success=maybe", "args=%7B", "created_before=noon", "status=fine"):
+    wrong = ("per_page=many", "success=maybe", "sucess=true", "args=%7B", "created_before=noon", "status=fine")
+    for query in wrong:
         assert plant.request("GET", f"/jobs/list?{query}").status_code == 400, query
 
 
 def test_jobs_are_counted(plant: WindmillPlant) -> None:
     """Those that wait, and those that have ended."""
+
+    def count(**query: Any) -> int:
+        return int(text(count_completed_jobs.sync_detailed(WORKSPACE, client=plant.client, **query)))
+
     before = get_completed_count.sync(WORKSPACE, client=plant.client)
     queued = get_queue_count.sync(WORKSPACE, client=plant.client)
+    of_python = count(tags="python3")
     plant.start("f/t/adds", {"a": 1}, scheduled_in_secs=3600)
     plant.completed(plant.start("f/t/fails"))
 
@@ -384,8 +490,15 @@ def test_jobs_are_counted(plant: WindmillPlant) -> None:
     now = get_queue_count.sync(WORKSPACE, client=plant.client)
     assert now is not None
     assert now.database_length == queued.database_length + 1
-    count = count_completed_jobs.sync_detailed(WORKSPACE, client=plant.client)
-    assert int(text(count)) == after.database_length
+
+    assert count() == count(completed_after_s_ago=10_000) == after.database_length
+    plant.completed(plant.start("f/t/fails"))
+    assert count(tags="python3") == of_python + 2
+    assert count(tags="zz") == 0
+    ended = plant.completed(plant.start("f/t/fails"))["completed_at"]
+    eventually(lambda: datetime.now(UTC) > datetime.fromisoformat(ended) + timedelta(seconds=1.1), 30)
+    assert count(completed_after_s_ago=1) == 0
+    assert plant.request("GET", "/jobs/queue/count?tags=x").status_code == 400
 
 
 def test_a_script_has_no_steps_to_restart_at(plant: WindmillPlant) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -28,30 +29,20 @@ from windmill_api.api.workspace import create_workspace, exists_workspace, list_
 from windmill_api.models.create_token_json_body import CreateTokenJsonBody
 from windmill_api.models.create_workspace_json_body import CreateWorkspaceJsonBody
 from windmill_api.models.exists_workspace_json_body import ExistsWorkspaceJsonBody
+from windmill_api.models.list_audit_logs_action_kind import ListAuditLogsActionKind
 from windmill_api.models.login_json_body import LoginJsonBody
 
+from shared.clock import iso_utc
+from shared.create_runs import make_run
+from shared.scripts.operate import create_runs
 from shared.scripts.worker import beat
 from shared.store import Store
 from tests.support.console import WORKSPACE, Console
+from tests.support.eventually import eventually
 from tests.support.valkey import ValkeyServer
 from tests.support.windmill import api_client, push_files, token_of
 
 WHO = "alice@plant.example"
-
-
-@pytest.fixture(scope="module")
-def console(tmp_path_factory: pytest.TempPathFactory, valkey: ValkeyServer) -> Iterator[Console]:
-    """A console that is ready."""
-    console = Console(tmp_path_factory.mktemp("console"), valkey.url)
-    with console.process:
-        console.process.start().wait_ready(60)
-        yield console
-
-
-@pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
 
 
 @pytest.fixture
@@ -93,7 +84,10 @@ def test_tokens_are_made_listed_and_revoked(console: Console, client: Authentica
     assert delete_token.sync_detailed(rows["ci"].token_prefix, client=client).status_code == 200
     assert console.request("GET", "/users/whoami", token).status_code == 401
     assert delete_token.sync_detailed("hr_api_nothing", client=client).status_code == 404
-    for wrong in ({"scopes": ["jobs:run"]}, {"expiration": "soon"}, {"expiration": "2020-01-01T00:00:00Z"}):
+    for wrong in (
+        {"scopes": ["jobs:run"]}, {"expiration": "soon"}, {"expiration": "2020-01-01T00:00:00Z"},
+        {"workspace_id": "other"},
+    ):  # fmt: skip
         assert client.get_httpx_client().post("/users/tokens/create", json=wrong).status_code == 400, wrong
     for scope in ("read", "operate", "deploy"):
         low = console.request("POST", "/users/tokens/create", read_only.content.decode(), json={"scopes": [scope]})
@@ -129,6 +123,55 @@ def test_there_is_one_workspace(client: AuthenticatedClient) -> None:
     assert client.get_httpx_client().get("/w/other/mqtt_triggers/list").status_code == 404
 
 
+def test_the_server_tells_that_redis_is_away(own_valkey: ValkeyServer, tmp_path: Path) -> None:
+    """In the form that the client reads, whatever token it brings; whether it is gone or hangs."""
+    console = Console(tmp_path, own_valkey.url)
+    with console.process:
+        console.process.start().wait_ready(60)
+        token = console.token("read")
+        own_valkey.sigstop()
+        for _ in range(2):
+            with api_client(console, token) as client:
+                health = get_health_status.sync_detailed(client=client)
+                assert health.parsed is not None
+                assert (health.status_code, health.parsed.status.value, health.parsed.database_healthy) == (
+                    503, "unhealthy", False,
+                )  # fmt: skip
+                assert backend_version.sync_detailed(client=client).status_code == 200
+            own_valkey.kill9()
+
+
+def test_a_stream_of_updates_lasts_while_redis_is_away(own_valkey: ValkeyServer, tmp_path: Path) -> None:
+    """It tells of the job's end as if nothing had been."""
+    console, store = Console(tmp_path, own_valkey.url), Store.connect(own_valkey.url)
+    run, now_ns = make_run("f/t/waits", "0" * 16, 60, b"{}", "api"), time.time_ns()
+    store.run(create_runs([run], iso_utc(now_ns), now_ns // 1000))
+    with console.process:
+        console.process.start().wait_ready(60)
+        token = console.token("operate")
+        path, wanted = f"/w/{WORKSPACE}/jobs_u/getupdate_sse/{run.id}", {"running": "true"}
+        with (
+            api_client(console, token) as client,
+            client.get_httpx_client().stream("GET", path, params=wanted) as answer,
+        ):
+            lines = answer.iter_lines()
+            events = (json.loads(line.removeprefix("data: ")) for line in lines if line)
+            assert next(events)["running"] is False
+            own_valkey.kill9()
+            assert next(events)["type"] == "ping"
+            own_valkey.start()
+
+            def cancelled() -> bool:
+                answer = console.request("POST", f"/w/{WORKSPACE}/jobs_u/queue/cancel/{run.id}", token, json={})
+                return answer.status_code == 200
+
+            eventually(cancelled, 20)
+            *_, last = events
+            assert (last["type"], last["completed"], last["job"]["canceled"]) == ("update", True, True)
+    assert "Traceback" not in console.process.output
+    store.close()
+
+
 def test_the_server_tells_its_release_and_its_health(
     store: Store, console: Console, client: AuthenticatedClient
 ) -> None:
@@ -154,6 +197,11 @@ def test_what_was_done_stands_in_the_audit_log(store: Store, console: Console, c
     assert [row.operation.value for row in rows or []] == ["users.token.create", "variables.create"]
     assert [(row.username, row.resource) for row in rows or []][1] == (WHO, "f/t/limit")
     assert list_audit_logs.sync(WORKSPACE, client=client, username="bob") == []
+    made = list_audit_logs.sync(WORKSPACE, client=client, action_kind=ListAuditLogsActionKind.CREATE)
+    assert {row.action_kind.value for row in made or []} == {"Created"}
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    assert list_audit_logs.sync(WORKSPACE, client=client, before=long_ago) == []
+    assert len(list_audit_logs.sync(WORKSPACE, client=client, after=long_ago) or []) == len(rows or [])
     refused = console.request("GET", f"/w/{WORKSPACE}/audit/list", token_of(store, "deploy"))
     assert refused.status_code == 403
 

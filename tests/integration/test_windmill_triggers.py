@@ -35,7 +35,6 @@ from shared.deployments import read_newest
 from shared.store import Store
 from shared.workspace.yaml_lines import read_document
 from tests.support.console import WORKSPACE, Console
-from tests.support.valkey import ValkeyServer
 from tests.support.windmill import api_client, push_files, token_of
 
 FILES = {
@@ -72,15 +71,6 @@ def store(redis_url: str, console: Console, tmp_path: Path) -> Store:
     store = Store.connect(redis_url)
     push_files(store, console, tmp_path, FILES)
     return store
-
-
-@pytest.fixture(scope="module")
-def console(tmp_path_factory: pytest.TempPathFactory, valkey: ValkeyServer) -> Iterator[Console]:
-    """A console that is ready."""
-    console = Console(tmp_path_factory.mktemp("console"), valkey.url)
-    with console.process:
-        console.process.start().wait_ready()
-        yield console
 
 
 @pytest.fixture
@@ -171,7 +161,7 @@ def test_a_list_is_filtered_and_comes_in_pages(client: AuthenticatedClient) -> N
     assert paths(path="f/t/on_temp", is_flow=False, label="iot,hot") == ["f/t/b"]
     assert paths(path="f/t/a") == paths(is_flow=True) == []
     assert paths(path_start="f/t/a") == ["f/t/a"]
-    assert client.get_httpx_client().get(f"/w/{WORKSPACE}/mqtt_triggers/list?per_page=1001").status_code == 400
+    assert client.get_httpx_client().get(f"/w/{WORKSPACE}/mqtt_triggers/list?per_page=many").status_code == 400
 
 
 def test_whether_one_exists_is_told(client: AuthenticatedClient) -> None:
@@ -210,6 +200,9 @@ def test_an_update_with_another_path_moves_the_trigger_with_its_session(
     assert list(read_now(store).of_kind("trigger")) == ["f/t/moved"]
     moved = deployed(store, "f/t/moved")
     assert (moved.session, moved.topics[0].qos) == (session, 2)
+    newest = read_newest(store, 1)[0]
+    assert {"trigger:f/t/moved"} <= set(newest.changed)
+    assert f"trigger:{PATH}" in newest.deleted
 
 
 def test_keys_of_ours_survive_a_client_that_does_not_know_them(store: Store, client: AuthenticatedClient) -> None:
@@ -246,6 +239,10 @@ def test_the_mode_is_set(store: Store, client: AuthenticatedClient, mode: str) -
 
     assert said(answer) == (200, f"Trigger '{PATH}' {mode}")
     assert deployed(store).mode == mode
+    raw = client.get_httpx_client().post(
+        f"/w/{WORKSPACE}/mqtt_triggers/setmode/{PATH}", json={"mode": mode, "force": None}
+    )
+    assert raw.status_code == 200
 
 
 def test_a_trigger_is_deleted(store: Store, client: AuthenticatedClient) -> None:
@@ -336,6 +333,11 @@ def test_the_history_of_triggers_is_that_of_deployments(client: AuthenticatedCli
     assert {row.username for row in rows} == {"alice@plant.example"}
     assert len({row.id for row in rows}) == 6
     assert list_trigger_history.sync(WORKSPACE, client=client, path="f/t/none") == []
+    create(client, path="f/t/a")
+    every = {(row.path, row.operation): row.id for row in list_trigger_history.sync(WORKSPACE, client=client) or []}
+    own = {(row.path, row.operation): row.id for row in rows or []}
+    assert len(set(every.values())) == len(every)
+    assert own.items() <= every.items()
 
 
 def test_triggers_are_counted_by_what_they_run(client: AuthenticatedClient) -> None:

@@ -49,21 +49,6 @@ enabled: false
 
 
 @pytest.fixture(scope="module")
-def console(tmp_path_factory: pytest.TempPathFactory, valkey: ValkeyServer) -> Iterator[Console]:
-    """A console that is ready."""
-    console = Console(tmp_path_factory.mktemp("console"), valkey.url)
-    with console.process:
-        console.process.start().wait_ready()
-        yield console
-
-
-@pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture(scope="module")
 def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WindmillPlant]:
     """All processes, for all tests that run something."""
     folder = tmp_path_factory.mktemp("plant")
@@ -101,12 +86,10 @@ def test_an_example_that_is_pushed_is_pulled_without_a_difference(
     assert sorted(deployed.of_kind("script")) == ["f/demo/on_hello", "f/demo/on_temperature"]
 
 
-def test_the_large_example_goes_through_wmill_but_for_what_wmill_does_not_send(
+def test_the_large_example_that_is_pushed_is_pulled_without_a_difference(
     store: Store, console: Console, tmp_path: Path
 ) -> None:
-    """Variables, resources, types, flows, triggers with keys of ours; of a script's metadata wmill sends its own keys
-    alone, so that ours (isolation, memory_mib, output_bytes) have to come by `headrace push`.
-    """
+    """Variables, resources, types, flows, triggers with keys of ours, and what only a comment in the code says."""
     folder = example("plant", tmp_path)
     token = token_of(store, "deploy", "alice@plant.example")
     for path in ("f/plant/broker_password", "f/plant/siren_key"):
@@ -117,13 +100,14 @@ def test_the_large_example_goes_through_wmill_but_for_what_wmill_does_not_send(
     wmill("generate-metadata", "--yes")
     assert "changes pushed" in wmill("sync", "push", "--yes")
     before = snapshot(folder)
-    wmill("sync", "pull", "--yes")
+    assert NOTHING_TO_PULL in wmill("sync", "pull", "--yes")
     after = snapshot(folder)
-    changed = {file for file in before.keys() | after.keys() if before.get(file) != after.get(file)}
-    assert changed <= {"f/plant/raise_alarm.script.yaml", "f/plant/on_valve.script.lock", "wmill-lock.yaml"}
+    assert after == before
     assert NOTHING_TO_PUSH in wmill("sync", "push", "--yes", "--dry-run")
     scripts = read_all(store, read_now(store).of_kind("script"), Script)
     assert "httpx==" in scripts["f/plant/on_level"].lock
+    alarm = scripts["f/plant/raise_alarm"]
+    assert (alarm.isolation, alarm.memory_mib, alarm.output_bytes, alarm.timeout_s) == ("fresh", 512, 100_000, 30)
     assert "hunter2" not in "".join(after.values()) + console.process.output
 
 
@@ -232,6 +216,41 @@ def test_a_script_is_run_and_followed(plant: WindmillPlant, tmp_path: Path) -> N
     assert _json(wmill("job", "get", job["id"], "--json"))["id"] == job["id"]
 
 
+def test_a_flow_with_a_loop_and_a_branch_is_run_and_followed(plant: WindmillPlant, tmp_path: Path) -> None:
+    """Step by step to its end; then its log is there, and it is told as one that went well."""
+    numbers = {"type": "javascript", "expr": "[10, 20]"}
+    loop = {"type": "forloopflow", "iterator": numbers, "skip_failures": False}
+    branch = {"expr": "results.a.sum == 3", "modules": [adds("e", "results.b[1].sum")]}
+    modules = [
+        adds("a", "flow_input.x"),
+        {"id": "b", "value": loop | {"modules": [adds("c", "flow_input.iter.value")]}},
+        {"id": "d", "value": {"type": "branchone", "branches": [branch], "default": []}},
+    ]
+    flow = {"path": "f/t/tank", "summary": "fills a tank", "value": {"modules": modules}}
+    assert plant.request("POST", "/flows/create", json=flow).status_code == 201
+    wmill = Wmill(tmp_path, plant.url, plant.token)
+
+    said = wmill("flow", "run", "f/t/tank", "-d", '{"x": 2}')
+    assert re.search(r'"sum": ?22', said)
+    (job,) = _json(wmill("job", "list", "--script-path", "f/t/tank", "--limit", "1", "--json"))
+    assert (job["type"], job["success"]) == ("CompletedJob", True)
+    logs = wmill("job", "logs", job["id"])
+    for line in ("adding 2 and 1", "adding 10 and 1", "adding 20 and 1", "adding 21 and 1"):
+        assert line in logs
+    shown = wmill("job", "get", job["id"])
+    assert "✗" not in shown
+    assert "▶" not in shown
+
+
+def test_what_is_deployed_is_listed(plant: WindmillPlant, tmp_path: Path) -> None:
+    """Every `list` of the tool: it counts pages from 0."""
+    wmill = Wmill(tmp_path, plant.url, plant.token)
+
+    lists = ("script", "flow", "resource", "resource-type", "variable", "folder")
+    said = {name: wmill(name, "list") for name in lists}
+    assert ("f/t/adds" in said["script"], "f/t/broker" in said["resource"]) == (True, True)
+
+
 def test_a_job_that_fails_is_told_as_such(plant: WindmillPlant, tmp_path: Path) -> None:
     """In the list, and by its result."""
     wmill = Wmill(tmp_path, plant.url, plant.token)
@@ -251,6 +270,12 @@ def test_a_job_is_cancelled_and_run_again(plant: WindmillPlant, tmp_path: Path) 
     wmill("job", "cancel", waiting, "--reason", "not today")
     job = eventually(lambda: (found := plant.job(waiting))["type"] == "CompletedJob" and found, 20)
     assert (job["canceled"], job["canceled_reason"]) == (True, "not today")
+
+
+def adds(step: str, a: str) -> dict[str, Any]:
+    """A step that adds to what an expression says."""
+    inputs = {"a": {"type": "javascript", "expr": a}}
+    return {"id": step, "value": {"type": "script", "path": "f/t/adds", "input_transforms": inputs}}
 
 
 def _json(said: str) -> Any:

@@ -25,7 +25,6 @@ from shared.store import Store
 from tests.support.console import Console, deploy, executing, script
 from tests.support.eventually import eventually
 from tests.support.factories import place_runs
-from tests.support.valkey import ValkeyServer
 
 CHILD = "f/t/child"
 
@@ -36,15 +35,6 @@ def store(redis_url: str) -> Store:
     store = Store.connect(redis_url)
     store.command("HSET", keys.DEPLOYMENT, "id", secrets.token_hex(3))
     return store
-
-
-@pytest.fixture(scope="module")
-def console(tmp_path_factory: pytest.TempPathFactory, valkey: ValkeyServer) -> Iterator[Console]:
-    """A console that is ready."""
-    console = Console(tmp_path_factory.mktemp("console"), valkey.url)
-    with console.process:
-        console.process.start().wait_ready()
-        yield console
 
 
 @pytest.fixture
@@ -235,8 +225,46 @@ def test_a_run_lists_itself_and_what_it_has_started(store: Store, client: wmill.
     assert [each["id"] for each in listed] == [*reversed(children), run_id]
     assert [each["id"] for each in client.get("/w/headrace/jobs/list?running=true").json()] == [run_id]
     assert len(client.get(f"/w/headrace/jobs/list?script_path_exact={CHILD}&per_page=2").json()) == 2
-    assert client.get("/w/headrace/jobs/list?per_page=1001", raise_for_status=False).status_code == 400
+    assert client.get("/w/headrace/jobs/list?per_page=many", raise_for_status=False).status_code == 400
+    assert len(client.get("/w/headrace/jobs/list?page=0&per_page=1001").json()) == 4
+    assert len(client.get("/w/headrace/jobs/list?per_page=0").json()) == 1
     assert client.cancel_running() == {}
+
+
+def test_paging_through_a_burst_loses_no_run(store: Store, console: Console) -> None:
+    """Thousands of the same few milliseconds, by two processes at once: by Windmill's `created_before`, which is
+    inclusive, by our own `until`, which is not, and by cursor.
+    """
+    now_us = time.time_ns() // 1000
+    made = [make_run(CHILD, "v1", 60, b"{}", "api") for _ in range(2000)]
+    for half in (made[:1000], made[1000:]):
+        store.run(create_runs(half, iso_utc(now_us * 1000), now_us))
+    ids = {run.id for run in made}
+
+    token = console.token("read")
+    seen: dict[str, str] = {}
+    page = console.request("GET", "/w/headrace/jobs/list?per_page=100", token).json()
+    while new := {job["id"]: job["created_at"] for job in page if job["id"] not in seen}:
+        seen |= new
+        before = f"per_page=100&created_before={page[-1]['created_at']}"
+        page = console.request("GET", f"/w/headrace/jobs/list?{before}", token).json()
+    assert seen.keys() == ids
+    assert len(set(seen.values())) == 1000, "two processes have made each of these a microsecond apart"
+
+    last = max(seen.values())
+    inclusive = console.request("GET", f"/w/headrace/jobs/list?created_after={last}&created_before={last}", token)
+    assert {job["created_at"] for job in inclusive.json()} == {last}
+    with console.api("read") as api:
+        answer = api.get("/runs", params={"limit": 99}).json()
+        found = answer["runs"]
+        while answer["next"]:
+            answer = api.get("/runs", params={"limit": 99, "cursor": answer["next"]}).json()
+            found += answer["runs"]
+        assert (len(found), {run["id"] for run in found}) == (2000, ids)
+        (first, second) = api.get("/runs", params={"limit": 2}).json()["runs"]
+        assert first["created_at"] == second["created_at"] == last
+        rest = api.get("/runs", params={"limit": 1, "until": last}).json()["runs"]
+        assert rest[0]["created_at"] < last
 
 
 @pytest.mark.parametrize(

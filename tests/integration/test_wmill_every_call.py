@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import wmill
 
+from tests.support.console import WORKSPACE
 from tests.support.mosquitto import Mosquitto
 from tests.support.valkey import ValkeyServer
 from tests.support.windmill_plant import WindmillPlant
 
+FLOW_INPUT = {"type": "javascript", "expr": "flow_input.a"}
+RESULT = {"type": "javascript", "expr": "results.b"}
 SCRIPTS = {
     "every": """
         import os
@@ -42,6 +46,7 @@ SCRIPTS = {
                 wmill.get_resource("$res:f/t/db", interpolated=False),
                 wmill.get_resource("f/t/none", none_if_undefined=True),
                 sorted(each["path"] for each in wmill.list_resources("db")),
+                [[each["path"] for each in wmill.list_resources(page=page, per_page=1)] for page in (1, 2, 3)],
             ]
             wmill.set_state({"seen": 1})
             client.state = {"seen": 2}
@@ -60,7 +65,9 @@ SCRIPTS = {
                 wmill.run_script_by_path_sync("f/t/adds", {"a": 7}),
             ]
             found["failed"] = said(wmill.run_script_by_path, "f/t/fails")
-            found["flow"] = said(wmill.run_flow_async, "f/t/none")
+            flow = wmill.run_flow_async("f/t/both", {"a": 10})
+            until(flow, "COMPLETED")
+            found["flow"] = [said(wmill.run_flow_async, "f/t/none"), client.wait_job(flow), wmill.get_result(flow)]
             sleeping = wmill.run_script_by_path_async("f/t/sleeps")
             until(sleeping, "RUNNING")
             found["cancelled"] = [wmill.cancel_job(later, "not today") == later, wmill.cancel_job(sleeping) == sleeping]
@@ -83,6 +90,26 @@ SCRIPTS = {
             found["tokens"] = [said(client.create_token), said(wmill.get_id_token, "vault")]
             return found
         """,
+    "tells": """
+        import wmill
+
+        def main(a: int):
+            wmill.set_flow_user_state("told", a)
+            return wmill.get_root_job_id()
+        """,
+    "hears": """
+        import wmill
+
+        def main(told: int):
+            kept = wmill.get_flow_user_state("told")
+            return {"told": told, "kept": kept, "urls": asked(), "root": wmill.get_root_job_id()}
+
+        def asked():
+            try:
+                return wmill.get_resume_urls("alice")
+            except Exception as error:
+                return str(error)
+        """,
     "adds": """
         def main(a: int):
             return a + 1
@@ -100,12 +127,26 @@ SCRIPTS = {
 }
 
 
+FLOW = {
+    "path": "f/t/both",
+    "summary": "starts, and goes on",
+    "value": {
+        "modules": [
+            {"id": "a", "value": {"type": "script", "path": "f/t/tells", "input_transforms": {"a": FLOW_INPUT}}},
+            {"id": "b", "value": {"type": "script", "path": "f/t/adds", "input_transforms": {"a": FLOW_INPUT}}},
+            {"id": "c", "value": {"type": "script", "path": "f/t/hears", "input_transforms": {"told": RESULT}}},
+        ]
+    },
+}
+
+
 @pytest.fixture(scope="module")
 def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WindmillPlant]:
     """All processes."""
     folder = tmp_path_factory.mktemp("plant")
     with ValkeyServer(folder / "valkey") as valkey, Mosquitto(folder / "mosquitto") as broker:
         plant = WindmillPlant(folder, valkey.start().url, broker.start(), SCRIPTS)
+        assert plant.request("POST", "/flows/create", json=FLOW).status_code == 201
         yield plant
         plant.close()
 
@@ -120,17 +161,38 @@ def test_every_call_of_wmill_is_answered(plant: WindmillPlant) -> None:
     assert found["variables"] == ["31", len("hunter2-and-more")]
     assert found["resources"] == [
         {"port": 2, "limit": "31"}, {"port": 2, "limit": "$var:f/t/limit"}, None, ["f/t/db"],
+        [["f/t/broker"], ["f/t/db"], []],
     ]  # fmt: skip
     assert found["state"] == [{"seen": 2}, {"seen": 2}, True]
     assert found["async"] == [2, 3, "WAITING"]
     assert found["awaited"] == [5, 6, 7, 8]
     assert "broken" in found["failed"]
-    assert ("400, Bad request" in found["flow"]) or ("404, Not found" in found["flow"])
+    assert "404, Not found: Flow not found at path: f/t/none" in found["flow"][0]
+    assert [each["told"] for each in found["flow"][1:]] == [11, 11]
     assert (found["cancelled"], found["ends"], found["cancel_running"]) == ([True, True], ["Canceled"] * 2, {})
     assert (found["progress"], found["root"], found["user_state"]) == (50, [True, True], None)
-    assert "is not a flow" in found["resume_urls"]
+    assert "waits for no approval" in found["resume_urls"]
     assert found["draining"] is False
     assert found["who"] == ["headrace@localhost", "headrace", "CE v1.850.0", "headrace"]
     assert found["email"] == "headrace@localhost"
     assert "403, Permission denied" in found["tokens"][0]
     assert "is no OpenID provider" in found["tokens"][1]
+
+
+def test_the_steps_of_a_flow_share_its_user_state(plant: WindmillPlant) -> None:
+    """Under the job of the flow, of which they are; nobody is asked for approval."""
+    started = plant.request("POST", "/jobs/run/f/f/t/both", json={"a": 20})
+    found = plant.completed(started.text)["result"]
+
+    assert (found["told"], found["kept"], found["root"]) == (21, 20, started.text)
+    assert "waits for no approval" in found["urls"]
+
+
+def test_a_person_makes_a_token_by_wmill(plant: WindmillPlant) -> None:
+    """It is good at once."""
+    client = wmill.Windmill(plant.url, plant.token, WORKSPACE)
+    with client.client:
+        token = client.create_token()
+    again = wmill.Windmill(plant.url, token, WORKSPACE)
+    with again.client:
+        assert again.user["email"].startswith("refresh-")

@@ -11,7 +11,8 @@ import httpx
 import paho.mqtt.client as paho
 import pytest
 
-from shared.history import Query, search
+from shared.history import search, show
+from shared.run_query import Query
 from shared.run_record import Run
 from shared.store import Store
 from tests.support.eventually import eventually
@@ -113,7 +114,9 @@ SCRIPTS = {
 
         def main(payload: bytes):
             pathlib.Path(payload.decode()).write_text(os.environ["WM_TOKEN"])
-            return [status(os.environ["WM_TOKEN"]), status(""), status(os.environ["WM_TOKEN"] + "x")]
+            print("token:", os.environ["WM_TOKEN"])
+            token = os.environ["WM_TOKEN"]
+            return [status(token), status(""), status(token + "x"), token]
         """,
 }
 TRIGGERED = [name for name in SCRIPTS if name not in {"child", "sleeper"}]
@@ -242,9 +245,11 @@ def test_a_run_is_told_that_its_worker_was_asked_to_stop(plant: Plant) -> None:
 
 
 def test_a_token_opens_what_the_run_may_read_and_is_refused_once_it_has_ended(plant: Plant, tmp_path: Path) -> None:
-    """And without one, or with a wrong one, a secret is out of reach."""
+    """And without one, or with a wrong one, a secret is out of reach. What the run says of it is masked."""
     file = tmp_path / "token"
-    assert plant.run("leaks", str(file)).result == [200, 401, 401]
+    run = plant.run("leaks", str(file))
+    assert run.result == [200, 401, 401, "***"]
+    assert show(plant.store, run.id).attempts[0].log == "token: ***\n"
 
     headers = {"Authorization": f"Bearer {file.read_text()}"}
     answer = httpx.get(f"{plant.url}/api/w/headrace/variables/get_value/f/t/password", headers=headers)

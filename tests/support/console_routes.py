@@ -75,6 +75,8 @@ PEOPLE = {
     f"POST {OURS}/deployments/edit": "deploy",
     f"GET {OURS}/deployments/{{number}}": "read",
     f"POST {OURS}/deployments/{{number}}/rollback": "deploy",
+    f"GET {OURS}/brokers": "read",
+    f"GET {OURS}/runs/{{run_id}}/payload": "read",
     f"GET {OURS}/doctor": "read",
     f"GET {OURS}/events": "read",
     f"GET {OURS}/files": "read",

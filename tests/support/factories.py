@@ -10,6 +10,7 @@ from shared.runs import RunSpec, encode_job
 from shared.scripts import ingest
 from shared.scripts.dispatch import NewRun, Placement
 from shared.scripts.ingest import Admission
+from shared.scripts.operate import OnRecord
 from shared.store import Store
 
 TRIGGER = "f/demo/hello"
@@ -18,6 +19,8 @@ RUNNABLE = Runnable("f/demo/on_hello", "fedcba9876543210", 60)
 SESSION = "abcdefgh"
 NOW_ISO = "2026-01-02T03:04:05.000000Z"
 NOW_MS = 1_767_323_045_000
+ON_RECORD = OnRecord(b"{}", b"{}")
+"""Of a deployment of which nobody reads the list."""
 
 
 def make_envelope(**changes: Any) -> Envelope:

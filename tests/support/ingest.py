@@ -14,7 +14,7 @@ from shared.deployment import NUMBER, read_number
 from shared.envelope import Envelope, decode_envelope
 from shared.scripts.operate import deploy
 from shared.store import Store
-from tests.support.factories import SESSION, make_trigger
+from tests.support.factories import ON_RECORD, SESSION, make_trigger
 from tests.support.ports import HOST
 
 BROKER = "f/demo/broker"
@@ -64,7 +64,7 @@ def deploy_all(store: Store, *definitions: Definition, delete: tuple[str, ...] =
         changed[f"{kind_of(definition)}:{definition.path}"] = version
         blobs[version] = blob
     against = read_number(store.command(*NUMBER))
-    return store.run(deploy(against, b"{}", blobs, changed, delete))
+    return store.run(deploy(against, ON_RECORD, blobs, changed, delete))
 
 
 def inbox(store: Store) -> list[Envelope]:

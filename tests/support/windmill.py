@@ -17,9 +17,40 @@ from shared.tokens import Scope
 from shared.workspace import read_workspace
 from tests.support.console import WORKSPACE, Console
 
-__all__ = ["WORKSPACE", "api_client", "push_files", "token_of"]
+__all__ = ["FLOW", "SCRIPT", "WORKSPACE", "api_client", "push_files", "token_of"]
 
 TIMEOUT_S = 30.0
+SCRIPT: dict[str, Any] = {
+    "path": "f/t/on_temp",
+    "summary": "temperature check",
+    "description": "",
+    "content": "def main(payload: bytes):\n    return len(payload)\n",
+    "language": "python3",
+    "kind": "script",
+    "schema": {"type": "object", "properties": {"payload": {"type": "string"}}, "required": ["payload"]},
+    "timeout": 60,
+    "labels": ["iot"],
+}
+FLOW: dict[str, Any] = {
+    "path": "f/t/hot",
+    "summary": "hot path",
+    "description": "",
+    "value": {
+        "modules": [
+            {
+                "id": "a",
+                "summary": "Check it",
+                "value": {
+                    "type": "rawscript",
+                    "language": "python3",
+                    "content": "def main(t: float):\n    return t > 30\n",
+                    "input_transforms": {"t": {"type": "javascript", "expr": "flow_input.t"}},
+                },
+            }
+        ]
+    },
+    "schema": {"type": "object", "properties": {"t": {"type": "number"}}, "required": []},
+}
 
 
 def token_of(store: Store, scope: Scope, name: str = "") -> str:

@@ -11,15 +11,16 @@ import msgspec
 from shared import keys
 from shared.errors import HeadraceError, InternalError, StoreUnavailable, UserError
 from shared.event import payload_argument
-from shared.flow_records import BEGUN, FROM, INPUT, INTERRUPTED, PARTS, STARTED, read_fanned, read_records
+from shared.flow_records import INPUT, INTERRUPTED
 from shared.run_record import iso_ms
 from shared.runs import RunSpec
 from worker import outcomes
 from worker.flows import faults
+from worker.flows.around import Around, Surroundings, read_hash
 from worker.flows.drive import Cancelled, Crashed, Drive, LetGo
 from worker.flows.effects import Asking, Outcome
 from worker.flows.interpreter import Known, interpret, interpret_part
-from worker.flows.parts import fan_before, find_part, gone_on
+from worker.flows.parts import find_part
 from worker.flows.records import Records
 from worker.flows.tools import Opening, Tools
 from worker.flows.versions import FlowVersion
@@ -61,6 +62,7 @@ class FlowEngine:
         self._forms = forms
         self._references = references
         self._report = report
+        self._surroundings = Surroundings(self._asked)
 
     def drive(self, job: Job, version: FlowVersion, opening: Opening, tick: Callable[[], None]) -> None:
         """As far as it goes now. `tick` is called now and then. `opening` starts it, with the first that it records:
@@ -109,34 +111,17 @@ class FlowEngine:
         ended = _ended(job, outcome, drive, records, time.monotonic() - began)
         return outcomes.recorded(ended, drive.last_record())
 
-    def _read(self, job: Job) -> tuple[Records, Sequence[bytes | None]]:
-        """What the run has recorded; of the flow that it is a part of, what that knows and when it was started."""
+    def _read(self, job: Job) -> tuple[Records, Around | None]:
+        """What the run has recorded, and what the flow knows that it is a part of."""
         spec = job.spec
         if spec is None:
             raise InternalError("a job that is not ours was to be executed", run=job.claim.run_id)
-        commands: list[tuple[str, ...]] = [("HGETALL", keys.flow(job.claim.run_id))]
-        if spec.part:
-            fan, _, number = spec.part.rpartition("/")
-            wanted = f"{fan}{PARTS}{BEGUN}", STARTED, f"{fan}{FROM}{number}"
-            commands.append(("HMGET", keys.flow(spec.parent or ""), *wanted))
-        replies = self._asked(commands)
-        stored = _hash(replies[0])
-        around: Sequence[bytes | None] = replies[1] if spec.part else ()
-        taken = self._taken(spec, around[2]) if spec.part and not stored else {}
-        return Records(stored, self._tools.now_ms, taken, self._tools.opened), around[:2]
-
-    def _taken(self, spec: RunSpec, blob: bytes | None) -> Mapping[str, bytes]:
-        """What a part that was not begun yet takes over: of the run that was restarted, or of the part that had failed
-        and that it is in place of.
-        """
-        if blob is not None:
-            return read_records(blob)
-        if (before := fan_before(spec.part)) is None:
-            return {}
-        fan, number = before
-        (fanned,) = self._asked([("HGET", keys.flow(spec.parent or ""), f"{fan}{PARTS}{BEGUN}")])
-        run = None if fanned is None else read_fanned(fanned).run_of(number)
-        return {} if run is None else gone_on(_hash(self._asked([("HGETALL", keys.flow(run))])[0]))
+        stored: Mapping[str, bytes] = {}
+        if not (spec.part and job.claim.is_fresh):
+            stored = read_hash(self._asked([("HGETALL", keys.flow(job.claim.run_id))])[0])
+        around = self._surroundings.of(spec) if spec.part else None
+        taken = {} if around is None or stored else self._surroundings.taken(spec, around)
+        return Records(stored, self._tools.now_ms, taken, self._tools.opened), around
 
     def _asked(self, commands: Sequence[tuple[str, ...]]) -> list[Any]:
         replies = self._tools.read(commands)
@@ -145,14 +130,14 @@ class FlowEngine:
         return replies
 
     def _begin(
-        self, job: Job, version: FlowVersion, records: Records, around: Sequence[bytes | None]
+        self, job: Job, version: FlowVersion, records: Records, around: Around | None
     ) -> tuple[Asking[Outcome], int | None]:
         """What asks, and when it must have ended (epoch ms)."""
         spec, flow = job.spec, version.flow
         if spec is None:
             raise InternalError("a job that is not ours was to be executed", run=job.claim.run_id)
-        if spec.part:
-            return _begin_part(spec, version, *around)
+        if around is not None:
+            return _begin_part(spec, version, around)
         started_ms = records.started_ms()
         timeout_s = job.claim.timeout_s or flow.timeout_s  # a trigger's wins over the flow's
         deadline_ms = None if not timeout_s else started_ms + round(timeout_s * _MS)
@@ -176,18 +161,14 @@ class FlowEngine:
         return arguments
 
 
-def _begin_part(
-    spec: RunSpec, version: FlowVersion, blob: bytes | None, started: bytes | None
-) -> tuple[Asking[Outcome], int | None]:
-    if blob is None:
-        raise InternalError(f"the flow {spec.parent} is gone")
-    fanned = read_fanned(blob)
+def _begin_part(spec: RunSpec, version: FlowVersion, around: Around) -> tuple[Asking[Outcome], int | None]:
+    fanned = around.fanned
     fan, _, number = spec.part.rpartition("/")
-    around, _, last = fan.rpartition("/")
-    container = f"{around}/{last.partition('#')[0]}".removeprefix("/")
+    outer, _, last = fan.rpartition("/")
+    container = f"{outer}/{last.partition('#')[0]}".removeprefix("/")
     part = find_part(version.flow, version.flows, f"{container}/{number}")
     known = Known(fanned.flow_input, fanned.results, _decode(spec.args or b"null"), fanned.limit)
-    constants = {"flow_job_id": spec.root or spec.parent, "started_at": int(started or 0) or None}
+    constants = {"flow_job_id": spec.root or spec.parent, "started_at": around.started_ms}
     return interpret_part(part, version.flows, known, constants), fanned.deadline_ms
 
 
@@ -206,8 +187,3 @@ def _ended(job: Job, outcome: Outcome, drive: Drive, records: Records, duration_
     if error.name == INTERRUPTED:
         return outcomes.interrupted(job, error)
     return outcomes.done(job, RunDone(job.claim.run_id, False, result, error, "", made, labels), duration_s)  # noqa: FBT003
-
-
-def _hash(flat: dict[bytes, bytes] | list[bytes]) -> dict[str, bytes]:
-    pairs = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
-    return {name.decode(): value for name, value in pairs}

@@ -14,7 +14,7 @@ from shared.create_runs import DESCRIPTION_LENGTH
 from shared.definitions import Runnable
 from shared.errors import HeadraceError
 from shared.expression_engine import Limits
-from shared.flow_records import BEGUN, Fanned, encode
+from shared.flow_records import BEGUN, FROM, Fanned, encode
 from shared.runs import RunSpec, encode_job
 from shared.scripts.call import Call
 from shared.scripts.flows import Cut, Parts, Reply, cut, fan_out, park, say_missing
@@ -177,7 +177,14 @@ class Tools:
         numbers = [number for number, _ in effect.parts]
         now_ns = time.time_ns()
         fanned = Fanned(
-            now_ns // 1_000_000, effect.flow_input, effect.results, runs, numbers, deadlines.flow_ms, effect.limit
+            now_ns // 1_000_000,
+            effect.flow_input,
+            effect.results,
+            runs,
+            numbers,
+            deadlines.flow_ms,
+            effect.limit,
+            any(records.raw(f"{effect.fan}{FROM}{number}") for number in numbers),
         )
         records.put(f"{effect.key}{BEGUN}", encode(fanned))
         data = [(number, _part(job, spec, effect, number, item)) for number, item in effect.parts]

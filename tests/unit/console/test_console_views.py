@@ -108,23 +108,26 @@ def test_a_run_that_waits_says_what_it_waits_for() -> None:
 
 def test_filters_go_into_the_address_and_come_back() -> None:
     """States that do not exist are passed over."""
-    given = Filters(("failed", "lost"), "f/t/x", "", "a/+/b", "", "no & such", "2h", "")
+    given = Filters(
+        ("failed", "lost"), ("api",), "f/t/x", topic="a/+/b", error="no & such", args='{"t": 1}', steps="1", since="2h"
+    )
     address = given.address(after="1_2")
     assert (
-        address
-        == "/runs?state=failed&state=lost&trigger=f%2Ft%2Fx&topic=a%2F%2B%2Fb&error=no+%26+such&since=2h&after=1_2"
+        address == "/runs?state=failed&state=lost&source=api&trigger=f%2Ft%2Fx&topic=a%2F%2B%2Fb&error=no+%26+such"
+        "&args=%7B%22t%22%3A+1%7D&steps=1&since=2h&after=1_2"
     )
-    sent = MultiDict([("state", "lost"), ("state", "nonsense"), ("state", "failed"), ("topic", " a/+/b ")])
+    states = [("state", each) for each in ("lost", "nonsense", "failed")]
+    sent = MultiDict([*states, ("source", "all"), ("topic", " a/+/b ")])
     assert read_filters(sent) == Filters(("failed", "lost"), topic="a/+/b")
     assert Filters().address() == "/runs"
 
 
 def test_a_filter_that_makes_no_sense_is_said() -> None:
     """By whoever reads it."""
-    now_ms = time.time_ns() // 1_000_000
-    for wrong in (Filters(topic="a/#/b"), Filters(since="yesterday"), Filters(until="soon")):
+    now_us = time.time_ns() // 1000
+    for wrong in (Filters(topic="a/#/b"), Filters(since="yesterday"), Filters(until="soon"), Filters(args="{t: 1}")):
         with pytest.raises(UserError):
-            query_of(wrong, now_ms)
+            query_of(wrong, now_us)
 
 
 def test_a_sparkline_has_a_bar_for_what_is_not_zero() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from console.runs import Found
 from console.windmill.job_objects import ResultMaybe, arguments, job_object, result, result_maybe
 from shared.history import RunDetails
-from shared.run_record import Run
+from shared.run_record import Attempt, Run
 from tests.support.factories import make_envelope
 
 QUEUED, STARTED, ENDED = (f"2026-01-02T03:04:05.{ms}Z" for ms in ("000", "010", "050"))
@@ -31,13 +32,14 @@ def found(state: str, *, message: bool = False, **changes: Any) -> Found:
         "topic": None, "qos": 2, "idempotency_key": "api-1", "attempts": 1, "received_at": None, "queued_at": QUEUED,
         "started_at": STARTED, "ended_at": ENDED, "result": None, "error": None, "payload_size": None,
         "runnable_version": "0" * 16, "labels": [], "source": "child",
+        "created_at": QUEUED, "worker": "0123abcd",
     }  # fmt: skip
     extra: dict[str, Any] = {name: changes.pop(name) for name in ("cancelled_by", "cancel_reason") if name in changes}
     run = Run(**(fields | changes))
     envelope = make_envelope() if message else None
     args = None if message else {"t": 21.5}
     details = RunDetails(run, envelope, {}, [], args, "child", "q1-parent", "q1-root")
-    return Found(details, **({"worker": "0123abcd", "cancelled_by": "", "cancel_reason": "", "progress": None} | extra))
+    return Found(details, **({"cancelled_by": "", "cancel_reason": "", "progress": None} | extra))
 
 
 @pytest.mark.parametrize("state", ["succeeded", "failed", "lost", "interrupted", "cancelled"])
@@ -71,6 +73,23 @@ def test_a_run_of_a_message_has_its_trigger_and_its_payload_in_base64() -> None:
     assert (job["trigger_kind"], job["trigger"]) == ("mqtt", "f/t/trigger")
     assert job["created_by"] == "mqtt-f/t/trigger"
     assert job["args"] == {"payload": "MjEuNQ=="}
+
+
+@pytest.mark.parametrize("made, args", [({"t": 21.5}, {"t": 21.5}), ([1], {"value": [1]})])
+def test_what_a_preprocessor_has_made_are_the_arguments(made: Any, args: dict[str, Any]) -> None:
+    """Of the newest attempt that has got so far; a flow takes what is no object under a name."""
+    run = found("succeeded", message=True)
+    attempts = [
+        Attempt("failed", None, None, "1", arguments={"t": 0}),
+        Attempt("succeeded", None, None, "2", arguments=made),
+    ]
+    run = msgspec.structs.replace(
+        run, details=msgspec.structs.replace(run.details, attempts=[*attempts, Attempt("lost", None, None, "3")])
+    )
+
+    job = job_object(run, "headrace")
+    assert (job["args"], job["preprocessed"]) == (args, True)
+    assert "preprocessed" not in job_object(found("succeeded", message=True), "headrace")
 
 
 def test_a_list_goes_without_arguments_and_results() -> None:

@@ -17,6 +17,8 @@ def test_plain_secrets_are_masked_by_the_names_of_their_keys() -> None:
         "password": "hunter2",
         "credentials": {"username": "wm", "Password": "$var:f/p", "api_key": "k", "passphrase": ""},
         "tokens": ["a", "$var:f/t"],
+        "url": "postgres://u:hunter2@db:5432/x",
+        "plain_url": "https://db:5432/a@b",
         "tls": {"enabled": True, "client": KEY},
     }
 
@@ -26,6 +28,8 @@ def test_plain_secrets_are_masked_by_the_names_of_their_keys() -> None:
         "password": "***",
         "credentials": {"username": "wm", "Password": "$var:f/p", "api_key": "***", "passphrase": ""},
         "tokens": ["***", "$var:f/t"],
+        "url": "postgres://u:***@db:5432/x",
+        "plain_url": "https://db:5432/a@b",
         "tls": {"enabled": True, "client": "***"},
     }
 
@@ -36,6 +40,7 @@ def test_plain_secrets_are_masked_by_the_names_of_their_keys() -> None:
     ("  password: $var:f/p", "  password: $var:f/p"),
     ("  password: '$var:f/p'", "  password: '$var:f/p'"),
     ("  host: db", "  host: db"),
+    ("  url: postgres://u:hunter2@h/db", "  url: postgres://u:***@h/db"),
     ("      MIIEowIBAAKCAQEAvMIIEowIBAAKCAQEAvMIIEowIBAAKCAQEAv", "      ***"),
 ])  # fmt: skip
 def test_lines_of_a_resources_file_are_masked(line: str, shown: str) -> None:

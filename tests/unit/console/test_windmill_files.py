@@ -13,12 +13,13 @@ from console.windmill.audit_log import operation_of
 from console.windmill.bodies import checked, without_nulls
 from console.windmill.captures import read_draft
 from console.windmill.exporting import Wanted
-from console.windmill.filtering import contains
 from console.windmill.languages import extension_of, language_name
 from console.windmill.script_files import ScriptBody
-from console.workspace import Change
 from shared.definitions import Runnable, Topic, Trigger
+from shared.deployment import Deployed
 from shared.errors import UserError
+from shared.run_query import contains
+from shared.stamps import Stamp, Stamps
 from shared.status import SessionStatus
 from shared.workspace.yaml_lines import read_document
 
@@ -40,7 +41,7 @@ SESSION = SessionStatus(
 
 def row(session: SessionStatus = SESSION, **file: Any) -> dict[str, Any]:
     """A trigger as it is listed."""
-    return trigger_objects.row(TRIGGER, file, session, Change("alice", 1000), "plant", 2000)
+    return trigger_objects.row(TRIGGER, file, session, Stamp(1, "alice", 1000), "plant", 2000)
 
 
 def test_what_a_server_knows_does_not_stand_in_the_file() -> None:
@@ -123,6 +124,24 @@ def test_another_language_is_another_file() -> None:
     ]  # fmt: skip
     with pytest.raises(Refusal, match="scripts in rust are not run here"):
         extension_of("rust")
+
+
+@pytest.mark.parametrize(
+    "file, code, has_one",
+    [
+        ("f/t/x.py", "def preprocessor(event): ...\ndef main(t): ...\n", True),
+        ("f/t/x.py", "# no preprocessor\ndef main(t): ...\n", False),
+        ("f/t/x.ts", "export function preprocessor(event) {}\nexport function main(t) {}\n", True),
+        ("f/t/x.ts", "// no preprocessor\nexport function main(t) {}\n", False),
+        ("f/t/x.sh", "# preprocessor\n", False),
+    ],
+)
+def test_whether_a_script_has_a_preprocessor_is_told_by_its_code(file: str, code: str, has_one: bool) -> None:  # noqa: FBT001 - a table
+    """Whatever whoever deployed it has said."""
+    script = script_files.read_script({file: code, "f/t/x.script.yaml": "has_preprocessor: true\n"}, "f/t/x")
+    assert script is not None
+    row = script_files.row(script, Deployed(1, {}), Stamps({}, {}), "plant")
+    assert row["has_preprocessor"] is has_one
 
 
 def test_the_code_of_steps_gets_files_and_comes_back() -> None:
@@ -218,6 +237,9 @@ def test_both_bodies_of_a_connection_test_name_the_resource() -> None:
     for wrong in (
         {},
         {"mqtt_resource_path": "x", "client_version": "v4"},
+        {"mqtt_resource_path": "x", "client_version": []},
+        {"mqtt_resource_path": "x", "subscribe_topics": 5},
+        {"mqtt_resource_path": "x", "subscribe_topics": [{"topic": "x", "qos": []}]},
         {"mqtt_resource_path": "x", "subscribe_topics": [1]},
     ):
         with pytest.raises(Refusal):

@@ -42,14 +42,14 @@ def made(*, result: Any = None, of: Head | None = None) -> Run:
 
 
 def test_a_run_is_shown_with_its_message() -> None:
-    """Times in milliseconds, cut and never rounded up."""
+    """Its own times in microseconds, those of its message in milliseconds."""
     envelope = make_envelope(qos=2, payload=b"21.5")
     spec = RunSpec(TRIGGER, RUNNABLE.path, RUNNABLE.version, "abcdefgh-1-5", {}, encode_envelope(envelope))
     run = make_run(head(), *read_data(encode_job(spec)), None)
 
     assert (run.topic, run.qos, run.runnable, run.payload_size) == ("demo/hello", 2, RUNNABLE.path, 4)
     assert (run.idempotency_key, run.attempts) == ("abcdefgh-1-5", 1)
-    assert (run.received_at, run.queued_at) == ("2026-01-02T03:04:05.000Z", "2026-01-02T03:04:05.001Z")
+    assert (run.received_at, run.queued_at) == ("2026-01-02T03:04:05.000Z", "2026-01-02T03:04:05.001999Z")
     assert envelope.received_at == NOW_MS
 
 

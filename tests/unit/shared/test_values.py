@@ -9,6 +9,7 @@ import pytest
 from shared.config import Settings
 from shared.definitions import Resource, Variable
 from shared.errors import SecretError, UnknownReference
+from shared.run_tokens import mint
 from shared.secrets import SecretBox, is_sealed
 from shared.values import Values
 
@@ -145,6 +146,17 @@ def test_what_holds_a_secret_is_sealed_and_comes_back(held: Any) -> None:
     assert "4711" not in str(kept)
     assert "$sealed:hr1:" in str(kept)
     assert found.resolve(kept) == {"x": held}
+
+
+def test_the_token_of_a_run_is_sealed_where_nothing_else_is_secret() -> None:
+    """A run that hands its own token on hands it to its child alone."""
+    token = mint(b"key", "q2-f-t-level-1-1", "worker-7")
+    found = Values({}, {}, BOX)
+    kept = found.referring({"x": f"Bearer {token}", "y": 1})
+
+    assert token not in str(kept)
+    assert kept["y"] == 1
+    assert found.resolve(kept) == {"x": f"Bearer {token}", "y": 1}
 
 
 def test_what_others_have_sealed_is_not_opened() -> None:

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from shared.run_tokens import mint
 from worker.masking import Mask
-from worker.runners.base import RunDone, RunErrorInfo, RunEvent, RunnerBroken, RunnerDied, RunnerReady, run_log
+from worker.runners.base import Message, RunDone, RunErrorInfo, RunEvent, RunnerBroken, RunnerDied, RunnerReady, run_log
 
 SECRET = 'pa"ss\nwörd\\7'
 MASK = Mask([SECRET, "12345678"])
+TOKEN = mint(b"key", "q2-f-t-level-1-1", "worker-7")
 
 
 def test_without_secrets_nothing_is_touched() -> None:
@@ -87,6 +89,35 @@ def test_a_log_that_is_cut_within_a_secret_shows_no_piece_of_it() -> None:
 def test_a_long_text_that_begins_or_ends_within_a_secret_shows_no_piece_of_it() -> None:
     """As the tail of a raw output may."""
     assert Mask(["abcdefghij"]).text("efghij" + "." * 1000 + "abcdef") == "***" + "." * 1000 + "***"
+
+
+def test_the_token_of_a_run_is_masked_like_a_secret_wherever_it_stands() -> None:
+    """Also where nothing is secret, and in what is published; the text around it stays."""
+    quoted = json.dumps([f"Bearer {TOKEN}"]).encode()
+    error = RunErrorInfo("E", f"401 for {TOKEN}", "", {"token": TOKEN})
+    message = Message(f"t/{TOKEN}", TOKEN.encode() + b"\xff", user_properties=(("token", TOKEN),))
+    done = RunDone("r", ok=False, result_json=quoted, error=error, log=f"<{TOKEN}>", messages=(message,))
+
+    for mask in (MASK, Mask()):
+        [masked] = mask.events([done])
+        assert isinstance(masked, RunDone)
+        assert (masked.result_json, masked.log) == (b'["Bearer ***"]', "<***>")
+        assert masked.error == RunErrorInfo("E", "401 for ***", "", {"token": "***"})
+        [sent] = masked.messages
+        assert (sent.topic, sent.payload, sent.user_properties) == ("t/***", b"***\xff", (("token", "***"),))
+        [died] = mask.events([RunnerDied(1, None, "ended", "r", ("r",), stderr_tail=f"{TOKEN[40:]}\n…")])
+        assert isinstance(died, RunnerDied)
+        assert died.stderr_tail == "***\n…"
+
+
+def test_a_text_that_goes_on_shows_no_piece_of_a_token() -> None:
+    """It is held back until all of it is there."""
+    whole = f"a {TOKEN} hr_runs hr_run_!"
+    shown = [Mask().growing(whole[:end]) for end in range(len(whole) + 1)]
+
+    assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(shown))
+    assert shown[-1] == "a *** hr_runs ***!"
+    assert not any("hr_run_" in text for text in shown)
 
 
 def test_a_text_that_goes_on_is_shown_only_as_far_as_no_secret_may_have_begun() -> None:

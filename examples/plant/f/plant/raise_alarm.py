@@ -1,3 +1,7 @@
+# headrace:
+#   isolation: fresh
+#   memory_mib: 512
+#   output_bytes: 100000
 """Started by on_level, with arguments and not by a message."""
 
 from datetime import datetime
