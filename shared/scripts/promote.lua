@@ -10,10 +10,13 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', time[1] + time[
   local job = read_job(id)
   if redis.call('ZREM', KEYS[1], id) == 1 and job.status == 'scheduled' and job.state == 'scheduled' then
     redis.call('HSET', job.key, 'status', 'queued', 'state', 'queued')
-    if not job.parked then redis.call('HSET', job.key, 'enqueued_at', ARGV[1]) end -- a flow that goes on
     move(job, 'scheduled', 'queued')
-    local to = redis.call('HEXISTS', job.key, 'began') == 1 and begun or queued
-    to[#to + 1] = id
+    if job.parked then -- it was queued long ago
+      begun[#begun + 1] = id
+    else
+      redis.call('HSET', job.key, 'enqueued_at', ARGV[1])
+      queued[#queued + 1] = id
+    end
   end
 end
 many('RPUSH', KEYS[2], queued)
