@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
-from markupsafe import Markup
 
-from console.pages.payloads import one_line
+from console.pages.payloads import breaks, one_line
 from shared.envelope import Properties
 from shared.retry_policy import Retry
 from shared.run_page import made_by, milliseconds, property_text
@@ -68,11 +67,6 @@ def retry_text(retry: Retry) -> str:
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
-
-
-def breaks(text: str) -> Markup:
-    """A path or topic that may go on in the next line after a slash, and nowhere within a level unless it must."""
-    return Markup("/<wbr>").join(text.split("/"))
 
 
 def example_topic(topic: str) -> str:
