@@ -49,6 +49,11 @@ def json_view(value: Any) -> Markup:
     return Markup().join(_parts(value, "\n", 0))
 
 
+def breaks(text: str) -> Markup:
+    """A path or topic that may go on in the next line after a slash, and nowhere within a level unless it must."""
+    return Markup("/<wbr>").join(text.split("/"))
+
+
 def one_line(value: Any, width: int = 200) -> str:
     """JSON in short."""
     text = printable(_plain(value))

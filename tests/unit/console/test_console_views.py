@@ -9,13 +9,16 @@ from litestar.datastructures import MultiDict
 
 from console.pages.flow_graph import HEIGHT, WIDTH, Drawing, StepState, draw, fit
 from console.pages.flow_steps import states_of, step_rows
+from console.pages.overview import AlertRow, process_rows, told_once
 from console.pages.payloads import hex_dump, json_view, one_line, payload_view
 from console.pages.run_filters import Filters, query_of, read_filters
 from console.pages.triggers import sparkline
 from console.pages.way import way_of
+from shared.doctor import Check
 from shared.errors import UserError
 from shared.flow_nodes import StepNode
 from shared.history import RunDetails
+from shared.processes import Process
 from shared.run_record import Attempt, Run
 
 T0, T1, T2, T3, T4 = (f"2026-01-02T03:04:0{second}.000Z" for second in range(5))
@@ -235,3 +238,29 @@ def test_a_step_that_ran_more_than_once_is_drawn_with_how_often_and_with_the_wor
         "x": StepState("bad", "2 succeeded, 1 failed", "l/1/x"),
         "z": StepState("idle", "waiting", "z"),
     }
+
+
+def test_a_trouble_and_the_alert_about_it_are_told_once() -> None:
+    """An alert of which no check speaks stays by itself."""
+    wrong = [Check("warn", "session f/t/a", "reconnecting", "mend it"), Check("warn", "backlog", "old", "more workers")]
+    alerts = [AlertRow(kind, subject, "", "", "", None) for kind, subject in
+              (("session", "f/t/a"), ("session", "f/t/b"), ("backlog", ""), ("dead letters", "f/t/a"))]  # fmt: skip
+    troubles, others = told_once(wrong, alerts)
+    assert [each.alert for each in troubles] == [alerts[0], alerts[2]]
+    assert others == [alerts[1], alerts[3]]
+
+
+def test_processes_that_are_gone_are_shown_as_long_as_they_have_left_something_lying() -> None:
+    """One that holds nothing and lives stands by, under its name."""
+    rows = process_rows(
+        [],
+        [
+            Process("ingest", "idle-one", "alive", 10, 0),
+            Process("dispatch", "dead-one", "silent", 90_000, 0),
+            Process("dispatch", "stuck-one", "silent", 90_000, 3),
+        ],
+    )
+    assert [(row.name, row.does, row.state) for row in rows] == [
+        ("idle-one", "stands by", "alive"),
+        ("stuck-one", "3 messages in hand", "silent"),
+    ]
