@@ -23,7 +23,9 @@ from shared.dead import DeadLetter, encode_letter
 from shared.definitions import Runnable, Trigger, Variable
 from shared.definitions import Topic as Filter
 from shared.deployments import Deployment
+from shared.history import search_page
 from shared.outgoing import OUTGOING_VERSION, Outgoing, encode_outgoing
+from shared.run_query import Query
 from shared.scripts.alerts import ROLE
 from shared.scripts.operate import MadeRun, create_runs
 from shared.store import Store
@@ -31,6 +33,7 @@ from tests.support.console import Console, deploy, script
 from tests.support.workers import SCRIPT, queue_runs
 from tests.support.workers import deploy as deploy_script
 
+NOW_NS = time.time_ns()
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u202e\x07"
 DEEP = '{"x": ' + "[" * 100_000 + "]" * 100_000 + "}"
 PAGES = (
@@ -228,6 +231,21 @@ def test_runs_are_cancelled_one_and_many(store: Store, admin: Person) -> None:
     assert said.startswith("2 of 3 runs are cancelled")
     assert admin.said("/runs/picked", do="cancel") == "No run was picked."
     assert "cancel run" in admin.get("/access")
+
+
+def test_all_runs_that_fit_are_cancelled_not_only_those_of_a_page(store: Store, admin: Person) -> None:
+    """What does not fit goes on, and without a filter nothing is done."""
+    version = deploy_script(store, "def main(payload: bytes): ...")
+    queue_runs(store, version, *[f"q1-n-1-{number}" for number in range(120)])
+    made = make_run("f/t/other", version, 60, b"{}", "api")
+    store.run(create_runs([made], iso_utc(NOW_NS), NOW_NS // 1000))
+    assert "Choose a filter first" in admin.said("/runs/fitting", back="/runs")
+    assert "All that fit" in admin.get("/runs?runnable=f/t/script&state=queued")
+    assert "All that fit" not in admin.get("/runs?state=succeeded")
+    assert admin.said("/runs/fitting", back="/runs?source=message&state=queued&state=failed") == "120 runs cancelled."
+    assert admin.said("/runs/fitting", back="/runs?source=message") == "0 runs cancelled."
+    left = search_page(store, Query(states=frozenset({"queued"}))).runs
+    assert [run.id for run in left] == [made.id]
 
 
 def test_pages_of_runs_follow_each_other_and_miss_none(store: Store, admin: Person) -> None:

@@ -31,6 +31,7 @@ PEOPLE = {
     "POST /dead/retry": "operate",
     "GET /runs": "read",
     "POST /runs/picked": "operate",
+    "POST /runs/fitting": "operate",
     "GET /runs/{run_id}": "read",
     "POST /runs/{run_id}/again": "operate",
     "POST /runs/{run_id}/cancel": "operate",
