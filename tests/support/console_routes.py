@@ -93,6 +93,8 @@ PEOPLE = {
     f"POST {OURS}/runs/cancel": "operate",
     f"GET {OURS}/runs/{{run_id}}": "read",
     f"POST {OURS}/runs/{{run_id}}/again": "operate",
+    f"POST {OURS}/runs/{{run_id}}/restart": "operate",
+    f"POST {OURS}/triggers/run-on/{{path}}": "operate",
     f"POST {OURS}/runs/{{run_id}}/cancel": "operate",
     f"GET {OURS}/runs/{{run_id}}/log": "read",
     f"GET {OURS}/runs/{{run_id}}/log/events": "read",
