@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import cast, get_args
+from typing import Final, cast, get_args
 
 import msgspec
 from litestar import Router
@@ -27,6 +27,10 @@ from shared.run_record import iso_ms
 from shared.sessions import SessionRow, ask, list_sessions
 from shared.status import SessionStatus, Status, read_status
 from shared.store import Store
+
+SHOWN: Final = 20
+"""Sessions of each kind; the page of triggers has all."""
+_WELL: Final = frozenset({"connected", "disabled"})
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -65,7 +69,9 @@ class Overview(msgspec.Struct, frozen=True):
     wrong: list[Check]
     alerts: list[AlertRow]
     processes: list[Row]
+    sessions: list[SessionStatus]
     left: list[SessionRow]
+    all_left: int
     rates: Rates
 
 
@@ -74,9 +80,14 @@ def read_overview(store: Store, url: str) -> Overview:
     status = read_status(store, url)
     wrong = [check for check in examine_running(store, status) if check.level != "ok"]
     left = [row for row in list_sessions(store) if row.left_at is not None]
-    return Overview(
-        status, wrong, read_alerts(store), process_rows(status.sessions, list_processes(store)), left, read_rates(store)
-    )
+    rates, processes = read_rates(store), process_rows(status.sessions, list_processes(store))
+    sessions = first_sessions(status.sessions)
+    return Overview(status, wrong, read_alerts(store), processes, sessions, left[:SHOWN], len(left), rates)
+
+
+def first_sessions(sessions: Sequence[SessionStatus]) -> list[SessionStatus]:
+    """As many as the page shows: those that are not well before the others, each by path. Pure."""
+    return sorted(sessions, key=lambda session: (session.state in _WELL, session.trigger))[:SHOWN]
 
 
 def read_alerts(store: Store) -> list[AlertRow]:

@@ -167,6 +167,27 @@ def test_a_message_is_found_as_a_run_and_in_the_counters(plant: Plant) -> None:
     assert {check["level"] for check in plant.get("/doctor")} <= {"ok", "warn"}
 
 
+@pytest.mark.parametrize(
+    "path, rows",
+    [("/triggers", "triggers"), ("/counters", "triggers"), ("/status", "sessions"), ("/sessions", "sessions")],
+)
+def test_what_grows_with_triggers_is_told_page_by_page(plant: Plant, path: str, rows: str) -> None:
+    """Each trigger once; what is of all is on each page."""
+    whole = plant.get(path)
+    assert (len(whole[rows]), whole["next"]) == (len(TRIGGERS), None)
+    seen: list[Any] = []
+    page: Any = {"next": ""}
+    for _ in TRIGGERS:
+        page = plant.get(path, limit=1, cursor=page["next"])
+        seen += page[rows]
+        assert all(each["trigger"] in {None, page["next"]} for each in page.get("identities", ()) if page["next"])
+    assert page["next"] is None
+    assert [each if isinstance(each, str) else each["trigger"] for each in seen] == [
+        f"f/t/{name}" for name in sorted(TRIGGERS)
+    ]
+    plant.get(path, 400, limit=5000)
+
+
 def test_runs_are_listed_page_by_page_and_filtered(plant: Plant) -> None:
     """Each once, whatever the size of a page; what makes no sense is refused."""
     plant.publish("t/good", *[f"p{i}" for i in range(7)])
@@ -296,7 +317,7 @@ def test_a_trigger_is_suspended_and_what_waits_is_resumed(plant: Plant) -> None:
     assert plant.audited("set mode suspended")["before"] == {"mode": "enabled"}
     plant.post("/triggers/enable/f/t/none", expect=404)
     plant.get("/triggers/f/t/none", 404)
-    assert {row["trigger"] for row in plant.get("/triggers")} == {"f/t/good", "f/t/bad", "f/t/calm"}
+    assert {row["trigger"] for row in plant.get("/triggers")["triggers"]} == {"f/t/good", "f/t/bad", "f/t/calm"}
 
 
 def test_a_disabled_trigger_leaves_its_session_which_can_be_ended(plant: Plant) -> None:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import time
 
+import msgspec
 import pytest
 from litestar.datastructures import MultiDict
 
 from console.pages.flow_graph import HEIGHT, WIDTH, Drawing, StepState, draw, fit
 from console.pages.flow_steps import states_of, step_rows
+from console.pages.overview import first_sessions
 from console.pages.payloads import hex_dump, json_view, one_line, payload_view
 from console.pages.run_filters import Filters, query_of, read_filters
 from console.pages.triggers import sparkline
 from console.pages.way import way_of
+from shared.definitions import Trigger
 from shared.errors import UserError
 from shared.flow_nodes import StepNode
 from shared.history import RunDetails
 from shared.run_record import Attempt, Run
+from shared.status import session_status
 
 T0, T1, T2, T3, T4 = (f"2026-01-02T03:04:0{second}.000Z" for second in range(5))
 
@@ -235,3 +239,12 @@ def test_a_step_that_ran_more_than_once_is_drawn_with_how_often_and_with_the_wor
         "x": StepState("bad", "2 succeeded, 1 failed", "l/1/x"),
         "z": StepState("idle", "waiting", "z"),
     }
+
+
+def test_the_overview_lists_a_few_sessions_and_first_those_that_are_not_well() -> None:
+    """The rest is on the page of triggers."""
+    triggers = [Trigger(f"f/t/{number:03}", f"s{number}", "c", "f/t/b", "f/t/s", {}, []) for number in range(60)]
+    sessions = [session_status(trigger, None) for trigger in triggers]
+    well = [msgspec.structs.replace(each, state="connected") for each in sessions[:-2]]
+    shown = first_sessions([*well, *sessions[-2:]])
+    assert [each.trigger for each in shown] == ["f/t/058", "f/t/059", *[f"f/t/{number:03}" for number in range(18)]]
