@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from console.pages.payloads import one_line
+from console.pages.payloads import ending, one_line
 from shared.envelope import Properties
 from shared.retry_policy import Retry
 from shared.run_page import made_by, milliseconds, property_text
@@ -93,4 +93,5 @@ FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "example_topic": example_topic,
     "plain": printable_or_nothing,
     "lines": printable_lines,
+    "ending": ending,
 }

@@ -11,7 +11,7 @@ from litestar.datastructures import MultiDict
 from console.pages.flow_graph import HEIGHT, WIDTH, Drawing, StepState, draw, fit
 from console.pages.flow_steps import states_of, step_rows
 from console.pages.overview import first_sessions
-from console.pages.payloads import hex_dump, json_view, one_line, payload_view
+from console.pages.payloads import ending, hex_dump, json_view, one_line, payload_view
 from console.pages.run_filters import Filters, query_of, read_filters
 from console.pages.triggers import sparkline
 from console.pages.way import way_of
@@ -239,6 +239,15 @@ def test_a_step_that_ran_more_than_once_is_drawn_with_how_often_and_with_the_wor
         "x": StepState("bad", "2 succeeded, 1 failed", "l/1/x"),
         "z": StepState("idle", "waiting", "z"),
     }
+
+
+def test_of_a_long_log_its_end_is_shown_and_what_is_left_out_is_said() -> None:
+    """A page is no place for mebibytes."""
+    assert ending("one\ntwo") == "one\ntwo"
+    shown = ending("x" * 2_000_000 + "\nlast line")
+    assert shown.startswith("… 1.8 MiB before this is left out …\n")
+    assert shown.endswith("\nlast line")
+    assert len(shown) < 70_000
 
 
 def test_the_overview_lists_a_few_sessions_and_first_those_that_are_not_well() -> None:
