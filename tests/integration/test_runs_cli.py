@@ -86,8 +86,8 @@ def test_runs_are_listed_newest_first_with_all_that_is_promised(store: Store, co
     assert (done["id"], done["state"], done["attempts"], done["qos"]) == ("q2-s-1-1", "succeeded", 1, 2)
     assert (done["trigger"], done["runnable"], done["topic"]) == (TRIGGER, RUNNABLE.path, "demo/hello")
     assert (done["idempotency_key"], done["result"]) == ("s-1-1", {"hot": True})
-    assert (done["received_at"], done["started_at"]) == ("2026-01-02T03:04:05.000Z", "2026-01-02T03:04:05.000Z")
-    assert (done["queued_at"], done["ended_at"]) == ("2026-01-02T03:04:05.000Z", "2026-01-02T03:04:06.500Z")
+    assert (done["received_at"], done["started_at"]) == ("2026-01-02T03:04:05.000Z", "2026-01-02T03:04:05.000000Z")
+    assert (done["queued_at"], done["ended_at"]) == ("2026-01-02T03:04:05.000000Z", "2026-01-02T03:04:06.500000Z")
 
 
 def test_runs_are_found_by_state_trigger_and_topic(store: Store, command: CommandLine) -> None:
