@@ -22,12 +22,12 @@ from shared.create_runs import make_run
 from shared.dead import DeadLetter, encode_letter
 from shared.definitions import Runnable, Trigger, Variable
 from shared.definitions import Topic as Filter
-from shared.deployments import Deployment
 from shared.history import search_page
 from shared.outgoing import OUTGOING_VERSION, Outgoing, encode_outgoing
 from shared.run_query import Query
 from shared.scripts.alerts import ROLE
 from shared.scripts.operate import MadeRun, create_runs
+from shared.stamps import Stamp
 from shared.store import Store
 from tests.support.console import Console, deploy, script
 from tests.support.workers import SCRIPT, queue_runs
@@ -297,8 +297,8 @@ def test_triggers_are_listed_by_folder_and_script_with_who_changed_them_and_what
     store: Store, admin: Person, console: Console
 ) -> None:
     """Each row leads to all of it, for whoever may."""
-    changed = Deployment(1, 1_767_225_600_000, "console by alice", "", {"trigger:f/plant/b": "1"}, [], {})
-    store.command("LPUSH", keys.DEPLOYMENTS, msgspec.json.encode(changed))
+    changed = msgspec.json.encode(Stamp(1, "console by alice", 1_767_225_600_000))
+    store.command("HSET", keys.DEPLOYED_NEWEST, "trigger:f/plant/b", changed)
     deploy(store, a_trigger("f/t/a", "t/a"), a_trigger("f/plant/b", "plant/b"), script("f/t/script", "def main(): ..."))
 
     def shown(query: str) -> list[str]:
