@@ -13,6 +13,7 @@ from console.pages.flow_steps import states_of, step_rows
 from console.pages.overview import first_sessions
 from console.pages.payloads import ending, hex_dump, json_view, one_line, payload_view
 from console.pages.run_filters import Filters, query_of, read_filters
+from console.pages.runs import cancelled_words
 from console.pages.triggers import sparkline
 from console.pages.way import way_of
 from shared.definitions import Trigger
@@ -239,6 +240,20 @@ def test_a_step_that_ran_more_than_once_is_drawn_with_how_often_and_with_the_wor
         "x": StepState("bad", "2 succeeded, 1 failed", "l/1/x"),
         "z": StepState("idle", "waiting", "z"),
     }
+
+
+@pytest.mark.parametrize(
+    "counts, said",
+    [
+        ((3, 0, 0), "3 runs cancelled."),
+        ((0, 0, 0), "0 runs cancelled."),
+        ((0, 0, 2), "2 had ended already."),
+        ((1, 2, 4), "1 run cancelled; 2 told to stop: the worker ends what runs; 4 had ended already."),
+    ],
+)
+def test_what_came_of_cancelling_many_is_said_of_each_part(counts: tuple[int, int, int], said: str) -> None:
+    """Nothing that had ended is said to be cancelled."""
+    assert cancelled_words(*counts) == said
 
 
 def test_of_a_long_log_its_end_is_shown_and_what_is_left_out_is_said() -> None:
