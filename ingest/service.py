@@ -24,6 +24,7 @@ from shared.events import emit
 from shared.lease import Lease
 
 POLL_S = 0.5
+WATCH_S = 2.0
 COOL_DOWN_S = 5.0
 _RELEASE_S = 1.0
 
@@ -47,7 +48,7 @@ class Service:
         following = asyncio.create_task(self._repeat(self._follow, lambda: POLL_S))
         holding = asyncio.create_task(self._repeat(self._hold, self._next_round_s))
         sending = asyncio.create_task(self._repeat(self._send, lambda: POLL_S))
-        watching = asyncio.create_task(self._repeat(self._watch, lambda: POLL_S))
+        watching = asyncio.create_task(self._repeat(self._watch, self._next_look_s))
         stopping = asyncio.create_task(stop.wait())
         try:
             working = {following, holding, sending, watching, stopping}
@@ -137,6 +138,10 @@ class Service:
         wanted = [each for each in self._deployments.assignments if self._not_before.get(each, 0.0) <= now]
         for session, lease in (await leases.take_some(wanted)).items():
             self._start(session, lease)
+
+    def _next_look_s(self) -> float:
+        """Often enough to keep the task of listening to a broker."""
+        return min(WATCH_S, self._tools.leases.ttl_ms / 3000)
 
     def _next_round_s(self) -> float:
         return self._tools.leases.next_round_s(len(self._deployments.assignments))

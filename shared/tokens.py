@@ -25,7 +25,7 @@ SCOPES: Final[tuple[Scope, ...]] = ("read", "operate", "deploy", "admin")
 """Each includes those before it."""
 MEANINGS: Final[Mapping[Scope, str]] = {
     "read": "see everything but secrets",
-    "operate": "the same, and cancel, re-run, retry, drop; suspend and resume; try a connection",
+    "operate": "the same, and cancel, re-run, retry, drop; enable, disable, suspend triggers; try a connection",
     "deploy": "the same, and change what is deployed",
     "admin": "the same, and make and revoke tokens, and read the audit log",
 }

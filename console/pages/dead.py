@@ -109,7 +109,12 @@ async def retry_dead(request: Asked, view: View, work: Blocking, settings: Setti
     there = back(form, "/dead")
     latest_s = settings.worker.default_timeout_s if text(form, "version") == "now" else None
     ids, outcomes = await work(_retry_chosen, form, latest_s)
-    note.tell("retry dead letters", _named(ids), after=sum(each.is_done for each in outcomes))
+    note.tell(
+        "retry dead letters",
+        _named(ids),
+        before={"picked": len(ids)},
+        after={"retried": sum(each.is_done for each in outcomes)},
+    )
     if not ids:
         return view.redirect(there, "Nothing was picked.", "warn")
     level, said, todo = told(outcomes)
@@ -122,7 +127,7 @@ async def drop_dead(request: Asked, view: View, work: Blocking, note: Note) -> R
     form = await request.form()
     there = back(form, "/dead")
     ids, dropped = await work(_drop_chosen, form)
-    note.tell("drop dead letters", _named(ids), after=dropped)
+    note.tell("drop dead letters", _named(ids), before={"picked": len(ids)}, after={"dropped": dropped})
     if not ids:
         return view.redirect(there, "Nothing was picked.", "warn")
     return view.redirect(there, f"{number(dropped)} dropped. Runs stay in the history, messages are gone.")

@@ -131,7 +131,7 @@ async def go_back(number: int, request: Asked, view: View, work: Blocking, setti
         done = await work(_go_back, number, settings, view.who, message, dry_run=False)
     except HeadraceError as error:
         return view.redirect(f"/workspace/deployments/{number}", error.message, "bad", error.hint)
-    note.tell("go back to a deployment", str(number), after=done.number)
+    note.tell("go back to a deployment", str(number), {"deployment": done.number - 1}, {"deployment": done.number})
     if not done.applied:
         return view.redirect("/workspace/deployments", f"What is deployed equals deployment {number} already.", "warn")
     todo = " ".join(left_lines(done.plan))

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from console.pages.payloads import ending, one_line
+from console.pages.payloads import breaks, ending, one_line
 from shared.envelope import Properties
 from shared.retry_policy import Retry
 from shared.run_page import made_by, milliseconds, property_text
@@ -55,14 +55,18 @@ def retry_text(retry: Retry) -> str:
     constant, exponential = retry.constant, retry.exponential
     parts = []
     if constant.attempts:
-        parts.append(f"{constant.attempts} times after {constant.seconds} s each")
+        parts.append(f"{_times(constant.attempts)} after {constant.seconds} s{' each' * (constant.attempts > 1)}")
     if exponential.attempts:
         parts.append(
-            f"{exponential.attempts} times after {exponential.multiplier} × {exponential.seconds}ⁿ s"
+            f"{_times(exponential.attempts)} after {exponential.multiplier} × {exponential.seconds}ⁿ s"
             + (f" ± {exponential.random_factor} %" if exponential.random_factor else "")
         )
     text = ", then ".join(parts) or "none"
     return f"{text}, while {retry.retry_if}" if retry.retry_if else text
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def example_topic(topic: str) -> str:
@@ -91,6 +95,7 @@ FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "retry_text": retry_text,
     "json_line": one_line,
     "example_topic": example_topic,
+    "breaks": breaks,
     "plain": printable_or_nothing,
     "lines": printable_lines,
     "ending": ending,

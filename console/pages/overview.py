@@ -62,11 +62,18 @@ class AlertRow(msgspec.Struct, frozen=True):
     told_at: str | None
 
 
+class Trouble(msgspec.Struct, frozen=True):
+    """Something that is wrong, and the alert that tells people of it, if there is one."""
+
+    check: Check
+    alert: AlertRow | None
+
+
 class Overview(msgspec.Struct, frozen=True):
-    """All that the page shows."""
+    """All that the page shows. `alerts` are those that no `wrong` speaks of."""
 
     status: Status
-    wrong: list[Check]
+    wrong: list[Trouble]
     alerts: list[AlertRow]
     processes: list[Row]
     sessions: list[SessionStatus]
@@ -80,14 +87,23 @@ def read_overview(store: Store, url: str) -> Overview:
     status = read_status(store, url)
     wrong = [check for check in examine_running(store, status) if check.level != "ok"]
     left = [row for row in list_sessions(store) if row.left_at is not None]
-    rates, processes = read_rates(store), process_rows(status.sessions, list_processes(store))
+    troubles, alerts = told_once(wrong, read_alerts(store))
+    processes = process_rows(status.sessions, list_processes(store))
     sessions = first_sessions(status.sessions)
-    return Overview(status, wrong, read_alerts(store), processes, sessions, left[:SHOWN], len(left), rates)
+    return Overview(status, troubles, alerts, processes, sessions, left[:SHOWN], len(left), read_rates(store))
 
 
 def first_sessions(sessions: Sequence[SessionStatus]) -> list[SessionStatus]:
     """As many as the page shows: those that are not well before the others, each by path. Pure."""
     return sorted(sessions, key=lambda session: (session.state in _WELL, session.trigger))[:SHOWN]
+
+
+def told_once(wrong: Sequence[Check], alerts: Sequence[AlertRow]) -> tuple[list[Trouble], list[AlertRow]]:
+    """What is wrong with its alerts, and the other alerts. Pure."""
+    of = {each: alert for alert in alerts for each in (f"{alert.kind} {alert.subject}", alert.kind)}
+    troubles = [Trouble(check, of.get(check.name)) for check in wrong]
+    told = {id(each.alert) for each in troubles}
+    return troubles, [alert for alert in alerts if id(alert) not in told]
 
 
 def read_alerts(store: Store) -> list[AlertRow]:
@@ -102,16 +118,20 @@ def read_alerts(store: Store) -> list[AlertRow]:
 
 
 def process_rows(sessions: Sequence[SessionStatus], processes: Sequence[Process]) -> list[Row]:
-    """All but the workers. An ingest process is known by the sessions that it holds; one that holds none stands by."""
-    held = Counter(session.holder for session in sessions if session.holder)
+    """All but the workers. An ingest process is known by the sessions that it holds; one that holds none stands by.
+    One that is gone and has left nothing lying is not shown.
+    """
+    held = Counter(session.holder.partition("/")[0] for session in sessions if session.holder)
     rows = [Row("ingest", name, f"holds {many(count, 'session')}", "alive") for name, count in sorted(held.items())]
-    alive = sum(process.kind == "ingest" and process.state == "alive" for process in processes)
-    if alive > len(held):
-        rows.append(Row("ingest", "", f"{alive - len(held)} more stand by", "alive"))
+    rows += [
+        Row("ingest", process.name, "stands by", "alive", process.idle_ms)
+        for process in processes
+        if process.kind == "ingest" and process.state == "alive" and process.name not in held
+    ]
     rows += [
         Row("dispatch", process.name, f"{many(process.doing, 'message')} in hand", process.state, process.idle_ms)
         for process in processes
-        if process.kind == "dispatch"
+        if process.kind == "dispatch" and (process.state == "alive" or process.doing)
     ]
     return rows
 

@@ -56,6 +56,11 @@ def ending(text: str, most: int = TEXT_SHOWN) -> str:
     return f"… {size(len(text) - most)} before this is left out …\n{printable_lines(text[-most:])}"
 
 
+def breaks(text: str) -> Markup:
+    """A path or topic that may go on in the next line after a slash, and nowhere within a level unless it must."""
+    return Markup("/<wbr>").join(text.split("/"))
+
+
 def one_line(value: Any, width: int = 200) -> str:
     """JSON in short."""
     text = printable(_plain(value))

@@ -30,7 +30,7 @@ async def cancel_run(run_id: str, request: Asked, view: View, work: Blocking, no
     there = f"/runs/{run_id}"
     if not cancelled.is_done:
         return view.redirect(there, f"It has ended already: {state}." if state else "There is no such run.", "warn")
-    note.tell("cancel run", run_id, before=state)
+    note.tell("cancel run", run_id, before={"state": state}, after={"reason": reason})
     return view.redirect(there, "Its worker is asked to stop it." if state == "running" else "The run is cancelled.")
 
 
@@ -59,8 +59,9 @@ async def retry_run(
 ) -> Redirect:
     """Queue a dead one again, under its own id."""
     latest_s = _latest_s(await request.form(), settings)
+    was = (await work(show, run_id)).run.state
     (done,) = await work(retry, [run_id], latest_timeout_s=latest_s)
-    note.tell("retry run", run_id, after=done.outcome)
+    note.tell("retry run", run_id, before={"state": was}, after={"outcome": done.outcome})
     if done.is_done:
         return view.redirect(f"/runs/{run_id}", "Queued again, under the same id and idempotency key.")
     return view.redirect(f"/runs/{run_id}", f"Left alone: {done.why or done.outcome}.", "warn")
@@ -87,7 +88,8 @@ async def release_run(run_id: str, request: Asked, view: View, work: Blocking, n
         settled = await work(suspended.resume, trigger, [run_id], None)
     if not settled.done:
         return view.redirect(f"/runs/{run_id}", "It does not wait any more.", "warn")
-    note.tell("discard suspended run" if discards else "resume suspended run", run_id)
+    done = "discard suspended run" if discards else "resume suspended run"
+    note.tell(done, run_id, before={"state": "suspended"}, after={"state": "cancelled" if discards else "queued"})
     return view.redirect(f"/runs/{run_id}", "Discarded." if discards else "Resumed: it is queued now.")
 
 

@@ -115,7 +115,9 @@ async def settle_suspended(request: Asked, view: View, work: Blocking, settings:
     except HeadraceError as error:
         return view.redirect(there, error.message, "bad", error.hint)
     what = "discarded" if do.startswith("discard") else "queued"
-    note.tell(f"suspended runs {what}", path, after={"done": settled.done, "runs": ids or "all"})
+    left = await work(suspended.count, path)
+    before, after = {"waiting": left + settled.done}, {"waiting": left, "runs": ids or "all"}
+    note.tell(f"suspended runs {what}", path, before, after)
     stays = [f"{run_id} stays: {why}" for run_id, why in list(settled.refused.items())[:3]]
     stays += [f"{len(settled.not_waiting)} did not wait any more"] if settled.not_waiting else []
     return view.redirect(there, f"{number(settled.done)} {what}.", "warn" if stays else "good", "; ".join(stays))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import unified_diff
+from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
 from litestar import Router
 from litestar.datastructures import FormMultiDict
 from litestar.response import Redirect, Template
-from litestar.status_codes import HTTP_200_OK, HTTP_422_UNPROCESSABLE_ENTITY
+from litestar.status_codes import HTTP_200_OK, HTTP_409_CONFLICT, HTTP_422_UNPROCESSABLE_ENTITY
 
 from console.api.trying import examined
 from console.auditing import Note
@@ -36,13 +37,16 @@ from shared.workspace.yaml_lines import read_document
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """What came of a check: what is wrong, what is worth knowing, and what would change."""
+    """What came of a check: what is wrong, what is worth knowing, and what would change. `is_overtaken`: somebody has
+    deployed the trigger since the form was opened.
+    """
 
     problems: Sequence[Problem] = ()
     message: str = ""
     hint: str = ""
     pushed: Pushed | None = None
     diff: Sequence[str] = ()
+    is_overtaken: bool = False
 
     @property
     def is_good(self) -> bool:
@@ -58,7 +62,7 @@ EXTRA: Final = (
 
 class Said(msgspec.Struct, frozen=True):
     """What the page says beside the form: the file that is edited itself ('' for the form), fields that are not the
-    trigger's, and what came of a check or a try.
+    trigger's, what came of a check or a try, the digest of the file that the form was made from ('': the newest).
     """
 
     is_new: bool
@@ -67,6 +71,7 @@ class Said(msgspec.Struct, frozen=True):
     checked: Checked | None = None
     report: Report | None = None
     problem: str = ""
+    made_from: str = ""
 
 
 def read_choices(store: Store, path: str) -> Choices:
@@ -157,9 +162,11 @@ async def deploy_trigger(
         checked = Checked(
             message=f"there is a trigger {wanted.path} already", hint="choose another path, or edit that one"
         )
-    if not checked.is_good:
-        note.tell("deploy trigger (refused)", wanted.path)
-        return _editor(view, wanted, choices, _sent(form, checked), HTTP_422_UNPROCESSABLE_ENTITY)
+    elif checked.is_good and not _is_new(form) and text(form, "made_from") != digest_of(choices.text):
+        checked = msgspec.structs.replace(checked, is_overtaken=True)
+    if not checked.is_good or checked.is_overtaken:
+        status = HTTP_409_CONFLICT if checked.is_overtaken else HTTP_422_UNPROCESSABLE_ENTITY
+        return _editor(view, wanted, choices, _sent(form, checked), status)
     edits = edits_of(form, wanted, choices)
     author = f"console by {view.who}"
     pushed = await work(deploy.edit, settings, edits, author, text(form, "message"))
@@ -174,11 +181,12 @@ async def deploy_trigger(
 async def delete_trigger(request: Asked, view: View, work: Blocking, settings: Settings, note: Note) -> Redirect:
     """Delete it, by a deployment without its file."""
     path = text(await request.form(), "path")
+    choices = await work(read_choices, path)
     try:
         pushed = await work(deploy.edit, settings, {path + TRIGGER: None}, f"console by {view.who}", f"without {path}")
     except HeadraceError as error:
         return view.redirect(f"/triggers/edit/{path}", error.message, "bad", error.hint)
-    note.tell("delete trigger", path, after=pushed.number)
+    note.tell("delete trigger", path, before=choices.text, after={"deployment": pushed.number})
     return view.redirect("/triggers", f"{path} is deleted.", "good", " ".join(left_lines(pushed.plan)))
 
 
@@ -187,15 +195,22 @@ def _editor(view: View, form: TriggerForm, choices: Choices, said: Said, status:
     checked = said.checked
     return view.page(
         "editor.html", status, section="triggers", form=form, choices=choices, dead_count=choices.dead, signs=SIGNS,
-        is_new=said.is_new, text=said.text, checked=checked, report=said.report, problem=said.problem, extra=said.extra,
+        is_new=said.is_new, made_from=said.made_from or digest_of(choices.text), text=said.text, checked=checked,
+        report=said.report, problem=said.problem, extra=said.extra,
         wrong={problem.key for problem in checked.problems} if checked else set(),
         problem_text=lambda problem: problem_text(problem, form.file, as_file=bool(said.text)),
     )  # fmt: skip
 
 
+def digest_of(text: str) -> str:
+    """What tells one version of a file from another."""
+    return sha256(text.encode()).hexdigest()[:16]
+
+
 def _sent(form: FormMultiDict, checked: Checked | None = None, report: Report | None = None, problem: str = "") -> Said:
     extra = {name: text(form, name) for name in EXTRA}
-    return Said(_is_new(form), text(form, "text"), extra, checked, report, problem)
+    made_from = "" if checked is not None and checked.is_overtaken else text(form, "made_from")
+    return Said(_is_new(form), text(form, "text"), extra, checked, report, problem, made_from)
 
 
 def _is_new(form: FormMultiDict) -> bool:

@@ -142,14 +142,15 @@ async def change_mode(request: Asked, view: View, work: Blocking, settings: Sett
     if mode not in get_args(Mode):
         return view.redirect(there, f"{mode!r} is no mode of a trigger.", "bad")
     try:
-        said, todo = await work(_change, settings, path, cast("Mode", mode), view.who, resume=resume)
+        was, said, todo = await work(_change, settings, path, cast("Mode", mode), view.who, resume=resume)
     except HeadraceError as error:
         return view.redirect(there, error.message, "bad", error.hint)
-    note.tell("set the mode of a trigger", path, after=mode)
+    note.tell("set the mode of a trigger", path, before={"mode": was}, after={"mode": mode})
     return view.redirect(there, said, "good", todo)
 
 
-def _change(store: Store, settings: Settings, path: str, mode: Mode, who: str, *, resume: bool) -> tuple[str, str]:
+def _change(store: Store, settings: Settings, path: str, mode: Mode, who: str, *, resume: bool) -> tuple[str, str, str]:
+    """The mode that it had, what to say, and what is to be done."""
     (change,) = set_modes(store, settings, [path], mode, author=f"console by {who}", message="")
     if change.was == mode:
         said = f"{path} is {mode} already."
@@ -157,11 +158,16 @@ def _change(store: Store, settings: Settings, path: str, mode: Mode, who: str, *
         said = f"{path}: {change.was} → {mode}, in deployment {change.deployment}."
     if resume:
         settled = suspended.resume(store, path, None, None)
-        return f"{said} {number(settled.done)} runs that waited are queued.", ""
+        return change.was, f"{said} {number(settled.done)} runs that waited are queued.", ""
     waiting = suspended.count(store, path)
     if mode == "disabled":
-        return said, "The session stays at the broker, where QoS 1 and 2 messages wait; it is in force within a second."
-    return said, f"{number(waiting)} runs wait: resume or discard them below." if waiting and mode == "enabled" else ""
+        return (
+            change.was,
+            said,
+            "The session stays at the broker, where QoS 1 and 2 messages wait; it is in force within a second.",
+        )
+    waits = f"{number(waiting)} runs wait: resume or discard them below." if waiting and mode == "enabled" else ""
+    return change.was, said, waits
 
 
 def edited(change: Stamp) -> Edited:

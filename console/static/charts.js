@@ -2,6 +2,7 @@
 
 const EVERY_MS = 5000;
 const POINTS = 360;
+const WHOLE = Array.from({ length: 10 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
 
 function colour(element, tone) {
   element.className = tone;
@@ -44,12 +45,12 @@ export function startCharts() {
       padding: [8, 8, 0, 0],
       scales: {
         x: { time: true, range: () => [Date.now() / 1000 - span(), Date.now() / 1000] },
-        y: { range: (_, low, high) => [0, Math.max(1, (high ?? 1) * 1.15)] },
+        y: { range: (_, low, high) => [0, Math.max(4, (high ?? 1) * 1.15)] },
       },
       axes: [
         { stroke: muted, font, grid: { show: false }, ticks: { stroke: line, size: 4 }, size: 26, space: 70,
           values: (_, ticks) => ticks.map((tick) => new Date(tick * 1000).toTimeString().slice(0, 5)) },
-        { stroke: muted, font, grid: { stroke: line, width: 1 }, ticks: { show: false }, size: 40, space: 32,
+        { stroke: muted, font, grid: { stroke: line, width: 1 }, ticks: { show: false }, size: 40, space: 32, incrs: WHOLE,
           values: (_, ticks) => ticks.map(compact) },
       ],
       series: [{}, ...series.map(({ tone, label }) => {

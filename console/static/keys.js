@@ -1,6 +1,6 @@
 // Keys: rows, search, going to a page, help. Never while somebody types.
 
-const PLACES = { o: "/", t: "/triggers", r: "/runs", d: "/dead", w: "/workspace" };
+const PLACES = { o: "/", t: "/triggers", r: "/runs", d: "/dead", w: "/workspace", a: "/access" };
 
 function types(target) {
   return target.closest("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]") !== null;

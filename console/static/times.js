@@ -23,7 +23,8 @@ function ago(at, now) {
   const seconds = Math.round((now - at) / 1000);
   const past = Math.abs(seconds);
   const text = past < 60 ? `${past} s` : past < 3600 ? `${Math.floor(past / 60)} min`
-    : past < 86400 ? `${Math.floor(past / 3600)} h ${Math.floor((past % 3600) / 60)} min` : `${Math.floor(past / 86400)} d`;
+    : past < 86400 ? `${Math.floor(past / 3600)} h ${Math.floor((past % 3600) / 60)} min`
+    : `${seconds < 0 ? Math.round(past / 86400) : Math.floor(past / 86400)} d`;
   return seconds < 0 ? `in ${text}` : `${text} ago`;
 }
 

@@ -269,6 +269,28 @@ def test_what_is_deployed_can_be_looked_at_and_gone_back_to(visitor: Visitor) ->
     assert f"Deployment {number + 1} equals {number - 1}" in visitor.said()
 
 
+def test_who_edits_what_somebody_else_has_deployed_meanwhile_is_told_before_it_is_overwritten(
+    lab: WebLab, browser: Browser, visitor: Visitor
+) -> None:
+    """Two browsers with the same form; the second one sees what it would change, and may insist."""
+    other = Visitor(browser, lab.console.url)
+    other.log_in(lab.token)
+    for each, why in ((visitor, "1800"), (other, "900")):
+        page = each.open("/triggers/edit/f/t/calm")
+        if not page.get_by_label("Time-out of runs, seconds").is_visible():
+            page.get_by_text("Connection and limits").click()
+        page.get_by_label("Time-out of runs, seconds").fill(why)
+    visitor.page.get_by_role("button", name="Deploy").click()
+    visitor.page.wait_for_url("**/triggers/f/t/calm")
+    other.page.get_by_role("button", name="Deploy").click()
+    expect(other.page.locator("#outcome")).to_contain_text("Somebody has deployed this trigger since")
+    expect(other.page.locator("#outcome .diff")).to_contain_text("-timeout: 1800")
+    other.page.get_by_role("button", name="Deploy").click()
+    other.page.wait_for_url("**/triggers/f/t/calm")
+    other.close()
+    assert other.complaints == []
+
+
 def test_keys_reach_rows_search_and_pages(lab: WebLab, visitor: Visitor) -> None:
     """And the first thing that Tab reaches leads past the navigation."""
     lab.publish("t/keys/level", {"litres": 1})

@@ -399,7 +399,7 @@ def test_alerts_that_are_active_are_on_the_overview_and_those_that_are_over_are_
         reader.client.close()
         with console.api("read") as api:
             listed = api.get("/alerts").json()
-    section = page[page.index('id="alerts"') : page.index('aria-label="Figures"')]
+    section = page[page.index('id="alerts"') : page.index('aria-label="Charts"')]
     for shown in ("f/t/told", "f/t/new", "the session is &lt;refused&gt;", "mend it", "not yet"):
         assert shown in section
     assert "f/t/over" not in section
@@ -480,6 +480,6 @@ def test_a_trigger_that_is_not_from_a_file_cannot_be_edited_but_looked_at(store:
     """It says how to come by its file."""
     deploy(store, a_trigger("f/t/bare", "t/<b>/#"), script(SCRIPT, "def main(): ..."))
     page = admin.get("/triggers/f/t/bare")
-    assert "t/&lt;b&gt;/#" in page
+    assert "t/<wbr>&lt;b&gt;/<wbr>#" in page
     assert "/triggers/edit/" not in page
     assert "headrace push" in admin.get("/triggers/edit/f/t/bare", 404)

@@ -21,7 +21,7 @@ SCREENSHOTS: Final = ROOT / ".headrace/screenshots"
 WIDE: Final = (1280, 900)
 PHONE: Final = (390, 844)
 WAIT_MS: Final = 20_000
-_NOISE: Final = re.compile(r"status of (?:400|401|403|404|422)\b")
+_NOISE: Final = re.compile(r"status of (?:400|401|403|404|409|422)\b")
 """What Chromium says of answers that a test has asked for."""
 
 

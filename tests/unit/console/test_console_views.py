@@ -10,16 +10,18 @@ from litestar.datastructures import MultiDict
 
 from console.pages.flow_graph import HEIGHT, WIDTH, Drawing, StepState, draw, fit
 from console.pages.flow_steps import states_of, step_rows
-from console.pages.overview import first_sessions
+from console.pages.overview import AlertRow, first_sessions, process_rows, told_once
 from console.pages.payloads import ending, hex_dump, json_view, one_line, payload_view
 from console.pages.run_filters import Filters, query_of, read_filters
 from console.pages.runs import cancelled_words
 from console.pages.triggers import sparkline
 from console.pages.way import way_of
 from shared.definitions import Trigger
+from shared.doctor import Check
 from shared.errors import UserError
 from shared.flow_nodes import StepNode
 from shared.history import RunDetails
+from shared.processes import Process
 from shared.run_record import Attempt, Run
 from shared.status import session_status
 
@@ -272,3 +274,29 @@ def test_the_overview_lists_a_few_sessions_and_first_those_that_are_not_well() -
     well = [msgspec.structs.replace(each, state="connected") for each in sessions[:-2]]
     shown = first_sessions([*well, *sessions[-2:]])
     assert [each.trigger for each in shown] == ["f/t/058", "f/t/059", *[f"f/t/{number:03}" for number in range(18)]]
+
+
+def test_a_trouble_and_the_alert_about_it_are_told_once() -> None:
+    """An alert of which no check speaks stays by itself."""
+    wrong = [Check("warn", "session f/t/a", "reconnecting", "mend it"), Check("warn", "backlog", "old", "more workers")]
+    alerts = [AlertRow(kind, subject, "", "", "", None) for kind, subject in
+              (("session", "f/t/a"), ("session", "f/t/b"), ("backlog", ""), ("dead letters", "f/t/a"))]  # fmt: skip
+    troubles, others = told_once(wrong, alerts)
+    assert [each.alert for each in troubles] == [alerts[0], alerts[2]]
+    assert others == [alerts[1], alerts[3]]
+
+
+def test_processes_that_are_gone_are_shown_as_long_as_they_have_left_something_lying() -> None:
+    """One that holds nothing and lives stands by, under its name."""
+    rows = process_rows(
+        [],
+        [
+            Process("ingest", "idle-one", "alive", 10, 0),
+            Process("dispatch", "dead-one", "silent", 90_000, 0),
+            Process("dispatch", "stuck-one", "silent", 90_000, 3),
+        ],
+    )
+    assert [(row.name, row.does, row.state) for row in rows] == [
+        ("idle-one", "stands by", "alive"),
+        ("stuck-one", "3 messages in hand", "silent"),
+    ]
