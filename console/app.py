@@ -17,6 +17,7 @@ from console.blocking import Blocking
 from console.door import first_link, wait_for_tokens
 from console.heads import AnsweringHead
 from console.live import Live
+from console.memory import keep_small
 from console.sampling import take_samples
 from console.web import Tools, make_app
 from console.workspace import Workspace
@@ -47,6 +48,7 @@ def run_console(settings: Settings) -> int:
     """
     if not is_loopback(settings.console.host):
         wait_for_tokens(settings)
+    keep_small()
     listener = _listen(settings.console)
     spans.turn_on("console")
     alerts = Watch(settings).start()

@@ -14,8 +14,9 @@ from console.blocking import Blocking
 from console.errors import unavailable
 from shared.config import Settings
 from shared.errors import HeadraceError
-from shared.history import STEP, search_page
+from shared.history import search_page
 from shared.run_query import Query
+from shared.run_walk import STEP
 from shared.samples import changed_cells
 from shared.status import Status, read_status
 from shared.store import Store

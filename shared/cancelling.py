@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final
 
 import msgspec
 
 from shared.clock import iso_utc
+from shared.history import search
+from shared.run_query import SCAN, Query
 from shared.run_record import is_run_id
 from shared.runs import LIVE
 from shared.scripts import operate
@@ -27,6 +30,31 @@ class Cancelled(msgspec.Struct, frozen=True):
     def is_done(self) -> bool:
         """Whether it will run no further."""
         return self.was in LIVE
+
+
+class CancelledAll(msgspec.Struct, frozen=True):
+    """How many were cancelled, and how many that run are told to stop; `more`: the time was up before all were."""
+
+    cancelled: int
+    stopping: int
+    more: bool
+
+
+def cancel_all(store: Store, query: Query, who: str, reason: str, for_s: float) -> CancelledAll:
+    """Cancel what fits and has not ended, newest first, for so many seconds. May be repeated."""
+    states = (query.states or frozenset(LIVE)) & frozenset(LIVE)
+    end = time.monotonic() + for_s
+    cancelled = stopping = 0
+    if states:
+        wanted = msgspec.structs.replace(query, states=states, limit=SCAN, scan=SCAN)
+        found = (run.id for run in search(store, wanted, lambda _: None))
+        while portion := list(islice(found, _AT_ONCE)):
+            was = [outcome.was for outcome in cancel(store, portion, who, reason) if outcome.is_done]
+            stopping += was.count("running")
+            cancelled += len(was) - was.count("running")
+            if time.monotonic() > end:
+                return CancelledAll(cancelled, stopping, more=True)
+    return CancelledAll(cancelled, stopping, more=False)
 
 
 def cancel(store: Store, ids: Sequence[str], who: str, reason: str) -> list[Cancelled]:

@@ -15,7 +15,7 @@ from shared.envelope import Envelope
 from shared.errors import NotThere, UserError
 from shared.flow_nodes import StepNode
 from shared.flow_show import read_steps
-from shared.run_query import Query, Seen, fits, wanted_of
+from shared.run_query import Query, Seen, fits
 from shared.run_record import (
     FIELDS,
     Attempt,
@@ -31,14 +31,11 @@ from shared.run_record import (
     read_data,
     read_head,
 )
+from shared.run_walk import Walk
 from shared.scripts.call import Arg
-from shared.scripts.history import Cursor, Wanted, scan_runs
+from shared.scripts.history import Cursor
 from shared.store import Store
 
-STEP: Final = 250
-"""Runs that one step of a search looks at: Redis answers nobody else meanwhile, for some 2 ms."""
-ATTEMPT_STEP: Final = 100
-"""The same where it has to look at what attempts have left."""
 PAGE: Final = 250
 """Runs of which a search reads all at once."""
 BYTES_AT_ONCE: Final = 8 * 1024 * 1024
@@ -48,7 +45,6 @@ BYTES_OF_A_PAGE: Final = 32 * 1024 * 1024
 
 _YEAR_2100_S: Final = 4_102_444_800
 """What waits for something else than its time has a score beyond (shared/scripts/_lib.lua)."""
-_ANY: Final = Wanted()
 _CURSOR: Final = re.compile(r"(\(?\d{1,17}|\+inf)_(\d{1,9})")
 
 
@@ -98,15 +94,13 @@ def candidates(store: Store, query: Query) -> Iterator[str]:
     """The ids of all runs that may fit, newest first, as far as Redis can tell by itself: whoever reads the runs has to
     look again. `query.limit` does not count.
     """
-    key, down_to = _bounds(query)
-    wanted, at, looked = wanted_of(query), _first(query), 0
+    walk, looked = Walk(store, query), 0
     while looked < query.scan:
-        step = min(_step(wanted, PAGE), query.scan - looked)
-        found = store.run(scan_runs(key, wanted, at, down_to=down_to, look_at=step, give=PAGE, size=sys.maxsize))
+        found = walk.step(PAGE, query.scan - looked, sys.maxsize)
         yield from (run_id.decode() for run_id in found.ids)
         if found.is_end:
             return
-        at, looked = found.cursor, looked + found.looked_at
+        looked += found.looked_at
 
 
 def search_page(store: Store, query: Query, cursor: str = "") -> RunPage:
@@ -114,21 +108,18 @@ def search_page(store: Store, query: Query, cursor: str = "") -> RunPage:
 
     Raises UserError for a cursor that is none.
     """
-    key, down_to = _bounds(query)
-    wanted, at = wanted_of(query), _read_cursor(cursor) if cursor else _first(query)
+    walk = Walk(store, query, _read_cursor(cursor) if cursor else None)
     found: list[Run] = []
     looked = size = 0
     while True:
-        give = min(PAGE, query.limit - len(found))
-        step = min(_step(wanted, give), query.scan - looked)
-        scanned = store.run(scan_runs(key, wanted, at, down_to=down_to, look_at=step, give=give, size=BYTES_AT_ONCE))
+        scanned = walk.step(min(PAGE, query.limit - len(found)), query.scan - looked, BYTES_AT_ONCE)
         heads = _heads(store, scanned.ids)
         found += [seen.run for seen in _with_messages(store, heads) if fits(query, seen)]
-        at, looked, size = scanned.cursor, looked + scanned.looked_at, size + sum(head.size for head in heads)
+        looked, size = looked + scanned.looked_at, size + sum(head.size for head in heads)
         if scanned.is_end:
             return RunPage(found, None, looked)
         if len(found) >= query.limit or looked >= query.scan or size >= BYTES_OF_A_PAGE:
-            return RunPage(found, _write_cursor(at), looked, _time_of(at))
+            return RunPage(found, _write_cursor(scanned.cursor), looked, _time_of(scanned.cursor))
 
 
 def read_runs(store: Store, ids: Sequence[bytes]) -> Iterator[Run]:
@@ -175,29 +166,14 @@ def make_details(head: Head, data: bytes | None, entries: Sequence[tuple[bytes, 
 
 
 def _matching(store: Store, query: Query, looked_at: Callable[[int], None]) -> Iterator[Run]:
-    key, down_to = _bounds(query)
-    wanted, cursor = wanted_of(query), _first(query)
-    give = min(PAGE, query.limit)
-    looked = 0
+    walk, looked = Walk(store, query), 0
     while looked < query.scan:
-        step = min(_step(wanted, give), query.scan - looked)
-        found = store.run(scan_runs(key, wanted, cursor, down_to=down_to, look_at=step, give=give, size=BYTES_AT_ONCE))
+        found = walk.step(min(PAGE, query.limit), query.scan - looked, BYTES_AT_ONCE)
         yield from (seen.run for seen in _with_messages(store, _heads(store, found.ids)) if fits(query, seen))
-        cursor = found.cursor
         looked += found.looked_at
         looked_at(looked)
         if found.is_end:
             return
-
-
-def _bounds(query: Query) -> tuple[str, str]:
-    """The list that is searched, and the score where it ends."""
-    key = keys.runs(query.trigger) if query.trigger else keys.RUNS
-    return key, "-inf" if query.since is None else str(query.since)
-
-
-def _first(query: Query) -> Cursor:
-    return Cursor("+inf" if query.until is None else f"({query.until}")
 
 
 def _write_cursor(cursor: Cursor) -> str:
@@ -214,12 +190,6 @@ def _read_cursor(text: str) -> Cursor:
     if (found := _CURSOR.fullmatch(text)) is None:
         raise UserError(f"{text[:100]!r} is no cursor", hint="take the one of the page before, or none")
     return Cursor(found[1], int(found[2]))
-
-
-def _step(wanted: Wanted, give: int) -> int:
-    if wanted == _ANY:
-        return give
-    return ATTEMPT_STEP if wanted.error or wanted.noted else STEP
 
 
 def _heads(store: Store, ids: Sequence[bytes]) -> list[Head]:

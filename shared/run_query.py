@@ -18,7 +18,7 @@ from shared.topics import TopicFilter, matches
 
 SCAN: Final = 1_000_000
 """How many runs a search looks at, unless told otherwise."""
-PAGE_SCAN: Final = 10_000
+PAGE_SCAN: Final = 5000
 """How many are looked at for one page: what is not found among them, the next page goes on to look for."""
 PAGE_SCAN_VALUES: Final = 1000
 """The same where each has to be read."""

@@ -53,11 +53,6 @@ class TriggerDetails(msgspec.Struct, frozen=True):
     definition: Trigger
 
 
-def list_triggers(store: Store) -> list[TriggerRow]:
-    """All that are deployed, by path. Raises StoreUnavailable."""
-    return [details.row for details in read_details(store, [])]
-
-
 def read_details(store: Store, paths: Sequence[str]) -> list[TriggerDetails]:
     """These triggers, or all. Raises UserError for one that is not deployed."""
     triggers = read_triggers(store, paths)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from litestar import Router, get
-from litestar.params import Parameter
 
 from console.api.filters import Text
+from console.api.portions import After, Many, portion
 from console.blocking import Blocking
 from console.callers import Caller
 from console.errors import not_found
@@ -21,9 +20,6 @@ from shared.deploy import read_all, read_now
 from shared.deployment_document import MASK
 from shared.modes import read_triggers
 from shared.store import Store
-
-Many = Annotated[int, Parameter(ge=1, le=1000, description="At most so many.")]
-After = Annotated[str, Parameter(max_length=1000, description="`next` of the page before.")]
 
 
 class ScriptItem(msgspec.Struct, frozen=True):
@@ -124,7 +120,7 @@ class FileText(msgspec.Struct, frozen=True):
 @get("/scripts", opt=needs("read"))
 async def scripts(work: Blocking, path_start: Text = "", limit: Many = 250, cursor: After = "") -> ScriptItems:
     """Scripts by path, page by page."""
-    found, more = await work(_page_of, "script", Script, (path_start, limit, cursor))
+    found, more = await work(_page_of, "script", Script, (limit, cursor, path_start))
     return ScriptItems(
         [ScriptItem(script.path, version, script.language, script.has_preprocessor, used_by)
          for version, script, used_by in found], more
@@ -140,7 +136,7 @@ async def script(path: str, work: Blocking) -> ScriptPage:
 @get("/flows", opt=needs("read"))
 async def flows(work: Blocking, path_start: Text = "", limit: Many = 250, cursor: After = "") -> FlowItems:
     """Flows by path, page by page."""
-    found, more = await work(_page_of, "flow", Flow, (path_start, limit, cursor))
+    found, more = await work(_page_of, "flow", Flow, (limit, cursor, path_start))
     return FlowItems(
         [FlowItem(flow.path, version, len(flow.value.modules), used_by) for version, flow, used_by in found], more
     )
@@ -158,7 +154,7 @@ async def resources(
 ) -> ResourceItems:
     """Resources and states by path, page by page; plain passwords are masked for those who may not deploy."""
     found = {each.path: each for each in await content.resources()}
-    paths, more = _page(found, path_start, limit, cursor)
+    paths, more = portion(found, limit, cursor, path_start)
     return ResourceItems([told(found[path], caller) for path in paths], more)
 
 
@@ -172,7 +168,7 @@ async def resource(path: str, content: Workspace, caller: Caller) -> Resource:
 async def variables(content: Workspace, path_start: Text = "", limit: Many = 250, cursor: After = "") -> VariableItems:
     """Variables by path, page by page; values of secret ones are masked."""
     found = (await content.current()).variables
-    paths, more = _page(found, path_start, limit, cursor)
+    paths, more = portion(found, limit, cursor, path_start)
     return VariableItems([_variable(found[path]) for path in paths], more)
 
 
@@ -186,7 +182,7 @@ async def variable(path: str, content: Workspace) -> VariableItem:
 async def files(work: Blocking, path_start: Text = "", limit: Many = 250, cursor: After = "") -> FileItems:
     """The files of the workspace folder that are deployed, by path, page by page."""
     versions = (await work(read_now)).of_kind("file")
-    paths, more = _page(versions, path_start, limit, cursor)
+    paths, more = portion(versions, limit, cursor, path_start)
     return FileItems([FileItem(path, versions[path]) for path in paths], more)
 
 
@@ -203,19 +199,12 @@ async def file(path: str, work: Blocking, caller: Caller) -> FileText:
     return await work(read)
 
 
-def _page(known: Iterable[str], path_start: str, limit: int, after: str) -> tuple[list[str], str | None]:
-    """The paths of one page, and the cursor of the next: the last path of this one."""
-    fitting = sorted(path for path in known if path.startswith(path_start) and path > after)
-    paths = fitting[:limit]
-    return paths, paths[-1] if len(fitting) > limit else None
-
-
 def _page_of(
-    store: Store, kind: Kind, record: Any, wanted: tuple[str, int, str]
+    store: Store, kind: Kind, record: Any, wanted: tuple[int, str, str]
 ) -> tuple[list[tuple[str, Any, list[str]]], str | None]:
     """One page of scripts or flows, each with its version and the triggers that run it; and the cursor of the next."""
     versions, users = read_now(store).of_kind(kind), _users(store)
-    paths, more = _page(versions, *wanted)
+    paths, more = portion(versions, *wanted)
     found = read_all(store, {path: versions[path] for path in paths}, record)
     return [(versions[path], each, users.get(path, [])) for path, each in found.items()], more
 

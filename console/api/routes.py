@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 from litestar import MediaType, Response, Router, get
 
-from console.api import access, content, dead, deployments, events, runs, status, triggers, trying
+from console.api import access, again, content, dead, deployments, events, runs, status, triggers, trying
 from console.api.openapi import our_document
 from console.needs import needs
 from shared.config import Settings
 
 _ROUTERS = [
-    status.routes, triggers.routes, trying.routes, runs.routes, dead.routes, content.routes, deployments.routes,
-    events.routes, access.routes,
+    status.routes, triggers.routes, trying.routes, runs.routes, again.routes, dead.routes, content.routes,
+    deployments.routes, events.routes, access.routes,
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import msgspec
 from litestar import Router, get, post
 from litestar.params import Parameter
 
+from console.api.portions import After, Many, portion
 from console.auditing import Note
 from console.blocking import Blocking
 from console.errors import conflict
@@ -29,13 +30,22 @@ from shared.store import Store
 from shared.workspace.alerts import AlertKind
 
 
+class StatusPage(Status, frozen=True, kw_only=True):
+    """Of sessions, counters and identities those of some triggers, by path; the total is that of all. `next`: the
+    cursor of the page after, None where there is none.
+    """
+
+    next: str | None
+
+
 class Counted(msgspec.Struct, frozen=True):
-    """The cells of all and per trigger, and the three identities that hold between them."""
+    """The cells of all and, page by page, per trigger, and the three identities that hold between them."""
 
     at: str
     total: dict[str, int]
     triggers: dict[str, dict[str, int]]
     identities: list[Identity]
+    next: str | None
 
 
 class Backlog(msgspec.Struct, frozen=True):
@@ -51,10 +61,13 @@ class Backlog(msgspec.Struct, frozen=True):
 
 
 class Sessions(msgspec.Struct, frozen=True):
-    """`sessions`: as they report themselves, of deployed triggers. `all`: with those that were left behind."""
+    """Of some triggers, by path. `sessions`: as they report themselves, of deployed ones. `all`: with those that were
+    left behind.
+    """
 
     sessions: list[SessionStatus]
     all: list[SessionRow]
+    next: str | None
 
 
 class Alert(msgspec.Struct, frozen=True):
@@ -83,16 +96,16 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 @get("/status", opt=needs("read"))
-async def status(work: Blocking, settings: Settings) -> Status:
-    """Everything at one instant."""
-    return await work(read_status, settings.redis_url)
+async def status(work: Blocking, settings: Settings, limit: Many = 250, cursor: After = "") -> StatusPage:
+    """Everything at one instant, of triggers page by page."""
+    return status_page(await work(read_status, settings.redis_url), limit, cursor)
 
 
 @get("/counters", opt=needs("read"))
-async def counters(work: Blocking, settings: Settings) -> Counted:
+async def counters(work: Blocking, settings: Settings, limit: Many = 250, cursor: After = "") -> Counted:
     """Every message is accounted for."""
-    found = await work(read_status, settings.redis_url)
-    return Counted(found.at, found.counters.total, found.counters.triggers, found.identities)
+    found = status_page(await work(read_status, settings.redis_url), limit, cursor)
+    return Counted(found.at, found.counters.total, found.counters.triggers, found.identities, found.next)
 
 
 @get("/backlog", opt=needs("read"))
@@ -142,10 +155,13 @@ async def alerts(work: Blocking) -> list[Alert]:
 
 
 @get("/sessions", opt=needs("read"))
-async def sessions(work: Blocking, settings: Settings) -> Sessions:
+async def sessions(work: Blocking, settings: Settings, limit: Many = 250, cursor: After = "") -> Sessions:
     """The MQTT sessions."""
-    found = await work(read_status, settings.redis_url)
-    return Sessions(found.sessions, await work(list_sessions))
+    found, known = (await work(read_status, settings.redis_url)).sessions, await work(list_sessions)
+    paths, more = portion({each.trigger for each in found} | {each.trigger for each in known}, limit, cursor)
+    wanted = frozenset(paths)
+    reports = [each for each in found if each.trigger in wanted]
+    return Sessions(reports, [each for each in known if each.trigger in wanted], more)
 
 
 @post("/sessions/{session:str}/drain", opt=needs("operate"), status_code=202)
@@ -181,6 +197,20 @@ async def series(
         return samples.points_of(samples.read_samples(reply), points)
 
     return Series(samples.EVERY_S, await work(read))
+
+
+def status_page(status: Status, limit: int, after: str) -> StatusPage:
+    """The part of some triggers. Pure."""
+    paths, more = portion({*status.counters.triggers, *(each.trigger for each in status.sessions)}, limit, after)
+    wanted = frozenset(paths)
+    cells = {path: each for path, each in status.counters.triggers.items() if path in wanted}
+    bounded = msgspec.structs.replace(
+        status,
+        sessions=[each for each in status.sessions if each.trigger in wanted],
+        counters=msgspec.structs.replace(status.counters, triggers=cells),
+        identities=[each for each in status.identities if each.trigger is None or each.trigger in wanted],
+    )
+    return StatusPage(**{name: getattr(bounded, name) for name in Status.__struct_fields__}, next=more)
 
 
 async def _ask(session: str, wish: Wish, work: Blocking, note: Note) -> Asked:

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from litestar import Router, get, post
 
+from console.api.filters import Text
+from console.api.portions import After, Many, portion
 from console.auditing import Note
 from console.blocking import Blocking
 from console.callers import Caller
@@ -23,12 +25,19 @@ from shared.modes import ModeChange, read_triggers, set_modes
 from shared.sessions import ask
 from shared.store import Store
 from shared.suspended import Settled
-from shared.trigger_list import TriggerDetails, TriggerRow, list_triggers, read_details
+from shared.trigger_list import TriggerDetails, TriggerRow, read_details
 from shared.workspace.layout import TRIGGER
 
 RELEASED_MAX: Final = 1000
 _Message = Annotated[str, msgspec.Meta(max_length=1000)]
 _Ids = Annotated[list[str], msgspec.Meta(max_length=RELEASED_MAX)]
+
+
+class TriggerRows(msgspec.Struct, frozen=True):
+    """Triggers by path; `next`: the cursor of the page after, None where there is none."""
+
+    triggers: list[TriggerRow]
+    next: str | None
 
 
 class TriggerPage(msgspec.Struct, frozen=True):
@@ -76,9 +85,14 @@ class Discard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @get("/triggers", opt=needs("read"))
-async def get_triggers(work: Blocking) -> list[TriggerRow]:
-    """All triggers, by path."""
-    return await work(list_triggers)
+async def get_triggers(work: Blocking, path_start: Text = "", limit: Many = 250, cursor: After = "") -> TriggerRows:
+    """Triggers with how they are doing, by path, page by page."""
+
+    def read(store: Store) -> TriggerRows:
+        paths, more = portion(read_now(store).of_kind("trigger"), limit, cursor, path_start)
+        return TriggerRows([each.row for each in read_details(store, paths)] if paths else [], more)
+
+    return await work(read)
 
 
 @get("/triggers/{path:path}", opt=needs("read"))

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from console.pages.payloads import breaks, one_line
+from console.pages.payloads import breaks, ending, one_line
 from shared.envelope import Properties
 from shared.retry_policy import Retry
 from shared.run_page import made_by, milliseconds, property_text
@@ -98,4 +98,5 @@ FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "breaks": breaks,
     "plain": printable_or_nothing,
     "lines": printable_lines,
+    "ending": ending,
 }

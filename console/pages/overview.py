@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import cast, get_args
+from typing import Final, cast, get_args
 
 import msgspec
 from litestar import Router
@@ -27,6 +27,10 @@ from shared.run_record import iso_ms
 from shared.sessions import SessionRow, ask, list_sessions
 from shared.status import SessionStatus, Status, read_status
 from shared.store import Store
+
+SHOWN: Final = 20
+"""Sessions of each kind; the page of triggers has all."""
+_WELL: Final = frozenset({"connected", "disabled"})
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -72,7 +76,9 @@ class Overview(msgspec.Struct, frozen=True):
     wrong: list[Trouble]
     alerts: list[AlertRow]
     processes: list[Row]
+    sessions: list[SessionStatus]
     left: list[SessionRow]
+    all_left: int
     rates: Rates
 
 
@@ -83,7 +89,13 @@ def read_overview(store: Store, url: str) -> Overview:
     left = [row for row in list_sessions(store) if row.left_at is not None]
     troubles, alerts = told_once(wrong, read_alerts(store))
     processes = process_rows(status.sessions, list_processes(store))
-    return Overview(status, troubles, alerts, processes, left, read_rates(store))
+    sessions = first_sessions(status.sessions)
+    return Overview(status, troubles, alerts, processes, sessions, left[:SHOWN], len(left), read_rates(store))
+
+
+def first_sessions(sessions: Sequence[SessionStatus]) -> list[SessionStatus]:
+    """As many as the page shows: those that are not well before the others, each by path. Pure."""
+    return sorted(sessions, key=lambda session: (session.state in _WELL, session.trigger))[:SHOWN]
 
 
 def told_once(wrong: Sequence[Check], alerts: Sequence[AlertRow]) -> tuple[list[Trouble], list[AlertRow]]:

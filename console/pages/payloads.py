@@ -49,6 +49,13 @@ def json_view(value: Any) -> Markup:
     return Markup().join(_parts(value, "\n", 0))
 
 
+def ending(text: str, most: int = TEXT_SHOWN) -> str:
+    """The end of a text of lines, made harmless; what is before it is left out, and said to be."""
+    if len(text) <= most:
+        return printable_lines(text)
+    return f"… {size(len(text) - most)} before this is left out …\n{printable_lines(text[-most:])}"
+
+
 def breaks(text: str) -> Markup:
     """A path or topic that may go on in the next line after a slash, and nowhere within a level unless it must."""
     return Markup("/<wbr>").join(text.split("/"))

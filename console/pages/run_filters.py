@@ -50,6 +50,11 @@ class Filters(msgspec.Struct, frozen=True):
         return self not in (Filters(), Filters(steps=self.steps))
 
     @property
+    def finds_live(self) -> bool:
+        """Whether it may find runs that have not ended."""
+        return not self.states or not {*self.states}.isdisjoint(LIVE)
+
+    @property
     def more(self) -> bool:
         """Whether one of those is set that are seldom."""
         seldom = (self.label, self.args, self.result, self.worker, self.user, self.steps, self.until)

@@ -7,13 +7,16 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 from litestar import Router
+from litestar.datastructures import MultiDict
 from litestar.response import Redirect, Template
 
 from console.auditing import Note
 from console.blocking import Blocking
+from console.pages.filters import many
 from console.pages.folders import folders_of
 from console.pages.forms import Asked, action, back, page, text, texts
 from console.pages.payloads import one_line
@@ -28,7 +31,7 @@ from console.pages.run_filters import (
 from console.view import Level, View
 from shared import keys
 from shared.again import Edits, run_again
-from shared.cancelling import cancel
+from shared.cancelling import cancel, cancel_all
 from shared.deploy import read_now
 from shared.errors import HeadraceError, UserError
 from shared.history import RunPage, search_page
@@ -38,6 +41,9 @@ from shared.run_record import Run
 from shared.store import Store
 from shared.tables import number, printable
 
+REASON_MAX: Final = 1000
+CANCEL_S: Final = 20.0
+"""So long a form may take; what is left then is left to the next one."""
 _WIDTH: Final = 1000
 _HEIGHT: Final = 80
 _LONGEST_MS: Final = 60_000.0
@@ -129,13 +135,40 @@ async def picked_runs(request: Asked, view: View, work: Blocking, note: Note) ->
     if not ids:
         return view.redirect(there, "No run was picked.", "warn")
     if text(form, "do") == "cancel":
-        done = sum(each.is_done for each in await work(cancel, ids, view.who, ""))
-        note.tell("cancel runs", ", ".join(ids), after=done)
-        return view.redirect(there, f"{number(done)} of {number(len(ids))} runs are cancelled; one that runs, soon.")
+        was = [each.was for each in await work(cancel, ids, view.who, "") if each.is_done]
+        stopping, ended = was.count("running"), len(ids) - len(was)
+        if was:
+            note.tell("cancel runs", ", ".join(ids), after=len(was))
+        said = cancelled_words(len(was) - stopping, stopping, ended)
+        return view.redirect(there, said, "warn" if ended else "good")
     made, problems = await work(_again_all, ids, view.who)
     note.tell("run again", ", ".join(ids), after=made)
     level: Level = "warn" if problems else "good"
     return view.redirect(there, f"{number(made)} new runs are queued.", level, "; ".join(problems[:3]))
+
+
+@action("/runs/fitting", "operate")
+async def fitting_runs(request: Asked, view: View, work: Blocking, note: Note) -> Redirect:
+    """Cancel all that the filters find and that have not ended."""
+    form = await request.form()
+    there = back(form, "/runs")
+    filters = read_filters(MultiDict(parse_qsl(urlsplit(there).query)))
+    if not filters.is_narrow:
+        return view.redirect(there, "Choose a filter first: it says which runs are meant.", "warn")
+    query = query_of(filters, time.time_ns() // 1000)
+    done = await work(cancel_all, query, view.who, text(form, "reason")[:REASON_MAX], CANCEL_S)
+    note.tell("cancel runs", before=filters, after=done)
+    said = cancelled_words(done.cancelled, done.stopping, 0)
+    more = "There are more: do it again." if done.more else ""
+    return view.redirect(there, said, "warn" if done.more else "good", more)
+
+
+def cancelled_words(cancelled: int, stopping: int, ended: int) -> str:
+    """What came of cancelling. Pure."""
+    parts = [f"{many(cancelled, 'run')} cancelled"] if cancelled or not (stopping or ended) else []
+    parts += [f"{number(stopping)} told to stop: the worker ends what runs"] if stopping else []
+    parts += [f"{number(ended)} had ended already"] if ended else []
+    return "; ".join(parts) + "."
 
 
 def _again_all(store: Store, ids: Sequence[str], who: str) -> tuple[int, list[str]]:
@@ -148,4 +181,4 @@ def _again_all(store: Store, ids: Sequence[str], who: str) -> tuple[int, list[st
     return len(ids) - len(problems), problems
 
 
-routes = Router("/", route_handlers=[runs, picked_runs])
+routes = Router("/", route_handlers=[runs, picked_runs, fitting_runs])

@@ -12,4 +12,5 @@ startForms();
 startLive();
 if (document.querySelector("[data-charts]")) import("./charts.js").then((charts) => charts.startCharts());
 if (document.querySelector("[data-tail]")) import("./tail.js").then((tail) => tail.startTail());
+if (document.querySelector("[data-further]")) import("./further.js").then((further) => further.startFurther());
 if (document.querySelector("[data-capture]")) import("./capture.js").then((capture) => capture.startCapture());

@@ -41,6 +41,14 @@ class Cursor(msgspec.Struct, frozen=True):
     behind: int = 0
 
 
+class Portion(msgspec.Struct, frozen=True):
+    """What bounds one step of a scan: runs that it looks at, runs that it gives, bytes of those that it gives."""
+
+    look_at: int
+    give: int
+    size: int
+
+
 class Scanned(msgspec.Struct, frozen=True):
     """Ids of runs that may fit, newest first, among `looked_at`."""
 
@@ -51,20 +59,27 @@ class Scanned(msgspec.Struct, frozen=True):
 
 
 def scan_runs(
-    key: str, wanted: Wanted, cursor: Cursor, *, down_to: str, look_at: int, give: int, size: int
+    key: str,
+    wanted: Wanted,
+    cursor: Cursor,
+    *,
+    down_to: str,
+    portion: Portion,
+    among: Sequence[tuple[bytes, int]] | None = None,
 ) -> Call[Scanned]:
-    """One step of a search through `keys.RUNS` or the runs of a trigger, which ends where what is given has `size`
-    bytes. Only reads.
+    """One step of a search through `keys.RUNS` or the runs of a trigger, or `among` these with their scores. Only
+    reads.
     """
 
     def decode(reply: list[Any]) -> Scanned:
         score, behind, looked_at, is_end, *ids = reply
         return Scanned(ids, Cursor(score, behind), looked_at, is_end == 1)
 
-    bounds: list[Arg] = [cursor.score, cursor.behind, down_to, look_at, give]
+    bounds: list[Arg] = [cursor.score, cursor.behind, down_to, portion.look_at, portion.give]
     sought: list[Arg] = [_words(wanted.states), wanted.runnable, wanted.topic, wanted.error, wanted.noted]
+    few: list[Arg] = [part for entry in among or () for part in entry]
     made: list[Arg] = [wanted.path_start, _words(wanted.sources), wanted.worker, wanted.user]
-    return Call("scan_runs", [key], [*bounds, *sought, *made, size], decode)
+    return Call("scan_runs", [key], [*bounds, *sought, *made, portion.size, *few], decode)
 
 
 def _words(words: frozenset[str]) -> str:

@@ -4,6 +4,7 @@
 --       5 give so many  6 states, each between commas ('' any)  7 runnable ('' any)  8 topic as a Lua pattern ('' any)
 --       9 text in the error, lower case ('' any)  10 text in what the attempt has noted ('' any)  11 beginning of the runnable ('' any)
 --       12 sources, each between commas ('' any)  13 worker ('' any)  14 who has asked for it ('' any)  15 give no more once the data given has so many bytes
+--       then, where not all runs are looked at but these: run id, score, ...
 -- -> {score to go on from, how many of that score were looked at, runs looked at, 1 at the end | 0, run id, ...}
 -- invariant: no run that fits is left out; one that does not fit may be given where the record of its job does not say. cost: O(runs looked at)
 local states, runnable, topic, said, noted = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
@@ -48,7 +49,12 @@ local function fits(id)
   return true
 end
 
-local reply = redis.call('ZREVRANGEBYSCORE', KEYS[1], ARGV[1], ARGV[3], 'WITHSCORES', 'LIMIT', ARGV[2], ARGV[4])
+local reply = {}
+if #ARGV > 15 then
+  for i = 16, #ARGV do reply[i - 15] = ARGV[i] end
+else
+  reply = redis.call('ZREVRANGEBYSCORE', KEYS[1], ARGV[1], ARGV[3], 'WITHSCORES', 'LIMIT', ARGV[2], ARGV[4])
+end
 local top, skip, most, looked, out = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[5]), 0, {'', 0, 0, 0}
 local bytes, bytes_max = 0, tonumber(ARGV[15])
 for i = 1, #reply, 2 do

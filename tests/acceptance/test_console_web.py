@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 from playwright.sync_api import Browser, expect
 
+from shared.clock import iso_utc
+from shared.create_runs import make_run
+from shared.scripts.operate import create_runs
+from shared.store import Store
 from tests.support.browser import PHONE, WIDE, Theme, Visitor, chromium
 from tests.support.eventually import eventually
 from tests.support.ports import HOST, free_port
@@ -439,3 +446,20 @@ def test_many_tabs_share_one_stream_of_news_so_that_each_goes_on_answering(lab: 
     tabs[0].get_by_role("button", name="Stop").click()
     tabs[3].get_by_role("button", name="Start capturing").click()
     expect(tabs[3].locator("[data-capture-state]")).to_have_text("listening")
+
+
+def test_a_filter_that_fits_few_looks_on_by_itself_until_it_finds_them(lab: WebLab, visitor: Visitor) -> None:
+    """Behind more runs than one page looks at."""
+    lab.publish("t/rare/level", {"litres": 3})
+    eventually(lambda: len(lab.pipeline.runs("--topic", "t/rare/level", "--state", "succeeded")) == 1, 20)
+    with closing(Store.connect(lab.valkey.url)) as store:
+        for _ in range(11):
+            now_ns = time.time_ns()
+            made = [make_run("f/t/none", "0" * 16, 60, b"{}", "api") for _ in range(1000)]
+            made = [msgspec.structs.replace(each, due_ms=now_ns // 1_000_000 + 3_600_000) for each in made]
+            store.run(create_runs(made, iso_utc(now_ns), now_ns // 1000))
+    page = visitor.open("/runs?topic=t/rare/level")
+    expect(page.locator("#runs-list")).to_contain_text("t/rare/level")
+    assert "after=" in page.url
+    visitor.open("/runs?topic=t/never/seen")
+    expect(page.locator("#runs-list")).to_contain_text("Every run that is kept was looked at")

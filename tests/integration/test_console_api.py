@@ -35,6 +35,14 @@ def main(payload: bytes):
     return {"said": payload.decode()}
 """
 BAD = "def main(payload: bytes):\n    raise ValueError(f'no {payload.decode()}')\n"
+STEP = """\
+  - id: {0}
+    value:
+      type: script
+      path: f/t/good
+      input_transforms: {{payload: {{type: javascript, expr: "btoa('{0}')"}}}}
+"""
+FLOW = "summary: two steps\nvalue:\n  modules:\n" + STEP.format("a") + STEP.format("b")
 PASSWORD = "hunter2-hunter2"
 TRIGGERS = {
     "good": trigger_yaml("good", ("t/good", 2)),
@@ -57,6 +65,9 @@ class Plant:
         (self.workspace / "f/t/limit.variable.yaml").write_text("value: '30'\nis_secret: false\n")
         database = f"resource_type: postgresql\nvalue:\n  host: db\n  password: {PASSWORD}\n  user: $var:f/t/limit\n"
         (self.workspace / "f/t/db.resource.yaml").write_text(database)
+        flow = self.workspace / "f/t/two.flow/flow.yaml"
+        flow.parent.mkdir()
+        flow.write_text(FLOW)
         self.pipeline.push(self.workspace)
         self.pipeline.start("ingest", "dispatch", "worker")
         self.console.process.start().wait_ready()
@@ -99,6 +110,13 @@ class Plant:
         said = f'{{"said":"{payload}"}}'
         runs = eventually(lambda: [run for run in self.newest(trigger, "succeeded") if run["outcome"] == said], 30)
         return runs[0]
+
+    def ended(self, run_id: str) -> dict[str, Any]:
+        """A run, once it has succeeded."""
+        run: dict[str, Any] = eventually(
+            lambda: (found := self.get(f"/runs/{run_id}"))["state"] == "succeeded" and found, 30
+        )
+        return run
 
     def audited(self, what: str) -> dict[str, Any]:
         """The newest entry of the audit log that tells of this."""
@@ -149,6 +167,27 @@ def test_a_message_is_found_as_a_run_and_in_the_counters(plant: Plant) -> None:
     assert {check["level"] for check in plant.get("/doctor")} <= {"ok", "warn"}
 
 
+@pytest.mark.parametrize(
+    "path, rows",
+    [("/triggers", "triggers"), ("/counters", "triggers"), ("/status", "sessions"), ("/sessions", "sessions")],
+)
+def test_what_grows_with_triggers_is_told_page_by_page(plant: Plant, path: str, rows: str) -> None:
+    """Each trigger once; what is of all is on each page."""
+    whole = plant.get(path)
+    assert (len(whole[rows]), whole["next"]) == (len(TRIGGERS), None)
+    seen: list[Any] = []
+    page: Any = {"next": ""}
+    for _ in TRIGGERS:
+        page = plant.get(path, limit=1, cursor=page["next"])
+        seen += page[rows]
+        assert all(each["trigger"] in {None, page["next"]} for each in page.get("identities", ()) if page["next"])
+    assert page["next"] is None
+    assert [each if isinstance(each, str) else each["trigger"] for each in seen] == [
+        f"f/t/{name}" for name in sorted(TRIGGERS)
+    ]
+    plant.get(path, 400, limit=5000)
+
+
 def test_runs_are_listed_page_by_page_and_filtered(plant: Plant) -> None:
     """Each once, whatever the size of a page; what makes no sense is refused."""
     plant.publish("t/good", *[f"p{i}" for i in range(7)])
@@ -186,6 +225,29 @@ def test_a_run_is_made_again_with_other_arguments_and_by_itself(plant: Plant) ->
     plant.post("/runs", {"runnable": "f/t/none"}, 404)
     plant.post("/runs", {"runnable": "f/t/good", "arg": {}}, 422)
     plant.post("/runs/q2-none/again", expect=404)
+
+
+def test_a_flow_is_begun_again_from_one_of_its_steps(plant: Plant) -> None:
+    """What came before keeps its results."""
+    first = plant.post("/runs", {"runnable": "f/t/two", "is_flow": True}, 201)["id"]
+    plant.ended(first)
+    made = plant.post(f"/runs/{first}/restart", {"step": "b"}, 201)["id"]
+    ended = plant.ended(made)
+    assert (ended["result"], ended["parent"]) == ({"said": "b"}, first)
+    assert plant.audited("restart flow")["after"]["step"] == "b"
+    assert "no step x" in plant.post(f"/runs/{first}/restart", {"step": "x"}, 422)["detail"]
+    plant.post("/runs/q2-none/restart", {"step": "b"}, 404)
+
+
+def test_a_captured_message_is_run_on_each_runnable_of_its_trigger(plant: Plant) -> None:
+    """As the page does it; a message of another topic, and what is none, are refused."""
+    event = {"topic": "t/good", "payload": "aGk=", "qos": 1}
+    for given in (event, {"trigger": "f/t/good", "received_at": "now", "event": event}):
+        (made,) = plant.post("/triggers/run-on/f/t/good", {"event": given}, 201)["ids"]
+        assert plant.ended(made)["result"] == {"said": "hi"}
+    assert "no topic" in plant.post("/triggers/run-on/f/t/good", {"event": event | {"topic": "x"}}, 422)["detail"]
+    assert "no captured message" in plant.post("/triggers/run-on/f/t/good", {"event": {"topic": 1}}, 422)["detail"]
+    plant.post("/triggers/run-on/f/t/none", {"event": event}, 404)
 
 
 def test_a_run_is_cancelled_and_one_that_has_ended_is_not(plant: Plant) -> None:
@@ -255,7 +317,7 @@ def test_a_trigger_is_suspended_and_what_waits_is_resumed(plant: Plant) -> None:
     assert plant.audited("set mode suspended")["before"] == {"mode": "enabled"}
     plant.post("/triggers/enable/f/t/none", expect=404)
     plant.get("/triggers/f/t/none", 404)
-    assert {row["trigger"] for row in plant.get("/triggers")} == {"f/t/good", "f/t/bad", "f/t/calm"}
+    assert {row["trigger"] for row in plant.get("/triggers")["triggers"]} == {"f/t/good", "f/t/bad", "f/t/calm"}
 
 
 def test_a_disabled_trigger_leaves_its_session_which_can_be_ended(plant: Plant) -> None:

@@ -22,7 +22,9 @@ from shared.create_runs import make_run
 from shared.dead import DeadLetter, encode_letter
 from shared.definitions import Runnable, Trigger, Variable
 from shared.definitions import Topic as Filter
+from shared.history import search_page
 from shared.outgoing import OUTGOING_VERSION, Outgoing, encode_outgoing
+from shared.run_query import Query
 from shared.scripts.alerts import ROLE
 from shared.scripts.operate import MadeRun, create_runs
 from shared.stamps import Stamp
@@ -31,6 +33,7 @@ from tests.support.console import Console, deploy, script
 from tests.support.workers import SCRIPT, queue_runs
 from tests.support.workers import deploy as deploy_script
 
+NOW_NS = time.time_ns()
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u202e\x07"
 DEEP = '{"x": ' + "[" * 100_000 + "]" * 100_000 + "}"
 PAGES = (
@@ -225,9 +228,24 @@ def test_runs_are_cancelled_one_and_many(store: Store, admin: Person) -> None:
     assert admin.said("/runs/q1-a-1-1/cancel") == "The run is cancelled."
     assert admin.said("/runs/q1-a-1-1/cancel") == "It has ended already: cancelled."
     said = admin.said("/runs/picked", id=["q1-a-1-1", "q1-b-1-1", "q1-c-1-1"], do="cancel")
-    assert said.startswith("2 of 3 runs are cancelled")
+    assert said == "2 runs cancelled; 1 had ended already."
     assert admin.said("/runs/picked", do="cancel") == "No run was picked."
     assert "cancel run" in admin.get("/access")
+
+
+def test_all_runs_that_fit_are_cancelled_not_only_those_of_a_page(store: Store, admin: Person) -> None:
+    """What does not fit goes on, and without a filter nothing is done."""
+    version = deploy_script(store, "def main(payload: bytes): ...")
+    queue_runs(store, version, *[f"q1-n-1-{number}" for number in range(120)])
+    made = make_run("f/t/other", version, 60, b"{}", "api")
+    store.run(create_runs([made], iso_utc(NOW_NS), NOW_NS // 1000))
+    assert "Choose a filter first" in admin.said("/runs/fitting", back="/runs")
+    assert "All that fit" in admin.get("/runs?runnable=f/t/script&state=queued")
+    assert "All that fit" not in admin.get("/runs?state=succeeded")
+    assert admin.said("/runs/fitting", back="/runs?source=message&state=queued&state=failed") == "120 runs cancelled."
+    assert admin.said("/runs/fitting", back="/runs?source=message") == "0 runs cancelled."
+    left = search_page(store, Query(states=frozenset({"queued"}))).runs
+    assert [run.id for run in left] == [made.id]
 
 
 def test_pages_of_runs_follow_each_other_and_miss_none(store: Store, admin: Person) -> None:
@@ -279,8 +297,8 @@ def test_triggers_are_listed_by_folder_and_script_with_who_changed_them_and_what
     store: Store, admin: Person, console: Console
 ) -> None:
     """Each row leads to all of it, for whoever may."""
-    changed = Stamp(1, "console by alice", 1_767_225_600_000)
-    store.command("HSET", keys.DEPLOYED_NEWEST, "trigger:f/plant/b", msgspec.json.encode(changed))
+    changed = msgspec.json.encode(Stamp(1, "console by alice", 1_767_225_600_000))
+    store.command("HSET", keys.DEPLOYED_NEWEST, "trigger:f/plant/b", changed)
     deploy(store, a_trigger("f/t/a", "t/a"), a_trigger("f/plant/b", "plant/b"), script("f/t/script", "def main(): ..."))
 
     def shown(query: str) -> list[str]:

@@ -7,13 +7,16 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from console.view import static_url
+from shared.config import MIB
 from shared.store import Store
 from tests.support.console import Console, executing
 from tests.support.eventually import eventually
 from tests.support.valkey import ValkeyServer
+from tests.support.workers import queue_runs
 
 
 @pytest.fixture
@@ -129,3 +132,24 @@ def test_it_starts_while_redis_is_away(tmp_path: Path, own_valkey: ValkeyServer)
         assert console.request("GET", "/version").status_code == 200
         process.send(signal.SIGINT)
         assert process.wait() == 0
+
+
+def test_what_large_payloads_took_is_given_back(console: Console, redis_url: str) -> None:
+    """Whoever looks at one does not make the process large for good."""
+    payload = 16 * MIB
+    store = Store.connect(redis_url)
+    queue_runs(store, "0" * 16, "q1-a-1-1", payload=bytes(payload))
+    store.close()
+    process = psutil.Process(console.process.pid)
+    before = process.memory_info().rss
+    with console.api("read") as api, console.browser() as browser:
+        browser.post("/login", data={"token": console.token("read")})
+        for _ in range(6):
+            assert len(browser.get("/runs/q1-a-1-1").content) < MIB
+            assert len(browser.get("/runs/q1-a-1-1/payload").content) == payload
+
+        def used() -> int:
+            assert len(api.get("/runs").json()["runs"]) == 1
+            return process.memory_info().rss - before
+
+        eventually(lambda: used() < 6 * payload, 20)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -199,6 +200,43 @@ def test_a_page_that_has_not_looked_at_everything_says_how_far_and_goes_on(store
     assert (found, looked, pages) == (["m"], 3, 4)
 
 
+def test_the_few_that_ended_badly_are_found_behind_any_number_of_others(store: Store) -> None:
+    """Nothing else is looked at; by their error, too."""
+    place_one(store, "q1-bbbbbbbb-1-1", "b")
+    end(store, "q1-bbbbbbbb-1-1", "failed", error='{"name": "E", "message": "no way", "stack": ""}')
+    made = [create_runs.make_run(OTHER, "v1", 60, b"{}", "api") for _ in range(300)]
+    store.run(operate.create_runs(made, NOW_ISO, (NOW_MS + HOUR_MS) * 1000))
+    for query in (
+        Query(states=frozenset({"failed", "lost"}), scan=100),
+        Query(trigger=TRIGGER, error="NO WAY", scan=5),
+    ):
+        page = search_page(store, query)
+        assert ([run.id[3] for run in page.runs], page.next, page.looked_at) == (["b"], None, 1)
+
+
+@pytest.mark.parametrize("few", [lambda _: True, lambda _: False, lambda page: page % 2 == 0])
+def test_pages_hold_the_same_runs_whether_few_or_all_are_looked_at(
+    store: Store, monkeypatch: pytest.MonkeyPatch, few: Callable[[int], bool]
+) -> None:
+    """Also where that changes from page to page, and where many were made in the same microsecond."""
+    ids = [f"q1-{number:08}-1-1" for number in range(60)]
+    for number, run_id in enumerate(ids):
+        place_one(store, run_id, "t", at_ms=NOW_MS + number // 20)
+        end(store, run_id, "failed" if number % 3 else "succeeded")
+    query = Query(states=frozenset({"failed", "cancelled"}), limit=7, since=NOW_MS * 1000, until=(NOW_MS + 2) * 1000)
+    found: list[str] = []
+    cursor = ""
+    for number in range(20):
+        monkeypatch.setattr("shared.run_walk.LISTED_MAX", 1000 if few(number) else -1)
+        page = search_page(store, query, cursor)
+        found += [run.id for run in page.runs]
+        if page.next is None:
+            break
+        cursor = page.next
+    assert page.next is None
+    assert found == sorted((run_id for number, run_id in enumerate(ids[:40]) if number % 3), reverse=True)
+
+
 def test_a_page_ends_where_much_was_read(store: Store) -> None:
     """So that large messages bring down nobody: the next page goes on."""
     payload = bytes(BYTES_AT_ONCE)
@@ -255,12 +293,14 @@ def test_a_run_whose_description_was_cut_is_found_by_what_its_record_says(store:
 
 
 def test_runs_that_rq_has_queued_or_cancelled_are_found_by_the_state_that_is_shown(store: Store) -> None:
-    """RQ's tools change only the status."""
+    """RQ's tools change the status, and where the run is listed."""
     place_one(store, "q1-aaaaaaaa-1-1", "a")
     end(store, "q1-aaaaaaaa-1-1", "failed")
     place_one(store, "q1-bbbbbbbb-1-1", "b")
     store.command("HSET", keys.job("q1-aaaaaaaa-1-1"), "status", "queued")
+    store.commands([("ZREM", keys.RQ_FAILED, "q1-aaaaaaaa-1-1"), ("RPUSH", keys.RQ_QUEUE, "q1-aaaaaaaa-1-1")])
     store.command("HSET", keys.job("q1-bbbbbbbb-1-1"), "status", "canceled")
+    store.commands([("LREM", keys.RQ_QUEUE, 1, "q1-bbbbbbbb-1-1"), ("ZADD", keys.RQ_CANCELED, 1, "q1-bbbbbbbb-1-1")])
 
     def found(state: str) -> list[str]:
         return [run.id[3] for run in search(store, Query(states=frozenset({state})), lambda _: None)]

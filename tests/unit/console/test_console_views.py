@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import time
 
+import msgspec
 import pytest
 from litestar.datastructures import MultiDict
 
 from console.pages.flow_graph import HEIGHT, WIDTH, Drawing, StepState, draw, fit
 from console.pages.flow_steps import states_of, step_rows
-from console.pages.overview import AlertRow, process_rows, told_once
-from console.pages.payloads import hex_dump, json_view, one_line, payload_view
+from console.pages.overview import AlertRow, first_sessions, process_rows, told_once
+from console.pages.payloads import ending, hex_dump, json_view, one_line, payload_view
 from console.pages.run_filters import Filters, query_of, read_filters
+from console.pages.runs import cancelled_words
 from console.pages.triggers import sparkline
 from console.pages.way import way_of
+from shared.definitions import Trigger
 from shared.doctor import Check
 from shared.errors import UserError
 from shared.flow_nodes import StepNode
 from shared.history import RunDetails
 from shared.processes import Process
 from shared.run_record import Attempt, Run
+from shared.status import session_status
 
 T0, T1, T2, T3, T4 = (f"2026-01-02T03:04:0{second}.000Z" for second in range(5))
 
@@ -238,6 +242,38 @@ def test_a_step_that_ran_more_than_once_is_drawn_with_how_often_and_with_the_wor
         "x": StepState("bad", "2 succeeded, 1 failed", "l/1/x"),
         "z": StepState("idle", "waiting", "z"),
     }
+
+
+@pytest.mark.parametrize(
+    "counts, said",
+    [
+        ((3, 0, 0), "3 runs cancelled."),
+        ((0, 0, 0), "0 runs cancelled."),
+        ((0, 0, 2), "2 had ended already."),
+        ((1, 2, 4), "1 run cancelled; 2 told to stop: the worker ends what runs; 4 had ended already."),
+    ],
+)
+def test_what_came_of_cancelling_many_is_said_of_each_part(counts: tuple[int, int, int], said: str) -> None:
+    """Nothing that had ended is said to be cancelled."""
+    assert cancelled_words(*counts) == said
+
+
+def test_of_a_long_log_its_end_is_shown_and_what_is_left_out_is_said() -> None:
+    """A page is no place for mebibytes."""
+    assert ending("one\ntwo") == "one\ntwo"
+    shown = ending("x" * 2_000_000 + "\nlast line")
+    assert shown.startswith("… 1.8 MiB before this is left out …\n")
+    assert shown.endswith("\nlast line")
+    assert len(shown) < 70_000
+
+
+def test_the_overview_lists_a_few_sessions_and_first_those_that_are_not_well() -> None:
+    """The rest is on the page of triggers."""
+    triggers = [Trigger(f"f/t/{number:03}", f"s{number}", "c", "f/t/b", "f/t/s", {}, []) for number in range(60)]
+    sessions = [session_status(trigger, None) for trigger in triggers]
+    well = [msgspec.structs.replace(each, state="connected") for each in sessions[:-2]]
+    shown = first_sessions([*well, *sessions[-2:]])
+    assert [each.trigger for each in shown] == ["f/t/058", "f/t/059", *[f"f/t/{number:03}" for number in range(18)]]
 
 
 def test_a_trouble_and_the_alert_about_it_are_told_once() -> None:
