@@ -16,6 +16,7 @@ from console.errors import READING_METHODS
 from console.needs import needs_of
 from console.view import REFUSED
 from shared.audit import AuditEntry, audit_command, begin_command, end_commands
+from shared.deploy import Pushed
 from shared.errors import HeadraceError
 from shared.events import emit
 from shared.store import AsyncStore
@@ -39,6 +40,20 @@ class Note:
     def tell(self, what: str, on: str = "", before: Any = None, after: Any = None) -> None:
         """What was done, in words; to what; how it was and how it is."""
         self.what, self.on, self.before, self.after, self.is_told = what, on, before, after, True
+
+
+def deployed_by(pushed: Pushed | None) -> dict[str, Any]:
+    """Before and after of a change of the workspace: the deployments, which tell what was written in them, and the
+    versions of what was changed. None: it goes later, with what needs it still.
+    """
+    if pushed is None or not pushed.applied:
+        return {}
+    changed = {name: version for name, version in pushed.plan.changed.items() if not name.startswith("file:")}
+    after = {"deployment": pushed.number, "changed": changed, "deleted": pushed.plan.deleted}
+    return {
+        "before": {"deployment": pushed.plan.against},
+        "after": {key: value for key, value in after.items() if value},
+    }
 
 
 def provide_note(request: Request[Any, Any, Any]) -> Note:

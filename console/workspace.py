@@ -203,19 +203,21 @@ class Workspace:
             await self._let_go({name.removeprefix("file:") for name in pushed.plan.changed}, author)
         return pushed
 
-    async def remove(self, files: Iterable[str], author: str, *, may_wait: bool) -> None:
-        """Deploy without these files. `may_wait`: where something needs them still, they go with it, within GOING_S.
+    async def remove(self, files: Iterable[str], author: str, *, may_wait: bool) -> Pushed | None:
+        """Deploy without these files. `may_wait`: where something needs them still, they go with it, within GOING_S,
+        and None is given.
 
         Raises as `edit`; WorkspaceError only if they may not wait.
         """
         going = sorted(files)
         try:
-            await self.edit(dict.fromkeys(going), author)
+            return await self.edit(dict.fromkeys(going), author)
         except WorkspaceError as error:
             if not may_wait:
                 raise still_named(going, error) from error
             group = msgspec.json.encode(going)
             await self._store.commands([("SADD", keys.GOING, group), ("EXPIRE", keys.GOING, GOING_S)])
+            return None
 
     async def _let_go(self, written: set[str], author: str) -> None:
         """Files that wait to go, unless they were written anew meanwhile: all of them, or those of which it is true."""

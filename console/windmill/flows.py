@@ -9,7 +9,7 @@ import msgspec
 from litestar import Response, Router, delete, get, post
 
 from console.answers import as_json, as_text, created
-from console.auditing import Note
+from console.auditing import Note, deployed_by
 from console.callers import Caller
 from console.described import described
 from console.edits import check_length
@@ -20,6 +20,7 @@ from console.windmill.bodies import checked, given, without
 from console.windmill.flow_files import FlowBody, deletions, edits_of, folder_of, paths_of, row
 from console.windmill.listing import FILTERS_OF_CODE, Filters
 from console.workspace import Workspace
+from shared.deploy import Pushed
 from shared.run_record import iso_ms
 
 
@@ -33,8 +34,8 @@ class Archived(msgspec.Struct, frozen=True):
 async def create_flow(data: dict[str, Any], content: Workspace, caller: Caller, note: Note) -> Response[str]:
     """Deploy a new flow; answers with its path."""
     body = checked(data, FlowBody)
-    await _deploy(body, data, content, caller, is_new=True)
-    note.tell("create flow", body.path)
+    pushed = await _deploy(body, data, content, caller, is_new=True)
+    note.tell("create flow", body.path, **deployed_by(pushed))
     return created(body.path)
 
 
@@ -45,8 +46,8 @@ async def update_flow(path: str, data: dict[str, Any], content: Workspace, calle
     known = await _known(path, content)
     if body.path != known:
         raise bad_request(f"{known} cannot be renamed: triggers and flows name it")
-    await _deploy(body, data, content, caller)
-    note.tell("change flow", known)
+    pushed = await _deploy(body, data, content, caller)
+    note.tell("change flow", known, **deployed_by(pushed))
     return as_text(known)
 
 
@@ -108,7 +109,7 @@ async def delete_flow(path: str, content: Workspace, caller: Caller, note: Note,
 
 async def _deploy(
     body: FlowBody, fields: Mapping[str, Any], content: Workspace, caller: Caller, *, is_new: bool = False
-) -> None:
+) -> Pushed:
     check_length(body.path)
 
     def write(texts: Mapping[str, str]) -> dict[str, str | None]:
@@ -116,13 +117,13 @@ async def _deploy(
             raise bad_request(f"Flow {body.path} already exists")
         return edits_of(body.path, fields, texts)
 
-    await content.edit(write, caller.name, body.deployment_message or "")
+    return await content.edit(write, caller.name, body.deployment_message or "")
 
 
 async def _delete(path: str, content: Workspace, caller: Caller, note: Note, *, syncs: bool) -> str:
     known = await _known(path, content)
-    await content.remove(deletions(known, await content.texts()), caller.name, may_wait=syncs)
-    note.tell("delete flow", known)
+    pushed = await content.remove(deletions(known, await content.texts()), caller.name, may_wait=syncs)
+    note.tell("delete flow", known, **deployed_by(pushed))
     return known
 
 

@@ -10,7 +10,7 @@ import msgspec
 from litestar import Response, Router, delete, get, post
 
 from console.answers import as_text, created
-from console.auditing import Note
+from console.auditing import Note, deployed_by
 from console.callers import Caller
 from console.described import described
 from console.edits import anew, check_length, document
@@ -50,8 +50,8 @@ async def create_folder(data: dict[str, Any], content: Workspace, caller: Caller
     if not _NAME.fullmatch(name):
         raise bad_request(f"{name!r} is no name for a folder: write letters, digits, _ and -")
     fields = {"summary": "", "owners": [], "extra_perms": {}} | without(data, _NOT_IN_FILES)
-    await content.edit(anew(_file(name), yaml_text(fields), f"Folder {name} already exists"), caller.name)
-    note.tell("create folder", name)
+    pushed = await content.edit(anew(_file(name), yaml_text(fields), f"Folder {name} already exists"), caller.name)
+    note.tell("create folder", name, **deployed_by(pushed))
     return created(f"Created folder {name}")
 
 
@@ -93,8 +93,8 @@ async def update_folder(
     def change(texts: Mapping[str, str]) -> dict[str, str | None]:
         return {_file(name): yaml_text(document(texts, _file(name)) | without(data, _NOT_IN_FILES))}
 
-    await content.edit(change, caller.name)
-    note.tell("change folder", name)
+    pushed = await content.edit(change, caller.name)
+    note.tell("change folder", name, **deployed_by(pushed))
     return as_text(f"Updated folder {name}")
 
 
@@ -103,8 +103,8 @@ async def delete_folder(name: str, content: Workspace, caller: Caller, note: Not
     """Forget what was said of a folder; what stands in it stays."""
     if _file(name) not in await content.texts():
         raise not_found(f"Folder not found with name: {name}")
-    await content.edit({_file(name): None}, caller.name)
-    note.tell("delete folder", name)
+    pushed = await content.edit({_file(name): None}, caller.name)
+    note.tell("delete folder", name, **deployed_by(pushed))
     return as_text(f"Deleted folder {name}")
 
 

@@ -9,7 +9,7 @@ import msgspec
 from litestar import Response, Router, delete, get, post
 
 from console.answers import as_text, created
-from console.auditing import Note
+from console.auditing import Note, deployed_by
 from console.callers import Caller
 from console.edits import anew, document, type_file
 from console.errors import not_found
@@ -40,6 +40,7 @@ _BROKER_SCHEMA: Final = {
             },
         },
         "websocket_path": {"type": "string"},
+        "max_queued_messages": {"type": "integer", "minimum": 0},
     },
 }
 _BUILT_IN: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -69,8 +70,8 @@ async def create_type(data: NewType, content: Workspace, caller: Caller, note: N
     """Deploy a new type."""
     file = type_file(data.name)
     text = yaml_text(given(description=data.description, schema=data.schema or {}))
-    await content.edit(anew(file, text, f"Resource type {data.name} already exists"), caller.name)
-    note.tell("create resource type", data.name)
+    pushed = await content.edit(anew(file, text, f"Resource type {data.name} already exists"), caller.name)
+    note.tell("create resource type", data.name, **deployed_by(pushed))
     return created(f"resource_type {data.name} created")
 
 
@@ -108,8 +109,8 @@ async def update_type(name: str, data: TypeChange, content: Workspace, caller: C
         before = document(texts, file) or dict(known)
         return {file: yaml_text(before | given(schema=data.schema, description=data.description))}
 
-    await content.edit(change, caller.name)
-    note.tell("change resource type", name)
+    pushed = await content.edit(change, caller.name)
+    note.tell("change resource type", name, **deployed_by(pushed))
     return as_text(f"resource_type {name} updated")
 
 
@@ -119,8 +120,8 @@ async def delete_type(name: str, content: Workspace, caller: Caller, note: Note)
     file = type_file(name)
     if file not in await content.texts():
         raise not_found(f"Resource type not found with name: {name}")
-    await content.edit({file: None}, caller.name)
-    note.tell("delete resource type", name)
+    pushed = await content.edit({file: None}, caller.name)
+    note.tell("delete resource type", name, **deployed_by(pushed))
     return as_text(f"resource_type {name} deleted")
 
 

@@ -9,7 +9,7 @@ import msgspec
 from litestar import Response, Router, delete, get, post
 
 from console.answers import as_json, as_text, created
-from console.auditing import Note
+from console.auditing import Note, deployed_by
 from console.callers import Caller, RunCaller
 from console.edits import anew, document, file_of
 from console.errors import bad_request
@@ -122,8 +122,8 @@ async def create_resource(
         fields = given(description=data.description, labels=data.labels)
         text = yaml_text(fields | {"value": data.value, "resource_type": data.resource_type})
         edits = {file: text} if update_if_exists else anew(file, text, taken)
-        await content.edit(edits, caller.name, by_run=isinstance(caller, RunCaller))
-        note.tell("create resource", data.path)
+        pushed = await content.edit(edits, caller.name, by_run=isinstance(caller, RunCaller))
+        note.tell("create resource", data.path, **deployed_by(pushed))
     return created(f"resource {data.path} created")
 
 
@@ -153,8 +153,8 @@ async def update_resource(
         text = yaml_text((document(texts, file) or _as_file(known)) | changed)
         return {moved: text} if moved == file else {moved: text, file: None}
 
-    await content.edit(change, caller.name, by_run=isinstance(caller, RunCaller))
-    note.tell("change resource", known.path, after={"path": target, "changed": sorted(changed)})
+    pushed = await content.edit(change, caller.name, by_run=isinstance(caller, RunCaller))
+    note.tell("change resource", known.path, **deployed_by(pushed))
     return as_text(f"resource {known.path} updated")
 
 
@@ -170,11 +170,12 @@ async def update_value(path: str, data: NewValue, content: Workspace, caller: Ca
 async def delete_resource(path: str, content: Workspace, caller: Caller, note: Note, *, syncs: bool) -> Response[str]:
     """Delete a resource that nothing refers to, or a state."""
     known = await content.resource(path.strip("/"))
+    pushed = None
     if known.path in (await content.current()).resources:
-        await content.remove([file_of("resource", known.path)], caller.name, may_wait=syncs)
+        pushed = await content.remove([file_of("resource", known.path)], caller.name, may_wait=syncs)
     else:
         await content.forget_state(known.path)
-    note.tell("delete resource", known.path)
+    note.tell("delete resource", known.path, **deployed_by(pushed))
     return as_text(f"resource {known.path} deleted")
 
 

@@ -9,7 +9,7 @@ import msgspec
 from litestar import Response, Router, get, post
 
 from console.answers import as_json, as_text, created
-from console.auditing import Note
+from console.auditing import Note, deployed_by
 from console.callers import Caller
 from console.described import described
 from console.edits import document
@@ -178,15 +178,15 @@ async def _deploy(body: ScriptBody, fields: Mapping[str, Any], content: Workspac
             raise bad_request(f"Path conflict for {body.path}: another version of it has been deployed meanwhile")
         return edits_of(body, fields, texts)
 
-    await content.edit(write, caller.name, body.deployment_message or "")
-    note.tell("change script" if before else "create script", body.path)
+    pushed = await content.edit(write, caller.name, body.deployment_message or "")
+    note.tell("change script" if before else "create script", body.path, **deployed_by(pushed))
     return version_of(await _known(body.path, content), (await content.current()).deployed)
 
 
 async def _delete(path: str, content: Workspace, caller: Caller, note: Note, *, syncs: bool) -> str:
     script = await _known(path, content)
-    await content.remove(deletions(script, await content.texts()), caller.name, may_wait=syncs)
-    note.tell("delete script", script.source.path)
+    pushed = await content.remove(deletions(script, await content.texts()), caller.name, may_wait=syncs)
+    note.tell("delete script", script.source.path, **deployed_by(pushed))
     return script.source.path
 
 

@@ -9,7 +9,7 @@ import msgspec
 from litestar import Response, Router, delete, get, post
 
 from console.answers import as_json, as_text, created
-from console.auditing import Note
+from console.auditing import Note, deployed_by
 from console.callers import Caller, RunCaller
 from console.edits import anew, document, file_of
 from console.errors import bad_request, forbidden
@@ -105,8 +105,8 @@ async def create_variable(
     file = file_of("variable", data.path)
     value = _plain(data.path, data.value, content) if already_encrypted and data.is_secret else data.value
     text = yaml_text(given(description=data.description, value=value, is_secret=data.is_secret, labels=data.labels))
-    await content.edit(anew(file, text, taken), caller.name, by_run=isinstance(caller, RunCaller))
-    note.tell("create variable", data.path)
+    pushed = await content.edit(anew(file, text, taken), caller.name, by_run=isinstance(caller, RunCaller))
+    note.tell("create variable", data.path, **deployed_by(pushed))
     return created(f"variable {data.path} created")
 
 
@@ -141,8 +141,8 @@ async def update_variable(
         text = yaml_text((document(texts, file) or _as_file(known)) | changed)
         return {moved: text} if moved == file else {moved: text, file: None}
 
-    await content.edit(change, caller.name, by_run=isinstance(caller, RunCaller))
-    note.tell("change variable", known.path, after={"path": target, "changed": sorted(changed)})
+    pushed = await content.edit(change, caller.name, by_run=isinstance(caller, RunCaller))
+    note.tell("change variable", known.path, **deployed_by(pushed))
     return as_text(f"variable {known.path} updated (npath: {target})")
 
 
@@ -150,8 +150,8 @@ async def update_variable(
 async def delete_variable(path: str, content: Workspace, caller: Caller, note: Note, *, syncs: bool) -> Response[str]:
     """Delete a variable that nothing refers to."""
     known = await content.variable(path.strip("/"))
-    await content.remove([file_of("variable", known.path)], caller.name, may_wait=syncs)
-    note.tell("delete variable", known.path)
+    pushed = await content.remove([file_of("variable", known.path)], caller.name, may_wait=syncs)
+    note.tell("delete variable", known.path, **deployed_by(pushed))
     return as_text(f"variable {known.path} deleted")
 
 

@@ -32,6 +32,7 @@ from windmill_api.models.exists_workspace_json_body import ExistsWorkspaceJsonBo
 from windmill_api.models.list_audit_logs_action_kind import ListAuditLogsActionKind
 from windmill_api.models.login_json_body import LoginJsonBody
 
+from shared.audit import read_audit
 from shared.clock import iso_utc
 from shared.create_runs import make_run
 from shared.scripts.operate import create_runs
@@ -193,6 +194,10 @@ def test_what_was_done_stands_in_the_audit_log(store: Store, console: Console, c
     assert client.get_httpx_client().post(f"/w/{WORKSPACE}/variables/create", json=fields).status_code == 201
     create_token.sync_detailed(client=client, json_body=CreateTokenJsonBody.from_dict({"label": "ci"}))
 
+    entry = next(each for each in read_audit(store, 10) if each.on == "f/t/limit")
+    assert (entry.before, entry.after["deployment"], list(entry.after["changed"])) == (
+        {"deployment": 0}, 1, ["variable:f/t/limit"],
+    )  # fmt: skip
     rows = list_audit_logs.sync(WORKSPACE, client=client)
     assert [row.operation.value for row in rows or []] == ["users.token.create", "variables.create"]
     assert [(row.username, row.resource) for row in rows or []][1] == (WHO, "f/t/limit")
