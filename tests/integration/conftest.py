@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from shared.store import Store
 from tests.support.console import Console
+from tests.support.flows import Tally
+from tests.support.processes import HeadraceProcess
 from tests.support.valkey import ValkeyServer
+from tests.support.workers import FAST
 
 
 @pytest.fixture(scope="module")
@@ -26,3 +30,15 @@ def store(redis_url: str) -> Iterator[Store]:
     store = Store.connect(redis_url)
     yield store
     store.close()
+
+
+@pytest.fixture
+def tally(tmp_path: Path) -> Tally:
+    """What the steps of a test execute."""
+    return Tally(tmp_path)
+
+
+@pytest.fixture
+def start_worker(headrace: Callable[..., HeadraceProcess], redis_url: str) -> Callable[[], HeadraceProcess]:
+    """Starts a worker that notices the death of others soon."""
+    return lambda: headrace("worker", REDIS_URL=redis_url, **FAST).wait_ready()

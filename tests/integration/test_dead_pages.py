@@ -11,12 +11,6 @@ from shared.errors import UserError
 from shared.store import Store
 
 
-@pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
 def bury(store: Store, name: str, at: int, detail: str = "no trigger", reason: str = "unrouted") -> None:
     """A message among the dead letters, since this time (epoch ms)."""
     letter = DeadLetter(LETTER_VERSION, reason, "f/t/a", "t", 1, b"x", 1, "d", None, at, detail)  # type: ignore[arg-type]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -20,27 +19,9 @@ from tests.support.eventually import eventually
 from tests.support.factories import NOW_ISO, counters
 from tests.support.flows import Tally, deploy_flow, loop, queue_flows, records, static, step
 from tests.support.processes import HeadraceProcess
-from tests.support.workers import FAST, claims_left, last_attempt, states
+from tests.support.workers import claims_left, last_attempt, states
 
 StartWorker = Callable[[], HeadraceProcess]
-
-
-@pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture
-def tally(tmp_path: Path) -> Tally:
-    """What the steps of this test execute."""
-    return Tally(tmp_path)
-
-
-@pytest.fixture
-def start_worker(headrace: Callable[..., HeadraceProcess], redis_url: str) -> StartWorker:
-    """Starts a worker."""
-    return lambda: headrace("worker", REDIS_URL=redis_url, **FAST).wait_ready()
 
 
 def three_steps(store: Store, tally: Tally, **fields: Any) -> Runnable:

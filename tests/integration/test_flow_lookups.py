@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -29,12 +28,6 @@ def store(redis_url: str, headrace: Callable[..., HeadraceProcess]) -> Store:
     """A store, and a worker on it."""
     headrace("worker", REDIS_URL=redis_url, **FAST, **KEY).wait_ready()
     return Store.connect(redis_url)
-
-
-@pytest.fixture
-def tally(tmp_path: Path) -> Tally:
-    """What the steps of this test execute."""
-    return Tally(tmp_path)
 
 
 def secret(text: str) -> Variable:

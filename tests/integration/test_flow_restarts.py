@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,27 +20,9 @@ from tests.support.eventually import eventually
 from tests.support.factories import NOW_ISO, counters
 from tests.support.flows import Tally, branch_all, deploy_flow, expr, loop, queue_flows, records, step
 from tests.support.processes import HeadraceProcess
-from tests.support.workers import FAST, last_attempt, states
+from tests.support.workers import last_attempt, states
 
 RUN = "q2-api-1"
-
-
-@pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture
-def tally(tmp_path: Path) -> Tally:
-    """What the steps of this test execute."""
-    return Tally(tmp_path)
-
-
-@pytest.fixture
-def start_worker(headrace: Callable[..., HeadraceProcess], redis_url: str) -> Callable[[], HeadraceProcess]:
-    """Starts a worker."""
-    return lambda: headrace("worker", REDIS_URL=redis_url, **FAST).wait_ready()
 
 
 def result(store: Store, run_id: str = RUN, state: str = "succeeded") -> Any:

@@ -20,12 +20,6 @@ RUN = "q2-api-1"
 
 
 @pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture
 def _worker(headrace: Callable[..., HeadraceProcess], redis_url: str) -> HeadraceProcess:
     """A worker that is ready."""
     return headrace("worker", REDIS_URL=redis_url, **FAST).wait_ready()

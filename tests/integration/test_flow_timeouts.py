@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import psutil
-import pytest
 
 from shared import keys
 from shared.doctor_runs import differences
@@ -17,28 +15,10 @@ from tests.support.eventually import eventually
 from tests.support.factories import NOW_ISO
 from tests.support.flows import Tally, branch_all, deploy_flow, loop, queue_flows, records, static, step
 from tests.support.processes import HeadraceProcess
-from tests.support.workers import FAST, claims_left, last_attempt, states
+from tests.support.workers import claims_left, last_attempt, states
 
 StartWorker = Callable[[], HeadraceProcess]
 RUN = "q1-s-1-1"
-
-
-@pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture
-def tally(tmp_path: Path) -> Tally:
-    """What the steps of this test execute."""
-    return Tally(tmp_path)
-
-
-@pytest.fixture
-def start_worker(headrace: Callable[..., HeadraceProcess], redis_url: str) -> StartWorker:
-    """Starts a worker."""
-    return lambda: headrace("worker", REDIS_URL=redis_url, **FAST).wait_ready()
 
 
 def ended(store: Store, state: str, run_id: str = RUN) -> None:

@@ -41,12 +41,6 @@ FAILS = "def main(v=None):\n    raise ValueError('no')\n"
 
 
 @pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture
 def worker(headrace: Callable[..., HeadraceProcess], redis_url: str) -> HeadraceProcess:
     """A worker that is ready."""
     return headrace("worker", REDIS_URL=redis_url, **FAST).wait_ready()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,27 +23,9 @@ from tests.support.factories import NOW_ISO, NOW_MS, counters, run_fields
 from tests.support.failing import HANDLER, deploy_script, deploy_trigger, queue
 from tests.support.flows import Tally, branch_all, deploy_flow, loop, queue_flows, run_flow, static, step
 from tests.support.processes import HeadraceProcess
-from tests.support.workers import FAST, claims_left, last_attempt, states
+from tests.support.workers import claims_left, last_attempt, states
 
 RUN = "q2-api-1"
-
-
-@pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture
-def tally(tmp_path: Path) -> Tally:
-    """What the steps of this test execute."""
-    return Tally(tmp_path)
-
-
-@pytest.fixture
-def start_worker(headrace: Callable[..., HeadraceProcess], redis_url: str) -> Callable[[], HeadraceProcess]:
-    """Starts a worker."""
-    return lambda: headrace("worker", REDIS_URL=redis_url, **FAST).wait_ready()
 
 
 def result(store: Store, run_id: str = RUN, state: str = "succeeded") -> Any:

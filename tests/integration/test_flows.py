@@ -38,18 +38,6 @@ RUN = "q2-api-1"
 
 
 @pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture
-def tally(tmp_path: Path) -> Tally:
-    """What the steps of this test execute."""
-    return Tally(tmp_path)
-
-
-@pytest.fixture
 def _worker(headrace: Callable[..., HeadraceProcess], redis_url: str) -> HeadraceProcess:
     """A worker that is ready."""
     return headrace("worker", REDIS_URL=redis_url, **FAST).wait_ready()

@@ -30,12 +30,6 @@ from tests.support.processes import HeadraceProcess
 Start = Callable[..., HeadraceProcess]
 
 
-@pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
 def start(headrace: Start, redis_url: str, store: Store, **env: str) -> HeadraceProcess:
     """Start ingest, and wait until the trigger's session is subscribed."""
     ingest = headrace("ingest", REDIS_URL=redis_url, **(FAST | env)).wait_ready()

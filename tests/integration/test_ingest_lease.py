@@ -6,8 +6,6 @@ import asyncio
 import signal
 from collections.abc import Callable
 
-import pytest
-
 from ingest.leases import Leases
 from shared.definitions import Topic
 from shared.store import AsyncStore, Store
@@ -28,12 +26,6 @@ from tests.support.mosquitto import Mosquitto
 from tests.support.processes import HeadraceProcess
 
 Start = Callable[..., HeadraceProcess]
-
-
-@pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
 
 
 def holder(store: Store, session: str = "abcdefgh") -> int:

@@ -35,12 +35,6 @@ PATIENCE_S = 60
 
 
 @pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture
 def broker() -> Iterator[ReplayingBroker]:
     """A broker that does what the test says."""
     with ReplayingBroker() as broker:

@@ -44,12 +44,6 @@ PINGREQ = b"\xc0\x00"
 
 
 @pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture
 def broker() -> Iterator[ReplayingBroker]:
     """A broker that does what the test says."""
     with ReplayingBroker() as broker:

@@ -31,12 +31,6 @@ AUTHORITY = make_authority()
 CLIENT = make_identity(AUTHORITY, "client")
 
 
-@pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
 def tls_mosquitto(folder: Path, **options: str) -> Mosquitto:
     """A Mosquitto with a certificate of the authority that wants one from its clients."""
     certificate, key = make_identity(AUTHORITY, "broker").write(folder, "broker")

@@ -26,12 +26,6 @@ SOON = {"HEADRACE_INGEST__REFUSED_MIN_S": "0.2", "HEADRACE_INGEST__REFUSED_MAX_S
 
 
 @pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Mosquitto]:
     """A broker that lets in who has the password."""
     options = only_with_password(tmp_path, "me", PASSWORD)

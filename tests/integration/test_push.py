@@ -33,12 +33,6 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A workspace with one trigger."""
     return write_workspace(tmp_path / "ws", 1883, {"a": trigger_yaml("s", ("x", 1))}, {"s": SCRIPT})

@@ -19,12 +19,6 @@ DEFAULTS = "headrace.yaml"
 
 
 @pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A workspace with a trigger and an error handler for all that fails."""
     made = write_workspace(

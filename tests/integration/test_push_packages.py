@@ -18,12 +18,6 @@ SCRIPT = "import tank\ndef main(payload: bytes): return tank.LITRES\n"
 
 
 @pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PackageFolder:
     """What uv can have, here and nowhere else: tank, which needs pump."""
     packages = PackageFolder(tmp_path / "packages")

@@ -30,12 +30,6 @@ WINDMILL = ROOT / "tests" / "fixtures" / "windmill"
 
 
 @pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """With the data folder of the test."""
     return Settings(data=tmp_path / "data")

@@ -20,12 +20,6 @@ Watch = Callable[..., HeadraceProcess]
 
 
 @pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A workspace with a trigger and a script."""
     return write_workspace(tmp_path / "ws", 1883, {"a": trigger_yaml("s", ("x", 1))}, {"s": SCRIPT})

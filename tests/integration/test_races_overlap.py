@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
-import pytest
 
 from shared import keys
 from shared.definitions import Topic
@@ -18,12 +17,6 @@ from tests.support.processes import HeadraceProcess
 
 Start = Callable[..., HeadraceProcess]
 TOPICS = (Topic("a/#", 2), Topic("a/+/c", 2))
-
-
-@pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
 
 
 def payloads(store: Store) -> list[bytes]:

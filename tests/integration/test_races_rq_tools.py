@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import redis
 from rq.job import Job
 
@@ -16,12 +15,6 @@ from worker.rq_worker import MsgpackSerializer
 
 LIMITS = Limits(max_crashes=3, dead_max=100)
 LEASE_MS = 60_000
-
-
-@pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
 
 
 def started(store: Store, run_id: str) -> Claim:

@@ -33,12 +33,6 @@ def command(redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     return CommandLine(redis_url, monkeypatch, capsys)
 
 
-@pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
 def place_at(store: Store, trigger: str, *run_ids: str) -> None:
     """Queue runs of a trigger, in this order."""
     session = run_ids[0].replace("-", "")

@@ -32,12 +32,6 @@ RUN = "q1-s-1-1"
 
 
 @pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture
 def book(tmp_path: Path) -> Book:
     """What the scripts of this test execute."""
     return Book(tmp_path)

@@ -29,12 +29,6 @@ StartProcess = Callable[..., HeadraceProcess]
 
 
 @pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture
 def rq_client(redis_url: str) -> Iterator[redis.Redis]:
     """The connection that RQ's tools are given."""
     with redis.Redis.from_url(redis_url) as client:

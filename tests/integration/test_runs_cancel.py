@@ -23,12 +23,6 @@ StartProcess = Callable[..., HeadraceProcess]
 
 
 @pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture
 def command(redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
     """The command line on that server."""
     return CommandLine(redis_url, monkeypatch, capsys)

@@ -26,12 +26,6 @@ KEY = {"HEADRACE_SECRET_KEY": "0123456789abcdef0123456789abcdef"}
 
 
 @pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture
 def command(redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
     """The command line on that server."""
     return CommandLine(redis_url, monkeypatch, capsys)

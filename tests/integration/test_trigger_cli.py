@@ -39,12 +39,6 @@ def main(topic: str):
 
 
 @pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture
 def pipeline(tmp_path: Path, redis_url: str) -> Iterator[Pipeline]:
     """Processes that end with the test."""
     made = Pipeline(tmp_path, redis_url)

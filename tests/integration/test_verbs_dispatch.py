@@ -20,12 +20,6 @@ from tests.support.factories import (
 )
 
 
-@pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
 def placed(store: Store, *placements: Placement) -> tuple[int, int, int]:
     """Place; (settled, gone, runs)."""
     reply = store.run(place(placements, NOW_ISO, NOW_MS * 1000, 100))

@@ -12,12 +12,6 @@ from shared.store import Store
 from tests.support.factories import SESSION, HeldSession, counters, make_envelope
 
 
-@pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
 def test_a_lease_is_held_by_one_and_every_taking_raises_the_token(store: Store) -> None:
     """The second holder is refused until the first gives the lease back."""
     first = store.run(ingest.lease_acquire(SESSION, "one", 60_000))

@@ -17,12 +17,6 @@ RECORD = Left(TRIGGER, "tv", "bv", "headrace-test", 1, "deleted", 7)
 BLOB = encode_left(RECORD)
 
 
-@pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
 def records(store: Store) -> dict[bytes, bytes]:
     """What is on record as left."""
     found: dict[bytes, bytes] = store.command("HGETALL", keys.LEFT)

@@ -15,12 +15,6 @@ LIMITS = Limits(max_crashes=3, dead_max=100)
 LEASE_MS = 60_000
 
 
-@pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
 def claim_as(store: Store, worker: str, count: int = 10, nth: int = 1) -> list[Claim]:
     """Beat and claim."""
     store.run(verbs.beat(worker, LEASE_MS))

@@ -30,12 +30,6 @@ StartProcess = Callable[..., HeadraceProcess]
 
 
 @pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture
 def journal(tmp_path: Path) -> Journal:
     """What the scripts of this test execute."""
     return Journal(tmp_path)

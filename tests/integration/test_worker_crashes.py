@@ -34,12 +34,6 @@ SHORT_MS = 100
 
 
 @pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture
 def journal(tmp_path: Path) -> Journal:
     """What the scripts of this test execute."""
     return Journal(tmp_path)

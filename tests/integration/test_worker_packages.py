@@ -23,12 +23,6 @@ WAIT = "[__import__('time').sleep(0.02) for _ in iter(lambda: os.path.exists({!r
 
 
 @pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture
 def packages(tmp_path: Path) -> PackageFolder:
     """What the worker's uv can have."""
     packages = PackageFolder(tmp_path / "packages")

@@ -44,12 +44,6 @@ SHOWS = """
 
 
 @pytest.fixture
-def store(redis_url: str) -> Store:
-    """A store on an empty server."""
-    return Store.connect(redis_url)
-
-
-@pytest.fixture
 def worker(headrace: StartProcess, redis_url: str) -> HeadraceProcess:
     """A worker that is ready."""
     return headrace("worker", REDIS_URL=redis_url, **FAST, **KEY).wait_ready()
