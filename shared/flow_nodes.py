@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
@@ -12,6 +13,8 @@ NOT_REACHED: Final = "not reached"
 NOT_BEGUN: Final = frozenset({WAITING, NOT_REACHED, ""})
 ENDED_BADLY: Final = frozenset({"failed", "interrupted", "cancelled", "lost", "cut off"})
 LOOPS: Final = frozenset({"forloopflow", "whileloopflow"})
+STEPS_SHOWN: Final = 60
+"""Iterations of a loop that a page for people lists."""
 
 
 class Pause(msgspec.Struct, frozen=True):
@@ -35,7 +38,7 @@ class StepNode(msgspec.Struct, kw_only=True):
     cancelled, lost, cut off (the run has ended, and the step had not), not reached. Times are ISO 8601 in UTC. `result`
     is what `results.<id>` gives to the steps after it, of one that has failed `error`. `run` is the run that carries it
     out where that is one of its own. `items` are those of a loop where they are known, `count` is how many, and `value`
-    that of an iteration.
+    that of an iteration. `left_out`: how many of the iterations do not stand in `steps` (see `abridged`), by state.
     """
 
     key: str
@@ -58,6 +61,7 @@ class StepNode(msgspec.Struct, kw_only=True):
     waits: list[Pause] = []
     run: str | None = None
     steps: list[StepNode] = []
+    left_out: dict[str, int] = {}
 
     @property
     def outcome(self) -> Any:
@@ -96,6 +100,25 @@ def all_nodes(steps: Iterable[StepNode]) -> Iterator[StepNode]:
     for node in steps:
         yield node
         yield from all_nodes(node.steps)
+
+
+def abridged(steps: Iterable[StepNode], most: int) -> list[StepNode]:
+    """The same for people: of more iterations or parts than `most` a third each of the first, of the first that have
+    not succeeded, and of the last.
+    """
+    found = []
+    for node in steps:
+        kept = _kept(node.steps, most // 3) if len(node.steps) > most and is_number(node.steps[0].key) else node.steps
+        there = {each.key for each in kept}
+        left_out = Counter(each.state for each in node.steps if each.key not in there)
+        found.append(msgspec.structs.replace(node, steps=abridged(kept, most), left_out=dict(left_out)))
+    return found
+
+
+def _kept(steps: list[StepNode], third: int) -> list[StepNode]:
+    others = [each.key for each in steps if each.state != "succeeded"][:third]
+    wanted = {each.key for each in (*steps[:third], *steps[-third:])} | {*others}
+    return [each for each in steps if each.key in wanted]
 
 
 def all_logs(steps: Iterable[StepNode]) -> list[tuple[str, str]]:

@@ -23,6 +23,8 @@ def step_lines(steps: Sequence[StepNode], depth: int = 0) -> list[str]:
         rest = "  " * (depth + 3)
         lines += [f"{rest}{line}".rstrip() for line in _details(node)]
         lines += step_lines(node.steps, depth + 1)
+        if node.left_out:
+            lines.append(f"{rest}… and {_counts(node)} that are not listed; --json has all")
         lines += [f"{rest}{_pause(pause)}" for pause in node.waits]
     return lines
 
@@ -45,6 +47,10 @@ def _details(node: StepNode) -> Iterator[str]:
     elif node.result is not None:
         yield f"result  {_short(node.result)}"
     yield from (f"| {line}" for line in printable_lines(node.log).splitlines())
+
+
+def _counts(node: StepNode) -> str:
+    return ", ".join(f"{count:,} {state}".replace(",", " ") for state, count in sorted(node.left_out.items()))
 
 
 def _pause(pause: Pause) -> str:

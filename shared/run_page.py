@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from shared.envelope import Envelope, Properties
+from shared.flow_nodes import STEPS_SHOWN, abridged
 from shared.flow_page import step_lines
 from shared.history import RunDetails
 from shared.run_record import Attempt, Run
@@ -77,7 +78,7 @@ def page(details: RunDetails) -> str:
         lines += ["", "  arguments", *indented(_json_text(details.args, indent=2).split("\n"))]
     lines += ["", *_timings(run)]
     if details.steps:
-        lines += ["", "steps", *step_lines(details.steps)]
+        lines += ["", "steps", *step_lines(abridged(details.steps, STEPS_SHOWN))]
     ended = run.attempts - (run.state == "running")
     for index, attempt in enumerate(details.attempts, start=ended - len(details.attempts) + 1):
         lines += ["", *_attempt(index, attempt)]

@@ -23,6 +23,7 @@ from shared.again import Edits, edited
 from shared.definitions import Flow
 from shared.deployment import definition_command, read_definition
 from shared.errors import UserError
+from shared.flow_nodes import STEPS_SHOWN, abridged
 from shared.history import RunDetails, read_runs, show
 from shared.run_page import remark
 from shared.run_record import Run, iso_ms
@@ -72,7 +73,7 @@ def read_run(store: Store, run_id: str) -> RunView:
         edit=edit,
         why_no_edit=why_no_edit,
         children=list(read_runs(store, beside.children)),
-        steps=step_rows(details.steps),
+        steps=step_rows(abridged(details.steps, STEPS_SHOWN)),
         drawing=_drawing(store, details),
         is_dead=beside.is_dead,
         dead=beside.dead,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from shared.flow_nodes import StepNode, all_nodes
+from shared.flow_nodes import StepNode, abridged, all_nodes
+from shared.flow_page import step_lines
 from shared.flow_records import Begun, Ended, Entered, Left, encode
 from shared.flow_tree import Definitions, Recorded, make_tree
 from tests.support.flows import branch_all, branch_one, flow_of, loop, step
@@ -114,3 +115,16 @@ def test_a_flow_that_is_gone_is_shown_as_far_as_it_was_recorded() -> None:
     """Its definition may have been forgotten."""
     steps = make_tree(Recorded(RUNNING, {}, "running"), Definitions())
     assert [node.key for node in all_nodes(steps)] == ["a", "l", "l/0", "l/0/x", "l/0/y"]
+
+
+def test_of_many_iterations_a_page_lists_the_first_the_last_and_those_that_did_not_succeed() -> None:
+    """And says how many it does not."""
+    bad = {500, 501}
+    parts = [StepNode(key=f"l/{n}", kind="iteration", state="failed" if n in bad else "succeeded") for n in range(1000)]
+    (node,) = abridged([StepNode(key="l", kind="forloopflow", state="failed", steps=parts)], 6)
+
+    assert [each.key for each in node.steps] == ["l/0", "l/1", "l/500", "l/501", "l/998", "l/999"]
+    assert node.left_out == {"succeeded": 994}
+    assert step_lines([node])[-1].strip() == "… and 994 succeeded that are not listed; --json has all"
+    few = [StepNode(key="l", steps=parts[:6])]
+    assert abridged(few, 6) == few
