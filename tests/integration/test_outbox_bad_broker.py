@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
 import ingest.sender
-from ingest.codec import ConnAckPacket, DisconnectPacket, Inbound, PubAckPacket, PublishPacket
+from ingest.codec import ConnAckPacket, DisconnectPacket, PubAckPacket, PublishPacket
 from ingest.deployments import Deployments
 from ingest.sender import GUILTY, Sender
 from shared import keys
@@ -23,6 +24,8 @@ from tests.support.replaying_broker import ConnectionEnded, Peer, ReplayingBroke
 from tests.support.valkey import ValkeyServer
 
 Answer = Callable[[Peer, PublishPacket], bool]
+LOOK_S = 0.2
+"""After so long the broker looks whether anything waits."""
 
 
 @pytest.fixture
@@ -46,17 +49,22 @@ def put(store: Store, payloads: list[bytes]) -> None:
 def serve(broker: ReplayingBroker, connack: ConnAckPacket, answer: Answer, waiting: Callable[[], int]) -> None:
     """Serve connections until nothing waits; `answer` is False where the connection is to be dropped."""
     while waiting():
-        try:
-            peer = broker.next_peer()
+        with suppress(ConnectionEnded, TimeoutError):
+            peer = broker.next_peer(LOOK_S)
             peer.send(connack)
-            packet: Inbound | None = None
-            while not isinstance(packet, DisconnectPacket) and waiting():
-                packet = peer.next_packet()
-                if isinstance(packet, PublishPacket) and not answer(peer, packet):
-                    break
-        except (ConnectionEnded, TimeoutError):
+            serve_one(peer, answer, waiting)
+            peer.kill()
+
+
+def serve_one(peer: Peer, answer: Answer, waiting: Callable[[], int]) -> None:
+    """Until it is to be dropped, says good-bye, or nothing waits. Raises ConnectionEnded."""
+    while waiting():
+        try:
+            packet = peer.next_packet(LOOK_S)
+        except TimeoutError:
             continue
-        peer.kill()
+        if isinstance(packet, DisconnectPacket) or (isinstance(packet, PublishPacket) and not answer(peer, packet)):
+            return
 
 
 def send_all(url: str, store: Store, connack: ConnAckPacket, answer: Answer) -> None:
