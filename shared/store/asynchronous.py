@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from time import perf_counter
 from typing import Any, TypeVar, cast
 
@@ -17,6 +17,7 @@ from shared.store.errors import raise_first, translated, without_script
 from shared.store.resp import RespConnection
 
 Reply = TypeVar("Reply")
+T = TypeVar("T")
 
 
 class AsyncStore:
@@ -46,7 +47,7 @@ class AsyncStore:
     async def command(self, *args: Arg) -> Any:
         """A plain command. Raises StoreUnavailable, ScriptError."""
         try:
-            return await self._client.execute_command(*args)  # type: ignore[no-untyped-call]
+            return await _heeded(self._client.execute_command(*args))  # type: ignore[no-untyped-call]
         except (RedisError, OSError) as error:
             raise translated(error, str(args[0])) from error
 
@@ -58,7 +59,7 @@ class AsyncStore:
             async with self._client.pipeline(transaction=False) as pipeline:
                 for command in commands:
                     pipeline.execute_command(*command)
-                replies: list[Any] = await pipeline.execute(raise_on_error=False)
+                replies: list[Any] = await _heeded(pipeline.execute(raise_on_error=False))
         except (RedisError, OSError) as error:
             raise translated(error, str(commands[0][0])) from error
         raise_first([str(command[0]) for command in commands], replies)
@@ -116,3 +117,15 @@ class AsyncStore:
             self._resp.close()
         if self._opened is not None:
             await self._opened.disconnect(nowait=True)
+
+
+async def _heeded(reply: Awaitable[T]) -> T:
+    """What it gives, or CancelledError: redis-py writes with `asyncio.wait_for`, which in Python 3.11 swallows a
+    cancellation that comes in the moment of its end.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    found = await reply
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
+    return found

@@ -85,6 +85,27 @@ def test_a_lost_reply_fails_all_under_way_and_a_repeat_changes_nothing(run: Run,
         assert client.xlen(keys.INBOX) == 3
 
 
+def test_a_call_that_is_cancelled_ends_whenever_that_is(own_valkey: ValkeyServer) -> None:
+    """Also in the moment in which the client has written, which takes a cancellation for the end of writing."""
+
+    async def call(store: AsyncStore) -> None:
+        while True:
+            await store.command("PING")
+
+    async def main() -> None:
+        store = AsyncStore.connect(own_valkey.url)
+        for turns in range(400):
+            task = asyncio.create_task(call(store))
+            for _ in range(turns % 20):
+                await asyncio.sleep(0)
+            task.cancel()
+            done, _ = await asyncio.wait([task], timeout=5)
+            assert done, f"it went on, cancelled after {turns % 20} turns"
+        await store.close()
+
+    asyncio.run(main())
+
+
 def test_verbs_that_redis_has_forgotten_are_loaded_again(run: Run, own_valkey: ValkeyServer) -> None:
     """Told to forget them, or killed and restarted: the connection is a new one then, the calls the same."""
 

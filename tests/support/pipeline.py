@@ -90,8 +90,8 @@ class Pipeline:
         return status
 
     def runs(self, *options: str, limit: int = 1_000_000) -> list[dict[str, Any]]:
-        """`headrace runs --json`, newest first."""
-        text = self.headrace("runs", "--json", "--limit", str(limit), *options)
+        """`headrace runs --json`, newest first, with those that runs have started."""
+        text = self.headrace("runs", "--json", "--steps", "--limit", str(limit), *options)
         return [json.loads(line) for line in text.splitlines()]
 
     def wait_connected(self, *triggers: str, timeout_s: float = 30) -> None:
