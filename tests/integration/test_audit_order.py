@@ -19,17 +19,6 @@ from tests.support.valkey import ValkeyServer
 END = "the end"
 
 
-@pytest.fixture(scope="module")
-def console(tmp_path_factory: pytest.TempPathFactory, valkey: ValkeyServer) -> Iterator[Console]:
-    """A console that is ready, on a server with nothing in it."""
-    with valkey.client() as client:
-        client.flushall()
-    console = Console(tmp_path_factory.mktemp("console"), valkey.url)
-    with console.process:
-        console.process.start().wait_ready()
-        yield console
-
-
 @pytest.fixture
 def store(valkey: ValkeyServer) -> Iterator[Store]:
     """The server as it is."""

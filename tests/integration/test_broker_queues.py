@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from ingest.deployments import Deployments
 from ingest.queue_watch import Pace, QueueWatch
@@ -38,14 +36,6 @@ Start = Callable[..., HeadraceProcess]
 LIMIT = 40
 SOON = {"sys_interval": "1"}
 PACE = Pace(look_s=0.05, together_s=0.05, silent_s=0.5)
-
-
-@pytest.fixture
-def store(redis_url: str) -> Iterator[Store]:
-    """A store on an empty server."""
-    store = Store.connect(redis_url)
-    yield store
-    store.close()
 
 
 class World:

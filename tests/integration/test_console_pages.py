@@ -84,14 +84,6 @@ def console(tmp_path: Path, redis_url: str) -> Iterator[Console]:
 
 
 @pytest.fixture
-def store(redis_url: str) -> Iterator[Store]:
-    """The Redis of the console."""
-    store = Store.connect(redis_url)
-    yield store
-    store.close()
-
-
-@pytest.fixture
 def admin(console: Console) -> Iterator[Person]:
     """Somebody who may do everything."""
     person = Person(console, "admin")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
@@ -19,19 +18,11 @@ from shared.store import Store
 from tests.support.eventually import eventually
 from tests.support.factories import NOW_ISO, counters
 from tests.support.flows import Tally, branch_all, deploy_flow, expr, loop, queue_flows, records, step
+from tests.support.flows import flow_result as result
 from tests.support.processes import HeadraceProcess
-from tests.support.workers import last_attempt, states
+from tests.support.workers import states
 
 RUN = "q2-api-1"
-
-
-def result(store: Store, run_id: str = RUN, state: str = "succeeded") -> Any:
-    """The result of a flow that has ended so."""
-    eventually(
-        lambda: states(store, run_id)[0] in {"succeeded", "failed", "interrupted", "cancelled", "lost"}, timeout_s=20
-    )
-    assert states(store, run_id) == [state], last_attempt(store, run_id)
-    return last_attempt(store, run_id).get("result")
 
 
 def test_a_step_that_has_failed_goes_on_when_the_run_is_re_driven(

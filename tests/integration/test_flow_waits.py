@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -22,19 +21,11 @@ from tests.support.eventually import eventually
 from tests.support.factories import NOW_ISO, NOW_MS, counters, run_fields
 from tests.support.failing import HANDLER, deploy_script, deploy_trigger, queue
 from tests.support.flows import Tally, branch_all, deploy_flow, loop, queue_flows, run_flow, static, step
+from tests.support.flows import flow_result as result
 from tests.support.processes import HeadraceProcess
 from tests.support.workers import claims_left, last_attempt, states
 
 RUN = "q2-api-1"
-
-
-def result(store: Store, run_id: str = RUN, state: str = "succeeded") -> Any:
-    """The result of a flow that has ended so."""
-    eventually(
-        lambda: states(store, run_id)[0] in {"succeeded", "failed", "interrupted", "cancelled", "lost"}, timeout_s=20
-    )
-    assert states(store, run_id) == [state], last_attempt(store, run_id)
-    return last_attempt(store, run_id).get("result")
 
 
 def test_a_flow_that_sleeps_holds_no_worker_and_stays_in_the_books(

@@ -15,7 +15,6 @@ from shared.history import show
 from shared.secrets import SecretBox
 from shared.store import Store
 from tests.support.console import deploy
-from tests.support.eventually import eventually
 from tests.support.factories import counters, run_fields
 from tests.support.flows import (
     Tally,
@@ -30,9 +29,10 @@ from tests.support.flows import (
     transforms,
     while_loop,
 )
+from tests.support.flows import flow_result as result
 from tests.support.ingest import deploy_all
 from tests.support.processes import HeadraceProcess
-from tests.support.workers import FAST, claims_left, last_attempt, states
+from tests.support.workers import FAST, claims_left, last_attempt
 
 RUN = "q2-api-1"
 
@@ -41,13 +41,6 @@ RUN = "q2-api-1"
 def _worker(headrace: Callable[..., HeadraceProcess], redis_url: str) -> HeadraceProcess:
     """A worker that is ready."""
     return headrace("worker", REDIS_URL=redis_url, **FAST).wait_ready()
-
-
-def result(store: Store, run_id: str = RUN, state: str = "succeeded") -> Any:
-    """The result of a flow that has ended so."""
-    eventually(lambda: states(store, run_id)[0] in {"succeeded", "failed", "interrupted", "cancelled", "lost"})
-    assert states(store, run_id) == [state], last_attempt(store, run_id)
-    return last_attempt(store, run_id).get("result")
 
 
 @pytest.mark.usefixtures("_worker")

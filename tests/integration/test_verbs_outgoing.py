@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
 from shared import keys
 from shared.scripts import worker as verbs
 from shared.scripts.outgoing import Settled, outbox_settle, read_outbox, resend, role_hold, role_release, tell_dead
@@ -16,14 +12,6 @@ from tests.support.factories import NOW_ISO, NOW_MS, TRIGGER, counters, place_ru
 
 BROKER = "f/demo/broker"
 RUN = "q2-placedrun-1-1"
-
-
-@pytest.fixture
-def store(redis_url: str) -> Iterator[Store]:
-    """A store on an empty server."""
-    store = Store.connect(redis_url)
-    yield store
-    store.close()
 
 
 def finish(store: Store, *run_ids: str, outcome: Outcome = "succeeded") -> list[str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from windmill_api.api.capture import (
     delete_capture,
     get_capture,
@@ -22,8 +20,6 @@ from windmill_api.models.test_mqtt_connection_json_body import TestMqttConnectio
 
 from tests.support.console import WORKSPACE
 from tests.support.eventually import eventually
-from tests.support.mosquitto import Mosquitto
-from tests.support.valkey import ValkeyServer
 from tests.support.windmill import token_of
 from tests.support.windmill_plant import WindmillPlant
 
@@ -36,16 +32,6 @@ CONFIG = {
     "subscribe_topics": [{"qos": "qos1", "topic": "plant/+/temp"}],
     "client_version": "v5",
 }
-
-
-@pytest.fixture(scope="module")
-def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WindmillPlant]:
-    """All processes, for all tests of this file."""
-    folder = tmp_path_factory.mktemp("plant")
-    with ValkeyServer(folder / "valkey") as valkey, Mosquitto(folder / "mosquitto") as broker:
-        plant = WindmillPlant(folder, valkey.start().url, broker.start(), SCRIPTS)
-        yield plant
-        plant.close()
 
 
 def test_a_broker_is_tried_with_either_body(plant: WindmillPlant) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from windmill_api.api.job import (
     cancel_persistent_queued_jobs,
     delete_completed_job,
@@ -20,8 +18,6 @@ from windmill_api.models.unresolve_completed_jobs_json_body import UnresolveComp
 
 from shared import keys
 from tests.support.console import WORKSPACE
-from tests.support.mosquitto import Mosquitto
-from tests.support.valkey import ValkeyServer
 from tests.support.windmill_plant import WindmillPlant
 
 SCRIPTS = {
@@ -40,16 +36,6 @@ SCRIPTS = {
         """,
     "fails": "def main(): raise RuntimeError('broken')\n",
 }
-
-
-@pytest.fixture(scope="module")
-def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WindmillPlant]:
-    """All processes, for all tests of this file."""
-    folder = tmp_path_factory.mktemp("plant")
-    with ValkeyServer(folder / "valkey") as valkey, Mosquitto(folder / "mosquitto") as broker:
-        plant = WindmillPlant(folder, valkey.start().url, broker.start(), SCRIPTS)
-        yield plant
-        plant.close()
 
 
 def resolved(plant: WindmillPlant, job_ids: list[str], **more: Any) -> list[str] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -53,8 +52,6 @@ from windmill_api.models.set_mqtt_trigger_mode_json_body import SetMqttTriggerMo
 from shared import keys
 from tests.support.console import WORKSPACE
 from tests.support.eventually import eventually
-from tests.support.mosquitto import Mosquitto
-from tests.support.valkey import ValkeyServer
 from tests.support.windmill import token_of
 from tests.support.windmill_plant import WindmillPlant
 
@@ -107,16 +104,6 @@ TRIGGER: dict[str, Any] = {
     "mqtt_resource_path": "f/t/broker",
     "subscribe_topics": [{"qos": "qos1", "topic": "plant/+/temp"}],
 }
-
-
-@pytest.fixture(scope="module")
-def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WindmillPlant]:
-    """All processes, for all tests of this file."""
-    folder = tmp_path_factory.mktemp("plant")
-    with ValkeyServer(folder / "valkey") as valkey, Mosquitto(folder / "mosquitto") as broker:
-        plant = WindmillPlant(folder, valkey.start().url, broker.start(), SCRIPTS)
-        yield plant
-        plant.close()
 
 
 def text(answer: Any) -> str:

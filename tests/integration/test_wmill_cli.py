@@ -5,20 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from shared.definitions import File, Script
 from shared.deploy import read_all, read_now
 from shared.store import Store
 from tests.support.console import Console
 from tests.support.eventually import eventually
-from tests.support.mosquitto import Mosquitto
 from tests.support.processes import ROOT
-from tests.support.valkey import ValkeyServer
 from tests.support.windmill import push_files, token_of
 from tests.support.windmill_plant import WindmillPlant
 from tests.support.wmill_cli import Wmill
@@ -46,16 +41,6 @@ subscribe_topics:
 payload: json
 enabled: false
 """
-
-
-@pytest.fixture(scope="module")
-def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WindmillPlant]:
-    """All processes, for all tests that run something."""
-    folder = tmp_path_factory.mktemp("plant")
-    with ValkeyServer(folder / "valkey") as valkey, Mosquitto(folder / "mosquitto") as broker:
-        plant = WindmillPlant(folder, valkey.start().url, broker.start(), SCRIPTS)
-        yield plant
-        plant.close()
 
 
 def example(name: str, folder: Path) -> Path:

@@ -19,7 +19,9 @@ from shared.runs import RunSpec, encode_job
 from shared.scripts.dispatch import NewRun, Placement, place
 from shared.scripts.operate import MadeRun, create_runs
 from shared.store import Store
+from tests.support.eventually import eventually
 from tests.support.factories import NOW_ISO, NOW_MS, TRIGGER, HeldSession, make_envelope, read_entries
+from tests.support.workers import last_attempt, states
 
 FLOW = "f/t/flow"
 TIMEOUT_S = 60
@@ -144,6 +146,14 @@ def records(store: Store, run_id: str) -> dict[str, Ended]:
         for name, value in fields.items()
         if not name.endswith(b">") and b"!" not in name and value
     }
+
+
+def flow_result(store: Store, run_id: str = "q2-api-1", state: str = "succeeded") -> Any:
+    """The result of a flow that has ended so."""
+    ended = {"succeeded", "failed", "interrupted", "cancelled", "lost"}
+    eventually(lambda: states(store, run_id)[0] in ended, timeout_s=20)
+    assert states(store, run_id) == [state], last_attempt(store, run_id)
+    return last_attempt(store, run_id).get("result")
 
 
 class Tally:
